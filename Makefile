@@ -1,0 +1,64 @@
+# Everything works on a fresh machine with Python 3.11+ and make, also in a path with
+# spaces: programs are called as `python -m`, since a script's first line can't hold one.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+PYTEST_ARGS ?= -n 2 --dist loadfile
+PIP := -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test test-floor lint format check system-deps clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	@echo "installing the development environment with SQLAlchemy 2.1 into .venv"
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/python $(PIP) install --upgrade "pip>=25.1"
+	@.venv/bin/python $(PIP) install --group latest --group test --group lint
+	@touch $@
+
+.venv-floor/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	@echo "installing the development environment with SQLAlchemy 2.0 into .venv-floor"
+	@$(PYTHON) -m venv --clear .venv-floor
+	@.venv-floor/bin/python $(PIP) install --upgrade "pip>=25.1"
+	@.venv-floor/bin/python $(PIP) install --group floor --group test --group lint
+	@touch $@
+
+demo: .venv/installed ## Build a small FastAPI project in demo/ with the skill and talk to it
+	@.venv/bin/python examples/demo/run.py
+
+test: .venv/installed ## Run every test on SQLAlchemy 2.1
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+test-floor: .venv-floor/installed ## Run every test on SQLAlchemy 2.0
+	.venv-floor/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/installed ## Check style, types and shell scripts
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m mypy
+	.venv/bin/shellcheck -x scripts/*.sh .ci/run
+
+format: .venv/installed ## Format the code
+	.venv/bin/python -m ruff format .
+	.venv/bin/python -m ruff check --fix .
+
+check: lint test test-floor ## Lint, then every test on both SQLAlchemys
+
+system-deps: ## Install MariaDB's server (Debian, Ubuntu); it is not started
+	@if command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ]; then \
+	  echo "MariaDB is there"; \
+	elif command -v apt-get >/dev/null; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && \
+	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    mariadb-server-core mariadb-client-core; \
+	else \
+	  echo "No apt-get here: install MariaDB's server yourself, or set TEST_MYSQL_URL." >&2; exit 1; \
+	fi
+
+clean: ## Remove the environments and caches (not demo/)
+	rm -rf .venv .venv-floor .mypy_cache .ruff_cache .pytest_cache

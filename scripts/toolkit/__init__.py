@@ -1,0 +1,1 @@
+"""What the bash entry points in `scripts/` run: read a project, set it up, migrate it."""

@@ -1,0 +1,1 @@
+"""What is this project? Facts only: no room in here decides what to do about them."""

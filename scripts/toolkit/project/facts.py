@@ -1,0 +1,109 @@
+"""The facts about a project, as plain values.
+
+Everything downstream (setup, migration) reads these and nothing else, so that a
+verdict can be tested without a project on disk.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+MetadataKind = Literal["declarative", "dataclass", "declarative_base", "sqlmodel", "core"]
+UrlKind = Literal["settings", "environment", "literal", "none"]
+PackageManager = Literal["uv", "poetry", "pipenv", "pdm", "pip"]
+
+
+@dataclass(frozen=True)
+class MappedClass:
+    """A class (or Core `Table`) in the source that should own a table."""
+
+    name: str
+    module: str
+    path: Path
+    line: int
+    table: str | None
+    """Table name where the source says it literally; None where it is computed."""
+    metadata: str
+    """`module:name` of the MetadataSource that it belongs to."""
+
+
+@dataclass(frozen=True)
+class MetadataSource:
+    """One place that owns a MetaData: a declarative base, SQLModel, a Core MetaData."""
+
+    kind: MetadataKind
+    module: str
+    name: str
+    path: Path | None
+    line: int
+
+    @property
+    def reference(self) -> str:
+        """`module:name`, as `--base` takes it."""
+        return f"{self.module}:{self.name}"
+
+    @property
+    def expression(self) -> str:
+        """Python expression for the MetaData once `name` is imported."""
+        return self.name if self.kind == "core" else f"{self.name}.metadata"
+
+
+@dataclass(frozen=True)
+class UrlSource:
+    """Where the database URL comes from; never the URL itself."""
+
+    kind: UrlKind
+    reference: str
+    """`env:NAME`, `module:expression` (`app.config:settings.database_url`,
+    `app.config:get_settings().dsn`), or `literal:path:line`."""
+    path: Path | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class AlembicSetup:
+    """An Alembic environment that is already there."""
+
+    ini: Path
+    script_location: Path
+    env: Path
+    versions: Path
+    is_async: bool
+    imported_modules: tuple[str, ...] = ()
+    """Project modules that env.py imports."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that stops work, in one line, with the flag that settles it."""
+
+    code: str
+    message: str
+    remedy: str
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Project:
+    root: Path
+    """Folder that holds the dependency file (pyproject.toml, requirements.txt, ...)."""
+    import_root: Path
+    """Folder that has to be on sys.path for `import app` to work."""
+    package_manager: PackageManager
+    dependency_file: Path | None
+    app: str | None
+    """`module:attribute` of the FastAPI application."""
+    metadata: tuple[MetadataSource, ...]
+    """Metadatas that own at least one mapped class, then unused ones."""
+    mapped: tuple[MappedClass, ...]
+    urls: tuple[UrlSource, ...]
+    """Best candidate first."""
+    alembic: tuple[AlembicSetup, ...]
+    create_all: tuple[str, ...]
+    """`path:line` of each `metadata.create_all` outside tests."""
+    unreadable: tuple[str, ...] = ()
+    """`path:line message` of source files that do not parse."""
+    versions: dict[str, str | None] = field(default_factory=dict)
+    """Distribution name -> version in the project's interpreter, None if absent:
+    sqlalchemy, alembic, greenlet, asyncpg, aiosqlite, aiomysql, asyncmy, psycopg,
+    fastapi, sqlmodel."""

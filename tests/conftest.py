@@ -1,0 +1,121 @@
+"""Servers and databases for every test. Plain rules:
+
+- PostgreSQL is never skipped; MySQL is skipped loudly, and not at all under REQUIRE_MYSQL=1.
+- A server lives as long as the test session (one per xdist worker); a database, as long
+  as one test.
+- The summary names the servers that were really talked to.
+"""
+
+import os
+import platform
+import signal
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+import sqlalchemy
+
+from servers import mysql, postgres, private
+
+DIALECTS = ("sqlite", "postgresql", "mysql")
+USED = pytest.StashKey[dict[str, str]]()
+
+pytest_plugins = ["projects.fixtures"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[USED] = {}
+    if hasattr(config, "workerinput"):
+        return
+    # A `kill` runs the same teardown as Ctrl-C.
+    signal.signal(signal.SIGTERM, interrupt)
+    if not (os.environ.get("TEST_POSTGRES_URL") or postgres.binaries()):
+        pytest.exit(postgres.NO_POSTGRES, returncode=1)
+    if os.environ.get("REQUIRE_MYSQL") == "1" and not mysql.available():
+        pytest.exit(mysql.NO_MYSQL.replace(" Every MySQL test is SKIPPED.", ""), returncode=1)
+
+
+def interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "dialect" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("dialects")
+        metafunc.parametrize("dialect", marker.args if marker else DIALECTS, scope="session")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> Iterator[postgres.PostgresServer]:
+    with postgres.running_postgres() as server:
+        pytestconfig.stash[USED]["PostgreSQL"] = server.version
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mysql_server(pytestconfig: pytest.Config) -> Iterator[mysql.MySQLServer]:
+    if not mysql.available():
+        pytest.skip(mysql.NO_MYSQL)
+    with mysql.running_mysql() as server:
+        kind = "MariaDB" if "mariadb" in server.version.lower() else "MySQL"
+        pytestconfig.stash[USED][kind] = server.version.split("-")[0]
+        yield server
+
+
+@pytest.fixture
+def make_database(
+    request: pytest.FixtureRequest, tmp_path: Path, pytestconfig: pytest.Config
+) -> Iterator[Callable[[str], str]]:
+    """Make an empty database of a dialect; its URL. All are dropped at the test's end."""
+    drops: list[Callable[[], None]] = []
+
+    def make(dialect: str) -> str:
+        name = f"asp_test_{uuid.uuid4().hex[:12]}"
+        if dialect == "sqlite":
+            pytestconfig.stash[USED]["SQLite"] = sqlite3.sqlite_version
+            return f"sqlite+aiosqlite:///{tmp_path / name}.db"
+        server = request.getfixturevalue(
+            "postgres_server" if dialect == "postgresql" else "mysql_server"
+        )
+        server.create_database(name)
+        drops.append(lambda: server.drop_database(name))
+        return str(server.url(name))
+
+    yield make
+    for drop in drops:
+        drop()
+
+
+@pytest.fixture
+def database_url(dialect: str, make_database: Callable[[str], str]) -> str:
+    """An empty database, once for each dialect; limit it with `@pytest.mark.dialects(...)`."""
+    return make_database(dialect)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["servers"] = session.config.stash[USED]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: "object", error: object) -> None:
+    node.config.stash[USED].update(getattr(node, "workeroutput", {}).get("servers", {}))  # type: ignore[attr-defined]
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    used = config.stash[USED]
+    databases = ", ".join(f"{name} {version}" for name, version in sorted(used.items()))
+    terminalreporter.write_line(
+        f"SQLAlchemy {sqlalchemy.__version__}, Python {platform.python_version()}; "
+        f"databases: {databases or 'none used'}"
+    )
+    if not mysql.available():
+        terminalreporter.write_line(f"WARNING: {mysql.NO_MYSQL}", red=True, bold=True)
+
+
+__all__ = ["private"]

@@ -1,0 +1,163 @@
+"""A MariaDB or MySQL for the tests: TEST_MYSQL_URL's, or a private one."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pymysql
+from sqlalchemy import make_url
+from sqlalchemy.engine import URL
+
+from servers import private
+
+NO_MYSQL = (
+    "No MariaDB or MySQL for the tests: set TEST_MYSQL_URL or run `make system-deps`. "
+    "Every MySQL test is SKIPPED."
+)
+SYSTEM_PATH = "/usr/sbin:/usr/local/sbin:/opt/homebrew/bin:/usr/libexec"
+
+
+@dataclass
+class MySQLServer:
+    """A running server and an account that may create databases."""
+
+    admin: URL
+    version: str
+    keeper: private.Keeper | None
+
+    @property
+    def host(self) -> str:
+        return self.admin.host or "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        return self.admin.port or 3306
+
+    @property
+    def user(self) -> str:
+        return self.admin.username or ""
+
+    @property
+    def password(self) -> str:
+        return str(self.admin.password or "")
+
+    def url(self, database: str, driver: str = "aiomysql") -> str:
+        url = self.admin.set(drivername=f"mysql+{driver}", database=database)
+        return url.render_as_string(hide_password=False)
+
+    def execute(self, statement: str, database: str | None = None) -> Any:
+        return query(self.admin, statement, database)
+
+    def create_database(self, name: str) -> None:
+        self.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+
+    def drop_database(self, name: str) -> None:
+        self.execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+
+def query(admin: URL, statement: str, database: str | None = None) -> Any:
+    connection = pymysql.connect(
+        host=admin.host,
+        port=admin.port or 3306,
+        user=admin.username,
+        password=str(admin.password or ""),
+        database=database,
+        autocommit=True,
+        connect_timeout=10,
+    )
+    with closing(connection), connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall()
+
+
+def find(*names: str) -> str | None:
+    path = f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
+    return next((found for name in names if (found := shutil.which(name, path=path))), None)
+
+
+def available() -> bool:
+    return bool(os.environ.get("TEST_MYSQL_URL") or find("mariadbd", "mysqld"))
+
+
+@contextmanager
+def running_mysql() -> Iterator[MySQLServer]:
+    given = os.environ.get("TEST_MYSQL_URL")
+    if given:
+        admin = make_url(given)
+        yield MySQLServer(admin, server_version(admin), None)
+        return
+    program = find("mariadbd", "mysqld")
+    if program is None:
+        raise private.NoServer(NO_MYSQL)
+    with private_mysql(program) as server:
+        yield server
+
+
+@contextmanager
+def private_mysql(program: str) -> Iterator[MySQLServer]:
+    user = private.server_user("mysql")
+    directory = private.make_directory("asp-my-", user)
+    keeper: private.Keeper | None = None
+    try:
+        initialise(program, directory, user)
+        port = private.free_port()
+        keeper = private.Keeper(
+            directory,
+            user,
+            signal.SIGTERM,
+            [
+                program,
+                "--no-defaults",
+                f"--datadir={directory / 'data'}",
+                f"--socket={directory / 'mysql.sock'}",
+                f"--port={port}",
+                "--bind-address=127.0.0.1",
+                f"--pid-file={directory / 'mysql.pid'}",
+                f"--tmpdir={directory}",
+                "--skip-name-resolve",
+                "--innodb-flush-log-at-trx-commit=0",
+                # MariaDB's default lacks what MySQL 8 refuses: be as strict as MySQL.
+                "--sql-mode=ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,"
+                "NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION",
+            ],
+        )
+        start = URL.create("mysql", "root", "", "127.0.0.1", port)
+        private.wait_ready(lambda: server_version(start), keeper)
+        query(start, f"CREATE USER 'tests'@'127.0.0.1' IDENTIFIED BY '{private.PASSWORD}'")
+        query(start, "GRANT ALL ON *.* TO 'tests'@'127.0.0.1' WITH GRANT OPTION")
+        admin = start.set(username="tests", password=private.PASSWORD)
+        yield MySQLServer(admin, server_version(admin), keeper)
+    finally:
+        if keeper is not None:
+            keeper.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def initialise(program: str, directory: Path, user: str) -> None:
+    data = directory / "data"
+    installer = find("mariadb-install-db") if "mariadb" in Path(program).name else None
+    if installer:
+        command = [
+            installer,
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--skip-name-resolve",
+        ]
+    else:
+        command = [program, "--no-defaults", "--initialize-insecure", f"--datadir={data}"]
+    try:
+        private.run_as(user, command, cwd=directory)
+    except subprocess.CalledProcessError as error:
+        raise RuntimeError(f"{command[0]} failed: {error.stdout}{error.stderr}") from error
+
+
+def server_version(admin: URL) -> str:
+    return str(query(admin, "SELECT VERSION()")[0][0])

