@@ -18,7 +18,7 @@ from types import FrameType
 import pytest
 import sqlalchemy
 
-from servers import mysql, postgres, private
+from servers import mysql, postgres
 
 DIALECTS = ("sqlite", "postgresql", "mysql")
 USED = pytest.StashKey[dict[str, str]]()
@@ -116,6 +116,3 @@ def pytest_terminal_summary(
     )
     if not mysql.available():
         terminalreporter.write_line(f"WARNING: {mysql.NO_MYSQL}", red=True, bold=True)
-
-
-__all__ = ["private"]

@@ -173,8 +173,13 @@ def reachable_binaries(bin_directory: Path, directory: Path, user: str) -> Path:
     """
     if private.executable_by(user, bin_directory / "postgres"):
         return bin_directory
-    copy = directory / "install"
-    shutil.copytree(bin_directory.parent, copy, symlinks=True)
+    install = bin_directory.parent
+    copy = directory / "install" / install.parent.name / install.name
+    shutil.copytree(install, copy, symlinks=True)
+    # A wheel keeps its shared libraries beside the package, found relative to it.
+    libraries = install.parent.with_name(f"{install.parent.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, directory / "install" / libraries.name, symlinks=True)
     return copy / "bin"
 
 
@@ -186,9 +191,16 @@ def initialise(programs: Path, directory: Path, data: Path, user: str) -> None:
     try:
         private.run_as(
             user,
-            [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-E", "UTF8"]
-            + ["-A", "scram-sha-256", "--pwfile", str(password_file)]
-            + ["--no-sync", "--no-instructions"],
+            [
+                str(programs / "initdb"),
+                f"--pgdata={data}",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--auth=scram-sha-256",
+                f"--pwfile={password_file}",
+                "--no-sync",
+                "--no-instructions",
+            ],
             cwd=directory,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
         )
