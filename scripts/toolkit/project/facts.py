@@ -61,6 +61,26 @@ class UrlSource:
 
 
 @dataclass(frozen=True)
+class SettingsObject:
+    """An object that holds the application's settings."""
+
+    module: str
+    expression: str
+    """What to write once its first name is imported: `settings`, `get_settings()`."""
+    class_name: str
+    """Full name of its class."""
+    path: Path
+    line: int
+    url_expressions: tuple[str, ...] = ()
+    """Expressions for a database URL (`settings.database_url`), best first."""
+
+    @property
+    def reference(self) -> str:
+        """`module:expression`, as `--url-from` takes it."""
+        return f"{self.module}:{self.expression}"
+
+
+@dataclass(frozen=True)
 class AlembicSetup:
     """An Alembic environment that is already there."""
 
@@ -70,7 +90,9 @@ class AlembicSetup:
     versions: Path
     is_async: bool
     imported_modules: tuple[str, ...] = ()
-    """Project modules that env.py imports."""
+    """Project modules that env.py imports itself (not what those import in turn)."""
+    configured_location: str = ""
+    """`script_location` as written, so that a repair can keep it."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +119,7 @@ class Project:
     """Metadatas that own at least one mapped class, then unused ones."""
     mapped: tuple[MappedClass, ...]
     urls: tuple[UrlSource, ...]
-    """Best candidate first."""
+    """Best candidate first; empty when nothing in the project names a URL."""
     alembic: tuple[AlembicSetup, ...]
     create_all: tuple[str, ...]
     """`path:line` of each `metadata.create_all` outside tests."""
@@ -107,3 +129,27 @@ class Project:
     """Distribution name -> version in the project's interpreter, None if absent:
     sqlalchemy, alembic, greenlet, asyncpg, aiosqlite, aiomysql, asyncmy, psycopg,
     fastapi, sqlmodel."""
+    settings: tuple[SettingsObject, ...] = ()
+    """Settings objects, those that know a database URL first."""
+    app_is_factory: bool = False
+    """Is `app` a function that makes the application?"""
+    schemes: tuple[str, ...] = ()
+    """URL schemes that the source and the `.env` files mention (`postgresql+asyncpg`)."""
+    notes: tuple[str, ...] = ()
+    """What could not be told from the source, one honest line each."""
+
+    @property
+    def base(self) -> MetadataSource | None:
+        """The metadata to migrate: the only one, or the one that `--base` chose."""
+        return self.metadata[0] if self.metadata else None
+
+    @property
+    def models(self) -> tuple[MappedClass, ...]:
+        """The mapped classes of `base`."""
+        reference = self.base.reference if self.base else None
+        return tuple(item for item in self.mapped if item.metadata == reference)
+
+    @property
+    def model_modules(self) -> tuple[str, ...]:
+        """Modules that have to be imported for `base` to know all its tables, sorted."""
+        return tuple(sorted({item.module for item in self.models}))

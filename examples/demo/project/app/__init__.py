@@ -1,0 +1,1 @@
+"""A small shop: a FastAPI project that has no database yet."""

@@ -1,0 +1,1 @@
+"""Scratch databases, and Alembic commands that can reach nothing else."""

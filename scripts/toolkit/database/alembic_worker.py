@@ -1,0 +1,340 @@
+"""Run one Alembic command of a project, guarded, in a process of its own.
+
+Run by path (`python -P alembic_worker.py`): this package must not be importable here,
+since a project may have a package of the same name. The request is one line of JSON on
+standard input, the answer is a JSON file that the request names: standard output belongs
+to the project. Standard input stays open as a lifeline; when it closes, the process that
+asked is gone and this one ends too.
+"""
+
+# ruff: noqa: ANN401  (Alembic's operations and a project's objects have no common type)
+
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from alembic import command
+from alembic.config import CommandLine, Config
+from alembic.operations import ops
+from alembic.script import ScriptDirectory, write_hooks
+from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, UniqueConstraint
+from sqlalchemy.engine import make_url
+
+Report = dict[str, Any]
+
+
+def main() -> int:
+    lifeline = os.fdopen(os.dup(0), "rb", buffering=0)
+    silence = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(silence, 0)
+    request = json.loads(lifeline.readline())
+    threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
+
+    report: Report = {}
+    guard = load_guard()
+    try:
+        run(request, report, guard)
+    except BaseException as error:
+        report["error"] = describe_error(error, Path(request["root"]), guard)
+    Path(request["result"]).write_text(json.dumps(report), encoding="utf-8")
+    return 1 if "error" in report else 0
+
+
+def end_with(lifeline: Any) -> None:
+    lifeline.read()
+    os._exit(1)
+
+
+def load_guard() -> ModuleType:
+    """The module beside this file, under a name that no project has."""
+    spec = importlib.util.spec_from_file_location(
+        "_alembic_scratch_guard", Path(__file__).with_name("guard.py")
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(request: Report, report: Report, guard: ModuleType) -> None:
+    action: Callable[[Config, Report, Report, ModuleType], None] = ACTIONS[request["action"]]
+    sys.path.insert(0, request["import_root"])
+    sys.argv = ["alembic", *request["args"]]
+    config = make_config(Path(request["ini"]), request["args"])
+    borrow_versions(request.get("version_location"))
+    if request["scratch"] is None:
+        action(config, request, report, guard)
+        return
+    watcher = guard.Guard(make_url(request["scratch"]))
+    watcher.install()
+    action(config, request, report, guard)
+    if watcher.refused:
+        # The project caught the refusal and went on: what it did then proves nothing.
+        raise guard.DatabaseRefused(watcher.refused[0])
+
+
+def make_config(ini: Path, args: list[str]) -> Config:
+    """Alembic's configuration as its own command line would make it."""
+    options = CommandLine(prog="alembic").parser.parse_args(["-c", str(ini), *args])
+    if ini.name == "pyproject.toml":
+        return Config(toml_file=str(ini), ini_section=options.name, cmd_opts=options)
+    return Config(str(ini), ini_section=options.name, cmd_opts=options)
+
+
+def borrow_versions(location: str | None) -> None:
+    """Let Alembic see revisions in one more folder, and run no hooks on new files.
+
+    A new revision lives outside the project until it is proved. The list of folders
+    has no setter that works alike in the Alembic versions in use, and rewriting the
+    ini's text breaks on paths with spaces, so the finished object is changed.
+    """
+    original = ScriptDirectory.from_config.__func__  # type: ignore[attr-defined]
+
+    def from_config(cls: type[ScriptDirectory], config: Config) -> ScriptDirectory:
+        script: ScriptDirectory = original(cls, config)
+        hooks = getattr(script, "hooks", None) or getattr(script, "hook_config", None)
+        script.hooks = []
+        script.hook_config = {}  # type: ignore[attr-defined]
+        script.kept_hooks = hooks  # type: ignore[attr-defined]
+        if location:
+            own = script.version_locations or [str(Path(script.dir) / "versions")]
+            script.version_locations = [*own, location]
+        return script
+
+    ScriptDirectory.from_config = classmethod(from_config)  # type: ignore[method-assign, assignment]
+
+
+def run_command(config: Config, _request: Report, _report: Report, _guard: ModuleType) -> None:
+    """The command as given: `upgrade head`, `downgrade -1`, `check`, ..."""
+    options = config.cmd_opts
+    assert options is not None
+    function, positional, keyword = options.cmd
+    function(
+        config,
+        *[getattr(options, name, None) for name in positional],
+        **{name: getattr(options, name, None) for name in keyword},
+    )
+
+
+def probe(config: Config, request: Report, report: Report, guard: ModuleType) -> None:
+    """The revision graph, and the address that env.py would connect to."""
+    script = ScriptDirectory.from_config(config)
+    report["script_location"] = str(Path(script.dir).resolve())
+    report["heads"] = [revision_of(script, head) for head in script.get_heads()]
+    report["hooks"] = bool(script.kept_hooks)  # type: ignore[attr-defined]
+    report["prepends_path"] = bool(config.get_main_option("prepend_sys_path"))
+    report["destination"] = str(destination(script).resolve())
+    watcher = guard.Probe()
+    watcher.install()
+    try:
+        run_command(config, request, report, guard)
+    except guard.DatabaseSeen:
+        pass
+    finally:
+        report["seen"] = watcher.seen
+
+
+def revision_of(script: ScriptDirectory, revision: str) -> dict[str, str | None]:
+    found = script.get_revision(revision)
+    assert found is not None
+    return {
+        "revision": found.revision,
+        "path": found.path,
+        "message": found.doc,
+        "parent": str(found.down_revision) if found.down_revision else None,
+    }
+
+
+def destination(script: ScriptDirectory) -> Path:
+    """The folder that Alembic would write a new revision to."""
+    locations = script.version_locations or [str(Path(script.dir) / "versions")]
+    if len(locations) > 1:
+        for head in script.get_heads():
+            found = script.get_revision(head)
+            if found is not None:
+                return Path(found.path).parent
+    return Path(locations[0])
+
+
+def autogenerate(config: Config, request: Report, report: Report, _guard: ModuleType) -> None:
+    """Write the revision into the borrowed folder and describe what it holds."""
+    metadatas: list[Any] = []
+    scripts: list[Any] = []
+
+    def note(context: Any, _revision: Any, directives: list[Any]) -> None:
+        # Alembic hands the same list to env.py's own hook next, so it is kept and read
+        # afterwards; emptying it here would break the usual `directives[0]` there.
+        target = context.opts["target_metadata"]
+        metadatas.extend(target if isinstance(target, (list, tuple)) else [target])
+        scripts.append(directives)
+
+    written = command.revision(
+        config,
+        message=request["message"],
+        autogenerate=True,
+        version_path=request["version_location"],
+        process_revision_directives=note,
+    )
+    tables = [table for metadata in metadatas for table in metadata.tables.values()]
+    report["tables"] = sorted(table.fullname for table in tables)
+    report["missing"] = [
+        mapped for mapped in request["mapped"] if not is_registered(mapped, tables)
+    ]
+    report["operations"] = [
+        operation
+        for directive in (scripts[-1] if scripts else [])
+        for upgrade in directive.upgrade_ops_list
+        for operation in describe_operations(upgrade.ops)
+    ]
+    files = written if isinstance(written, list) else [written]
+    report["files"] = [str(found.path) for found in files if found is not None]
+    report["revisions"] = [found.revision for found in files if found is not None]
+    report["parents"] = [found.down_revision for found in files if found is not None]
+
+
+def is_registered(mapped: dict[str, Any], tables: list[Any]) -> bool:
+    """Does this class of the source own one of the metadata's tables?"""
+    owner = getattr(sys.modules.get(mapped["module"]), mapped["name"], None)
+    table = owner if hasattr(owner, "columns") else getattr(owner, "__table__", None)
+    if table is not None:
+        return any(table is known for known in tables)
+    # Imported under another name (`src.app.models`), or not at all.
+    return mapped["table"] is not None and any(
+        mapped["table"] in (known.name, known.fullname) for known in tables
+    )
+
+
+def describe_operations(operations: list[Any]) -> Iterator[dict[str, Any]]:
+    for operation in operations:
+        if isinstance(operation, ops.ModifyTableOps):
+            yield from describe_operations(list(operation.ops))
+        else:
+            yield describe_operation(operation)
+
+
+def describe_operation(operation: Any) -> dict[str, Any]:
+    """One Alembic operation as plain values; `op` is the class's name without `Op`."""
+    described: dict[str, Any] = {"op": type(operation).__name__.removesuffix("Op")}
+    for key, attributes in {
+        "table": ("table_name", "source_table"),
+        "schema": ("schema",),
+        "name": ("index_name", "constraint_name"),
+        "column": ("column_name",),
+        "unique": ("unique",),
+    }.items():
+        found = (getattr(operation, attribute, None) for attribute in attributes)
+        value = next((one for one in found if one is not None), None)
+        if value is not None:
+            described[key] = value if isinstance(value, bool) else str(value)
+    if isinstance(operation, ops.CreateTableOp):
+        for key, kind in {
+            "columns": Column,
+            "unique_constraints": UniqueConstraint,
+            "foreign_keys": ForeignKeyConstraint,
+            "checks": CheckConstraint,
+        }.items():
+            described[key] = sum(isinstance(item, kind) for item in operation.columns)
+    elif isinstance(operation, ops.AddColumnOp):
+        column = operation.column
+        described |= {"column": column.name, "type": str_type(column.type)}
+        described["nullable"] = bool(column.nullable)
+        described["default"] = column.server_default is not None
+    elif isinstance(operation, ops.AlterColumnOp):
+        described["changes"] = alterations(operation)
+    elif isinstance(operation, (ops.CreateIndexOp, ops.CreateUniqueConstraintOp)):
+        described["on"] = [str(getattr(column, "name", column)) for column in operation.columns]
+    elif isinstance(operation, ops.CreateForeignKeyOp):
+        described["refers_to"] = operation.referent_table
+        described["on"] = list(operation.local_cols)
+    elif isinstance(operation, ops.DropConstraintOp):
+        described["constraint"] = operation.constraint_type or "constraint"
+    return described
+
+
+def alterations(operation: Any) -> list[str]:
+    changes = []
+    if operation.modify_type is not None:
+        before, after = str_type(operation.existing_type), str_type(operation.modify_type)
+        changes.append(f"type {before} -> {after}")
+    if operation.modify_nullable is not None:
+        changes.append("nullable" if operation.modify_nullable else "NOT NULL")
+    if operation.modify_server_default is not False:
+        dropped = operation.modify_server_default is None
+        changes.append("server default dropped" if dropped else "server default")
+    if operation.modify_name is not None:
+        changes.append(f"name -> {operation.modify_name}")
+    if operation.modify_comment is not False:
+        changes.append("comment")
+    return changes
+
+
+def str_type(kind: Any) -> str:
+    with contextlib.suppress(Exception):
+        return str(kind)
+    return type(kind).__name__
+
+
+def run_hooks(config: Config, request: Report, _report: Report, _guard: ModuleType) -> None:
+    """The project's post-write hooks (formatters) on a file that is in its place."""
+    script = ScriptDirectory.from_config(config)
+    hooks = script.kept_hooks  # type: ignore[attr-defined]
+    if hooks:
+        write_hooks._run_hooks(request["file"], hooks)
+
+
+def describe_error(error: BaseException, root: Path, guard: ModuleType) -> Report:
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append(traceback.FrameSummary(error.filename, error.lineno or 0, "<module>"))
+    places = [
+        f"{frame.filename}:{frame.lineno}"
+        for frame in frames
+        if Path(frame.filename).is_relative_to(root) and "site-packages" not in frame.filename
+    ]
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    return {
+        "type": type(error).__name__,
+        "module": type(error).__module__,
+        "message": message_of(error),
+        "where": places[-1] if places else None,
+        "refused": isinstance(error, guard.DatabaseRefused),
+        "missing_module": missing,
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+
+
+def message_of(error: BaseException) -> str:
+    """The error's text; for pydantic one line per setting, without the values it was given."""
+    list_errors = getattr(error, "errors", None)
+    if type(error).__name__ == "ValidationError" and callable(list_errors):
+        with contextlib.suppress(Exception):
+            return "; ".join(
+                f"{'.'.join(str(part) for part in one['loc'])}: {one_line(str(one['msg']))}"
+                for one in list_errors(include_input=False, include_context=False)
+            )
+    return str(error)
+
+
+def one_line(text: str) -> str:
+    """The first lines that say something, shortened."""
+    words = " ".join(line for line in text.split("\n") if any(c.isalnum() for c in line))
+    return words if len(words) <= 120 else words[:117] + "..."
+
+
+ACTIONS: dict[str, Callable[[Config, Report, Report, ModuleType], None]] = {
+    "command": run_command,
+    "probe": probe,
+    "autogenerate": autogenerate,
+    "hooks": run_hooks,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Kinds of databases, their drivers, and texts without passwords."""
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal
+from urllib.parse import quote, quote_plus, unquote
+
+from sqlalchemy.engine import URL
+
+Kind = Literal["sqlite", "postgresql", "mysql"]
+
+KINDS: dict[str, Kind] = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+}
+TITLES: dict[Kind, str] = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL"}
+
+# Best first. The driver's name in a URL, then the module that it imports.
+ASYNC_DRIVERS: dict[Kind, tuple[tuple[str, str], ...]] = {
+    "sqlite": (("aiosqlite", "aiosqlite"),),
+    "postgresql": (("asyncpg", "asyncpg"), ("psycopg", "psycopg")),
+    "mysql": (("aiomysql", "aiomysql"), ("asyncmy", "asyncmy")),
+}
+SYNC_DRIVERS: dict[Kind, tuple[tuple[str, str], ...]] = {
+    "sqlite": (("pysqlite", "sqlite3"),),
+    "postgresql": (("psycopg", "psycopg"), ("psycopg2", "psycopg2"), ("pg8000", "pg8000")),
+    "mysql": (("pymysql", "pymysql"), ("mysqldb", "MySQLdb")),
+}
+
+
+def kind_of(scheme: str) -> Kind | None:
+    """The kind behind a dialect name or a URL scheme (`postgresql+asyncpg`)."""
+    return KINDS.get(scheme.split("+", maxsplit=1)[0].lower())
+
+
+def installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def driver_for(kind: Kind, *, prefer_async: bool = True) -> str | None:
+    """An installed driver of this kind as a URL names it; None if there is none."""
+    first, second = ASYNC_DRIVERS[kind], SYNC_DRIVERS[kind]
+    if not prefer_async:
+        first, second = second, first
+    return next((name for name, module in (*first, *second) if installed(module)), None)
+
+
+def async_driver_kinds() -> list[Kind]:
+    """The kinds that an installed async driver serves, servers before SQLite."""
+    order: tuple[Kind, ...] = ("postgresql", "mysql", "sqlite")
+    return [kind for kind in order if any(installed(m) for _, m in ASYNC_DRIVERS[kind])]
+
+
+def placeholder_url(kind: Kind, *, prefer_async: bool = True) -> str:
+    """A URL with no real address, for settings that demand one.
+
+    The guard replaces the address; a program that goes round the guard finds nobody.
+    """
+    driver = driver_for(kind, prefer_async=prefer_async)
+    scheme = f"{kind}+{driver}" if driver else kind
+    if kind == "sqlite":
+        return f"{scheme}:///scratch-placeholder.db"
+    return f"{scheme}://scratch:scratch@127.0.0.1:1/scratch"
+
+
+# `://user:secret@host`, with a password that may hold a raw `@`; and the same cut
+# off before the `@`, as validation errors show long values. `host:5432` stays.
+_WHOLE = re.compile(r"(://[^\s:/@'\"]*:)[^\s'\"]*@")
+_CUT_OFF = re.compile(r"(://[^\s:/@'\"]+:)(?!\*\*\*)(?!\d+(?:[/?\s'\",).]|$))[^\s@'\"]+")
+_IN_QUERY = re.compile(r"(?i)\b(password|passwd|pwd)=[^\s&'\",)]+")
+
+
+def mask(text: str, secrets: Iterable[str] = ()) -> str:
+    """`text` without passwords: those in URLs, and each of `secrets` in any quoting."""
+    text = _WHOLE.sub(r"\1***@", text)
+    text = _CUT_OFF.sub(r"\1***", text)
+    text = _IN_QUERY.sub(r"\1=***", text)
+    forms = {
+        form
+        for secret in secrets
+        if len(secret) >= 3
+        for form in (secret, quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1])
+    }
+    for form in sorted(forms, key=len, reverse=True):
+        # Whole words only: the password "app" must not eat the path "app/models.py"'s neighbours.
+        text = re.sub(rf"(?<!\w){re.escape(form)}(?![\w/.])", "***", text)
+    return text
+
+
+def secrets_of(environment: Mapping[str, str], urls: Iterable[URL] = ()) -> set[str]:
+    """Passwords that a program with this environment might print."""
+    found = {str(url.password) for url in urls if url.password}
+    for name, value in environment.items():
+        match = re.match(r"[\w+]+://[^:/@]*:(.*)@", value)
+        if match:
+            found |= {match[1], unquote(match[1])}
+        elif re.search(r"(?i)passw(or)?d|secret|token|api_?key", name):
+            found.add(value)
+    return {secret for secret in found if secret.strip("*")}
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that runs project code."""
+    # libpq reads these itself and would prefer them to the address that the guard gives.
+    misleading = {"PGSERVICE", "PGSERVICEFILE", "PGHOSTADDR", "PYTHONSAFEPATH", "ALEMBIC_CONFIG"}
+    kept = {name: value for name, value in os.environ.items() if name not in misleading}
+    return {
+        **kept,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONUNBUFFERED": "1",
+        **extra,
+    }

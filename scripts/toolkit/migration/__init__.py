@@ -1,0 +1,1 @@
+"""From changed models to a migration that is proved before a person reads it."""

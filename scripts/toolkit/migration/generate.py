@@ -1,0 +1,364 @@
+"""Generate a migration on a scratch database, prove it there, then put it into the project."""
+
+import ast
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.database.alembic_process import AlembicResult, run_alembic, working_folder
+from toolkit.database.errors import DatabaseError
+from toolkit.database.scratch import Scratch, open_scratch, scratch_name
+from toolkit.database.urls import TITLES
+from toolkit.migration.install import install, only_run, sweep_halves, uninstall
+from toolkit.migration.message import as_docstring
+from toolkit.migration.refusal import Refusal
+from toolkit.migration.situation import Situation, choose_setup, look, shown
+from toolkit.migration.words import data_losses, in_words
+from toolkit.project.facts import MappedClass, Project
+from toolkit.report.exits import Exit
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A new revision in a folder of ours."""
+
+    text: str
+    revision: str
+    parent: str | None
+    relative: Path
+    """Its path below the versions folder."""
+    operations: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A migration that is in the project."""
+
+    path: Path
+    revision: str
+    parent: str | None
+    operations: tuple[Mapping[str, Any], ...]
+    words: tuple[str, ...]
+    data_losses: tuple[str, ...]
+    warnings: tuple[str, ...]
+    scratch: str
+    next: tuple[str, ...]
+
+
+class Bench:
+    """One project, one scratch database, and a folder for what is not proved yet."""
+
+    def __init__(
+        self, project: Project, situation: Situation, scratch: Scratch, folder: Path, timeout: float
+    ) -> None:
+        self.project = project
+        self.situation = situation
+        self.scratch = scratch
+        self.folder = folder
+        self.timeout = timeout
+
+    def alembic(self, *args: str, **extra: Any) -> AlembicResult:  # noqa: ANN401
+        return run_alembic(
+            self.project,
+            args,
+            self.scratch,
+            ini=self.situation.setup.ini,
+            extra={"version_location": str(self.folder), **extra},
+            environment=self.situation.environment,
+            timeout=self.timeout,
+        )
+
+    def expect(self, result: AlembicResult, what: str, remedy: str) -> None:
+        """Raise Refusal unless `result` is a success."""
+        if result.error:
+            place = result.error.get("where")
+            raise Refusal(
+                "proof",
+                Exit.PROOF_FAILED,
+                f"{what}: {result.message}",
+                remedy,
+                [f"at {shown(place, self.project.root)}"] if place else (),
+            )
+
+
+def generate(
+    project: Project,
+    message: str,
+    *,
+    dialect: str | None,
+    timeout: float,
+    say: Say,
+) -> Outcome:
+    """Write one migration for the difference between models and migrations.
+
+    Raises Refusal or DatabaseError; then the project is as it was.
+    """
+    setup = choose_setup(project)
+    with ExitStack() as stack:
+        stack.enter_context(only_run(setup.script_location, timeout, say))
+        sweep_halves(setup.script_location)
+        say(f"reading {shown(setup.env, project.root)} and the migration history")
+        situation = look(project, setup, dialect, timeout, say)
+        scratch = stack.enter_context(open_scratch(situation.kind, server_url=situation.server))
+        for note in scratch.notes:
+            say(f"not there: {note}")
+        say(f"scratch database: {TITLES[scratch.kind]} {scratch.origin}")
+        folder = Path(tempfile.mkdtemp(prefix=scratch_name() + "_"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        bench = Bench(project, situation, scratch, folder, timeout)
+
+        bring_to_head(bench, say)
+        say("comparing the models with it")
+        draft = write_draft(bench, message, project.models)
+        warnings = prove(bench, draft, say)
+        path, hook_warnings = put_in_place(bench, draft, say)
+    losses = data_losses(draft.operations)
+    return Outcome(
+        path=path,
+        revision=draft.revision,
+        parent=draft.parent,
+        operations=draft.operations,
+        words=tuple(in_words(draft.operations)),
+        data_losses=tuple(losses),
+        warnings=(*situation.notes, *warnings, *hook_warnings),
+        scratch=f"{TITLES[scratch.kind]} {scratch.origin}",
+        next=tuple(next_steps(project, situation, path, losses)),
+    )
+
+
+def bring_to_head(bench: Bench, say: Say) -> None:
+    if bench.situation.head is None:
+        return
+    say(f"upgrading it to the head {bench.situation.head['revision']}")
+    bench.expect(
+        bench.alembic("upgrade", "heads"),
+        "The migrations that are there do not run on an empty database",
+        "Repair that first: no new migration can be proved on top of it.",
+    )
+
+
+def write_draft(bench: Bench, message: str, mapped: Sequence[MappedClass]) -> Draft:
+    """Autogenerate into our folder; raise Refusal when the result would be wrong or empty."""
+    result = bench.alembic(
+        "revision",
+        "--autogenerate",
+        "-m",
+        as_docstring(message),
+        action="autogenerate",
+        message=as_docstring(message),
+        mapped=[
+            {
+                "name": one.name,
+                "module": one.module,
+                "table": one.table,
+                "path": str(one.path),
+                "line": one.line,
+            }
+            for one in mapped
+        ],
+    )
+    report = result.report
+    if "does not provide a MetaData" in result.message:
+        raise empty_metadata(bench, "env.py hands no metadata to Alembic")
+    bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
+    if report["missing"]:
+        raise models_missing(bench, report["missing"], bool(report["tables"]))
+    if not report["tables"]:
+        raise empty_metadata(bench, "The metadata that env.py hands to Alembic has no tables")
+    if not report["operations"] or not report["files"]:
+        head = bench.situation.head
+        raise Refusal(
+            "no-changes",
+            Exit.NO_CHANGES,
+            "The models and the migrations agree"
+            + (f" (head {head['revision']})." if head else "."),
+            "Nothing to generate. Autogenerate does not see everything: enum values, CHECK texts"
+            " and the WHERE of an index have to be written by hand.",
+        )
+    path = Path(report["files"][0])
+    return Draft(
+        text=path.read_text("utf-8"),
+        revision=report["revisions"][0],
+        parent=report["parents"][0],
+        relative=path.relative_to(bench.folder.resolve())
+        if path.is_relative_to(bench.folder.resolve())
+        else path.relative_to(bench.folder),
+        operations=tuple(report["operations"]),
+    )
+
+
+def models_missing(bench: Bench, missing: Sequence[Mapping[str, Any]], some: bool) -> Refusal:
+    project = bench.project
+    tables = sorted({str(one["table"] or one["name"]) for one in missing})
+    modules = sorted({str(one["module"]) for one in missing})
+    env = shown(bench.situation.setup.env, project.root)
+    return Refusal(
+        "models-missing",
+        Exit.MODELS_MISSING,
+        f"{len(missing)} mapped {'class is' if len(missing) == 1 else 'classes are'} not in the"
+        f" metadata that {env} hands to Alembic"
+        + ("" if some else ", which has no tables at all")
+        + f". The migration would treat {', '.join(tables)} as deleted: DROP TABLE where it"
+        " exists.",
+        f"Import them in {env}: "
+        + "; ".join(f"import {module}" for module in modules)
+        + " (or let setup-alembic.sh write that). If they belong to another database, name the"
+        " base that is meant with --base MODULE:NAME.",
+        [
+            f"{shown(one['path'], project.root)}:{one['line']} class {one['name']}"
+            + (f" (table {one['table']})" if one["table"] else "")
+            for one in missing
+        ],
+    )
+
+
+def empty_metadata(bench: Bench, what: str) -> Refusal:
+    sources = [source.reference for source in bench.project.metadata]
+    env = shown(bench.situation.setup.env, bench.project.root)
+    return Refusal(
+        "empty-metadata",
+        Exit.EMPTY_METADATA,
+        f"{what}. The migration would be empty, or drop every table.",
+        f"Set target_metadata in {env} and import every module with models there"
+        " (setup-alembic.sh does both).",
+        [f"found in the source: {source}" for source in sources],
+    )
+
+
+def prove(bench: Bench, draft: Draft, say: Say) -> list[str]:
+    """Run the draft up, down and up again; warnings about what it leaves out."""
+    try:
+        compile(draft.text, draft.relative.name, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise Refusal(
+            "proof",
+            Exit.PROOF_FAILED,
+            f"The new file does not compile: {error.msg} (line {error.lineno}).",
+            "Look at script.py.mako, which it is made from.",
+        ) from None
+    say("running it: upgrade, downgrade, upgrade")
+    run_round_trip(bench, draft)
+    again = bench.alembic(
+        "revision",
+        "--autogenerate",
+        "-m",
+        "check",
+        action="autogenerate",
+        message="check",
+        mapped=[],
+    )
+    bench.expect(again, "Comparing once more after the migration failed", "Repair env.py.")
+    left = in_words(again.report["operations"])
+    if not left:
+        return []
+    return ["after the migration Alembic still sees a difference: " + "; ".join(left)]
+
+
+def run_round_trip(bench: Bench, draft: Draft) -> None:
+    steps = (
+        ("upgrade", draft.revision, "upgrade"),
+        ("downgrade", draft.parent or "base", "downgrade"),
+        ("upgrade", draft.revision, "second upgrade, after the downgrade,"),
+    )
+    for command, target, words in steps:
+        result = bench.alembic(command, target)
+        bench.expect(result, f"The new migration's {words} fails", advice(result, words))
+
+
+def advice(result: AlembicResult, step: str) -> str:
+    """What to do about the failures that autogenerate is known for."""
+    if found := re.search(r"NameError: name '(\w+)' is not defined", result.message):
+        return (
+            f"The file uses {found[1]} without importing it: add `import {found[1]}` to"
+            " script.py.mako, below `import sqlalchemy as sa`."
+        )
+    if found := re.search(r"type \"?(\w+)\"? already exists", result.message):
+        return (
+            f"The downgrade leaves the enum type {found[1]} behind. The env.py that"
+            " setup-alembic.sh writes drops it."
+        )
+    if "has no name" in result.message or "must have a name" in result.message:
+        return "Give the metadata a naming_convention, so that constraints can be dropped."
+    if step == "upgrade":
+        return "The models ask for something that this database refuses; change the model."
+    return "Alembic cannot write this one alone; see the error."
+
+
+def put_in_place(bench: Bench, draft: Draft, say: Say) -> tuple[Path, list[str]]:
+    """Install the proved file and run the project's hooks on it; its path and warnings."""
+    path = bench.situation.destination / draft.relative
+    made = install(draft.text, path)
+    if not bench.situation.hooks:
+        return path, []
+    try:
+        result = bench.alembic(
+            "revision", "-m", "hooks", action="hooks", file=str(path), version_location=None
+        )
+        return path, after_hooks(bench, draft, path, result, say)
+    except BaseException:
+        uninstall(path, made)
+        raise
+
+
+def after_hooks(
+    bench: Bench, draft: Draft, path: Path, result: AlembicResult, say: Say
+) -> list[str]:
+    """Keep what the hooks wrote only if it is still the migration that was proved."""
+    warnings = []
+    if result.error:
+        warnings.append(f"a post-write hook failed, the file is not formatted: {result.message}")
+    text = path.read_text("utf-8") if path.exists() else ""
+    if same_code(text, draft.text):
+        return warnings
+    say("a post-write hook changed the code; proving it again")
+    try:
+        compile(text, path.name, "exec", dont_inherit=True)
+        # The draft's own copy steps aside: two files with one revision are an error.
+        shutil.rmtree(bench.folder)
+        bench.folder.mkdir()
+        run_round_trip_down_first(bench, draft)
+    except (SyntaxError, Refusal, DatabaseError) as error:
+        path.write_text(draft.text, encoding="utf-8")
+        warnings.append(f"a post-write hook broke the file ({error}); the unformatted one is kept")
+    return warnings
+
+
+def run_round_trip_down_first(bench: Bench, draft: Draft) -> None:
+    bench.expect(bench.alembic("downgrade", draft.parent or "base"), "downgrade", "")
+    run_round_trip(bench, draft)
+
+
+def same_code(one: str, other: str) -> bool:
+    """Do two sources differ in layout and comments at most?"""
+    try:
+        return ast.dump(ast.parse(one)) == ast.dump(ast.parse(other))
+    except SyntaxError:
+        return False
+
+
+def next_steps(
+    project: Project, situation: Situation, path: Path, losses: Sequence[str]
+) -> list[str]:
+    """What to do now; the last line is a command that works as it stands."""
+    ini = situation.setup.ini
+    folder = working_folder(project, ini)
+    words = []
+    if folder != Path.cwd():
+        words += ["cd", shlex.quote(str(folder)), "&&"]
+    if not situation.prepends_path:
+        words.append(f"PYTHONPATH={shlex.quote(str(project.import_root))}")
+    if project.package_manager in {"uv", "poetry", "pipenv", "pdm"}:
+        words += [project.package_manager, "run"]
+    words.append("alembic")
+    if ini.resolve() not in {folder / "alembic.ini", folder / "pyproject.toml"}:
+        words += ["-c", shlex.quote(shown(ini, folder))]
+    read = f"read {shown(path, project.root)}" + (", the drops above all" if losses else "")
+    return [read, " ".join([*words, "upgrade head"])]

@@ -1,0 +1,297 @@
+"""What a migration starts from: one Alembic set-up, its head, the kind of database."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from toolkit.database.alembic_process import AlembicResult, run_alembic
+from toolkit.database.urls import (
+    KINDS,
+    TITLES,
+    Kind,
+    async_driver_kinds,
+    kind_of,
+    placeholder_url,
+)
+from toolkit.migration.refusal import Refusal
+from toolkit.project.facts import AlembicSetup, Project
+from toolkit.report.exits import Exit
+
+Say = Callable[[str], None]
+
+INSTALLABLE = {
+    "asyncpg": "asyncpg",
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "aiosqlite": "aiosqlite",
+    "aiomysql": "aiomysql",
+    "asyncmy": "asyncmy",
+    "pymysql": "pymysql",
+    "MySQLdb": "mysqlclient",
+    "greenlet": "greenlet",
+    "alembic": "alembic",
+    "sqlalchemy": "sqlalchemy[asyncio]",
+}
+ADD = {"uv": "uv add", "poetry": "poetry add", "pipenv": "pipenv install", "pdm": "pdm add"}
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything that the steps after it need to know."""
+
+    setup: AlembicSetup
+    kind: Kind
+    server: URL | None
+    """The server that env.py would connect to; None where the project does not say."""
+    head: Mapping[str, Any] | None
+    """revision, path, message, parent; None before the first migration."""
+    destination: Path
+    script_location: Path
+    prepends_path: bool
+    """Does the ini put the import root on sys.path?"""
+    hooks: bool
+    """Does it name post-write hooks?"""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Placeholders for settings that demand a URL."""
+    notes: tuple[str, ...] = ()
+
+
+def choose_setup(project: Project, ini: Path | None = None) -> AlembicSetup:
+    """The Alembic set-up that is meant; raises Refusal when there is none or several."""
+    if ini is not None:
+        wanted = ini.resolve()
+        for setup in project.alembic:
+            if setup.ini.resolve() == wanted and setup.env.is_file():
+                return setup
+        known = ", ".join(shown(setup.ini, project.root) for setup in project.alembic)
+        raise Refusal(
+            "no-alembic",
+            Exit.USAGE,
+            f"--ini {ini} is not an Alembic set-up of this project.",
+            f"Found here: {known}." if known else "There is none here: run setup-alembic.sh.",
+        )
+    usable = [setup for setup in project.alembic if setup.env.is_file()]
+    if not usable:
+        raise Refusal(
+            "no-alembic",
+            Exit.NO_PROJECT,
+            f"{project.root} has no Alembic set-up (an ini and the env.py that it names).",
+            "Run setup-alembic.sh first.",
+        )
+    if len(usable) > 1:
+        raise Refusal(
+            "several-ini",
+            Exit.AMBIGUOUS,
+            "The project has several Alembic set-ups.",
+            "Choose one with --ini FILE.",
+            [shown(setup.ini, project.root) for setup in usable],
+        )
+    return usable[0]
+
+
+def shown(path: Path | str, root: Path) -> str:
+    """A path as the user knows it: below the project's root where it is."""
+    path = Path(path)
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def look(
+    project: Project, setup: AlembicSetup, dialect: str | None, timeout: float, say: Say
+) -> Situation:
+    """Load env.py as far as its first connection, and read the history's heads.
+
+    Raises Refusal when the project's code does not load or there are several heads.
+    """
+    notes: list[str] = []
+    environment: dict[str, str] = {}
+    result = probe(project, setup, environment, timeout)
+    if needs_settings(result):
+        kind, why = guess_kind(project, dialect)
+        environment = placeholders(project, kind, is_async=setup.is_async)
+        if environment:
+            second = probe(project, setup, environment, timeout)
+            if second.report.get("seen"):
+                result = second
+                names = ", ".join(environment)
+                notes.append(f"{names} is not set; working with {TITLES[kind]} ({why})")
+                say(notes[-1])
+    refuse_broken(project, result)
+    report = result.report
+    refuse_heads(project, setup, report.get("heads", []))
+    seen = report.get("seen")
+    if not seen:
+        raise Refusal(
+            "no-connection",
+            Exit.BROKEN_PROJECT,
+            f"{shown(setup.env, project.root)} ended without asking for a database.",
+            "Does it catch its own errors? Its last lines are below.",
+            result.stderr.strip().splitlines()[-5:],
+        )
+    found = kind_of(seen["dialect"])
+    if found is None or (dialect and KINDS[dialect] != found and not environment):
+        raise Refusal(
+            "dialect",
+            Exit.USAGE,
+            f"The project connects to {seen['dialect']}.",
+            "This script knows PostgreSQL, SQLite and MySQL/MariaDB."
+            if found is None
+            else "Leave --dialect out: it is for projects whose URL is not set.",
+        )
+    return Situation(
+        setup=setup,
+        kind=found,
+        server=None if environment else server_url(seen, found),
+        head=report["heads"][0] if report["heads"] else None,
+        destination=Path(report["destination"]),
+        script_location=Path(report["script_location"]),
+        prepends_path=report["prepends_path"],
+        hooks=report["hooks"],
+        environment=environment,
+        notes=tuple(notes),
+    )
+
+
+def probe(
+    project: Project, setup: AlembicSetup, environment: Mapping[str, str], timeout: float
+) -> AlembicResult:
+    return run_alembic(
+        project,
+        ["current"],
+        None,
+        ini=setup.ini,
+        extra={"action": "probe"},
+        environment=environment,
+        timeout=timeout,
+    )
+
+
+def needs_settings(result: AlembicResult) -> bool:
+    """Did the code stop for want of a setting, as far as one can tell?"""
+    error = result.error
+    code_is_wrong = {"SyntaxError", "ModuleNotFoundError", "ImportError", "IndentationError"}
+    return bool(
+        error
+        and not result.report.get("seen")
+        and "heads" in result.report
+        and error.get("type") not in code_is_wrong
+    )
+
+
+def guess_kind(project: Project, dialect: str | None) -> tuple[Kind, str]:
+    """The kind of database where no URL is set, and the reason for it."""
+    if dialect:
+        return KINDS[dialect], "--dialect"
+    named = {kind for scheme in project.schemes if (kind := kind_of(scheme))}
+    if len(named) == 1:
+        return named.pop(), "the source names it"
+    kinds = async_driver_kinds()
+    servers = [kind for kind in kinds if kind != "sqlite"]
+    if len(servers) > 1:
+        raise Refusal(
+            "dialect",
+            Exit.AMBIGUOUS,
+            "The database's URL is not set, and drivers of several databases are installed.",
+            "Say which is meant: --dialect postgresql|sqlite|mysql, or set the URL.",
+        )
+    kind = kinds[0] if kinds else "sqlite"
+    return kind, "its driver is installed"
+
+
+def placeholders(project: Project, kind: Kind, *, is_async: bool) -> dict[str, str]:
+    """Values for the variables that probably hold the URL and are not set."""
+    names = ["DATABASE_URL"]
+    for source in project.urls:
+        if source.kind == "environment":
+            names.append(source.reference.removeprefix("env:"))
+        elif source.kind == "settings":
+            attribute = re.split(r"[.:]", source.reference)[-1].removesuffix("()")
+            names.append(attribute.upper())
+    url = placeholder_url(kind, prefer_async=is_async)
+    return {
+        name: url
+        for name in dict.fromkeys(names)
+        if re.fullmatch(r"[A-Z][A-Z0-9_]*", name) and name not in os.environ
+    }
+
+
+def refuse_broken(project: Project, result: AlembicResult) -> None:
+    """Raise Refusal when the project's own code did not load."""
+    error = result.error
+    if not error or result.report.get("seen"):
+        return
+    place = [f"at {shown(error['where'], project.root)}"] if error.get("where") else []
+    missing = str(error.get("missing_module") or "")
+    package = INSTALLABLE.get(missing.partition(".")[0])
+    if package:
+        add = ADD.get(project.package_manager, "pip install")
+        raise Refusal(
+            "missing-dependency",
+            Exit.MISSING_DEPENDENCY,
+            f"{missing} is not installed in this environment.",
+            f"Install it: {add} '{package}'",
+            place,
+        )
+    remedy = "Repair it, then run this again."
+    if missing:
+        remedy = (
+            f"If {missing.partition('.')[0]} is a dependency, install the project's dependencies"
+            " into this environment; if it is the project's own code, repair the import."
+        )
+    elif error.get("type") in {"ValidationError", "KeyError", "SettingsError"}:
+        remedy = (
+            "A setting is missing: put it into the environment or .env. The database's address"
+            " may be any: no connection goes there."
+        )
+    raise Refusal(
+        "project-does-not-load",
+        Exit.BROKEN_PROJECT,
+        f"The project's code does not load: {result.message}",
+        remedy,
+        place,
+    )
+
+
+def refuse_heads(project: Project, setup: AlembicSetup, heads: list[dict[str, Any]]) -> None:
+    """Raise Refusal when the history has more than one head."""
+    if len(heads) <= 1:
+        return
+    first, *others = (head["revision"] for head in heads)
+    raise Refusal(
+        "several-heads",
+        Exit.SEVERAL_HEADS,
+        f"The migration history has {len(heads)} heads, so a new one would have no one parent.",
+        "Either join them: "
+        f"alembic merge -m 'merge heads' {' '.join([first, *others])} -- or, where one was never"
+        f" deployed, put it behind the other: set down_revision = '{first}' in its first file.",
+        [
+            f"{head['revision']} ({head['message'] or 'no message'}) in"
+            f" {shown(head['path'], project.root)}, after {head['parent'] or 'nothing'}"
+            for head in heads
+        ],
+    )
+
+
+def server_url(seen: Mapping[str, Any], kind: Kind) -> URL | None:
+    """The address that env.py asked for, as a URL; None for SQLite."""
+    if kind == "sqlite":
+        return None
+    query = {name: seen[name] for name in ("unix_socket", "ssl") if seen.get(name)}
+    if "ssl" in query and seen["driver"] != "asyncpg":
+        query["sslmode"] = query.pop("ssl")
+    host = seen["host"]
+    if kind == "postgresql" and host and host.startswith("/"):
+        query["host"], host = host, None
+    return URL.create(
+        f"{seen['dialect']}+{seen['driver']}",
+        username=seen["user"],
+        password=seen["password"],
+        host=host,
+        port=seen["port"],
+        database=seen["database"],
+        query=query,
+    )

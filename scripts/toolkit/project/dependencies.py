@@ -1,0 +1,107 @@
+"""What is installed, what is missing, and the exact line that installs it."""
+
+import importlib.metadata
+import shlex
+from collections.abc import Iterable
+
+from toolkit.project.facts import PackageManager, Project
+
+DISTRIBUTIONS = (
+    "sqlalchemy",
+    "alembic",
+    "greenlet",
+    "asyncpg",
+    "aiosqlite",
+    "aiomysql",
+    "asyncmy",
+    "psycopg",
+    "fastapi",
+    "sqlmodel",
+)
+_DRIVERS = {
+    "postgresql": ("asyncpg", "psycopg"),
+    "mysql": ("aiomysql", "asyncmy"),
+    "sqlite": ("aiosqlite",),
+}
+_COMMANDS: dict[PackageManager, str] = {
+    "uv": "uv add",
+    "poetry": "poetry add",
+    "pdm": "pdm add",
+    "pipenv": "pipenv install",
+    "pip": "python -m pip install",
+}
+
+
+def installed_versions() -> dict[str, str | None]:
+    """Version of each distribution of interest in the running interpreter."""
+    found: dict[str, str | None] = {}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def dialect_of(scheme: str) -> str | None:
+    """`postgresql`, `mysql` or `sqlite` for a URL scheme, None for others."""
+    name = scheme.partition("+")[0].lower()
+    aliases = {"postgres": "postgresql", "mariadb": "mysql"}
+    name = aliases.get(name, name)
+    return name if name in _DRIVERS else None
+
+
+def missing_packages(project: Project, scheme: str | None = None) -> tuple[str, ...]:
+    """Requirements that async SQLAlchemy with Alembic needs and that are not installed.
+
+    `scheme` is that of the real URL, where the caller knows it; otherwise the
+    schemes in the source decide. When nothing tells the database, any one async
+    driver is enough.
+    """
+    versions = project.versions
+    missing = [name for name in ("alembic",) if not versions.get(name)]
+    if not versions.get("sqlalchemy") or not versions.get("greenlet"):
+        # greenlet is not installed with SQLAlchemy 2.1 by itself: the extra asks for it.
+        missing.insert(0, "sqlalchemy[asyncio]")
+    wanted = _wanted_drivers([scheme] if scheme else project.schemes)
+    for dialect in wanted:
+        if not any(versions.get(driver) for driver in wanted[dialect]):
+            missing.append(wanted[dialect][0])
+    everything = [driver for drivers in _DRIVERS.values() for driver in drivers]
+    if not wanted and not any(versions.get(driver) for driver in everything):
+        missing.append(_DRIVERS["postgresql"][0])
+    return tuple(dict.fromkeys(missing))
+
+
+def install_line(project: Project, packages: Iterable[str]) -> str:
+    """The command that installs `packages` with the project's package manager."""
+    return f"{_COMMANDS[project.package_manager]} {shlex.join(packages)}"
+
+
+def missing_dependencies(project: Project, scheme: str | None = None) -> list[str]:
+    """One line for each missing package: what for, and how to install it."""
+    reasons = {
+        "sqlalchemy[asyncio]": "SQLAlchemy needs greenlet for asyncio",
+        "alembic": "migrations",
+    }
+    return [
+        f"{name} is not installed ({reasons.get(name, 'the async database driver')}): "
+        f"{install_line(project, [name])}"
+        for name in missing_packages(project, scheme)
+    ]
+
+
+def _wanted_drivers(schemes: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Dialect -> drivers that will do, the named async driver alone where one is named."""
+    wanted: dict[str, tuple[str, ...]] = {}
+    for scheme in schemes:
+        dialect = dialect_of(scheme)
+        driver = scheme.partition("+")[2]
+        if dialect is None:
+            continue
+        known = _DRIVERS[dialect]
+        narrow = (driver,) if driver in known else known
+        # An explicit driver says more than a bare `postgresql://` elsewhere.
+        if dialect not in wanted or len(wanted[dialect]) > 1:
+            wanted[dialect] = narrow
+    return wanted

@@ -1,0 +1,182 @@
+"""Import a project's modules and write down which tables exist afterwards.
+
+Run by path, in a process of its own, with a JSON request on standard input (see
+prove.py). Imports nothing of this toolkit, because a project may have a package
+of the same name.
+"""
+
+import importlib
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+    from sqlalchemy.orm import Mapper
+
+T = TypeVar("T")
+SECRET_NAME = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|URL|URI|DSN|CONNECTION", re.I)
+ENV_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.MULTILINE)
+SHORTEST_SECRET = 4
+
+
+def main() -> None:
+    """Read the request, import, write the answer to the file that it names."""
+    request = json.load(sys.stdin)
+    root = Path(request["root"])
+    sys.path[:0] = list(dict.fromkeys([request["import_root"], request["root"]]))
+    mask = Mask(root)
+    answer = Importer(root, mask).run(request["modules"], request["metadata"])
+    target = Path(request["answer"])
+    target.write_text(json.dumps(answer), encoding="utf-8")
+    # Threads that the project started must not keep this process alive.
+    os._exit(0)
+
+
+class Mask:
+    """Replaces what is secret in the environment, in `.env` files and in URLs."""
+
+    def __init__(self, root: Path) -> None:
+        pairs = list(os.environ.items())
+        for path in sorted(root.glob(".env*")):
+            if path.is_file():
+                text = path.read_text(encoding="utf-8", errors="replace")
+                pairs += [(name, value.strip("'\"")) for name, value in ENV_LINE.findall(text)]
+        secrets: set[str] = set()
+        for name, value in pairs:
+            if SECRET_NAME.search(name):
+                secrets |= {value, *url_passwords(value)}
+        found = {value for value in secrets if len(value) >= SHORTEST_SECRET}
+        self.secrets = sorted(found, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        # pydantic repeats the values that it was given.
+        text = re.sub(r"input_value=.*?(?=, input_type=)", "input_value=***", text, flags=re.S)
+        text = re.sub(r"(://[^\s:/@]*):[^\s]*@", r"\1:***@", text)
+        return re.sub(r"(?i)\b(password|passwd|pwd|secret|token)=[^\s&'\")]+", r"\1=***", text)
+
+
+def url_passwords(value: str) -> set[str]:
+    """The password of a URL, as written and decoded."""
+    try:
+        password = urlsplit(value).password or ""
+    except ValueError:
+        return set()
+    return {password, unquote(password)}
+
+
+class Importer:
+    """Imports modules one by one; a failure is written down, the rest goes on."""
+
+    def __init__(self, root: Path, mask: Mask) -> None:
+        self.root = root
+        self.mask = mask
+        self.errors: list[dict[str, Any]] = []
+        self.mappers: list[Mapper[object]] = []
+
+    def run(self, modules: list[str], metadata: list[dict[str, str]]) -> dict[str, Any]:
+        """`modules` by name; `metadata` as `{reference, module, name}`."""
+        self.listen()
+        for name in modules:
+            self.attempt(name, partial(importlib.import_module, name))
+        tables: dict[str, list[str]] = {}
+        for source in metadata:
+            found = self.attempt(source["module"], partial(load, source))
+            if found is not None:
+                tables[source["reference"]] = sorted(found.tables)
+        return {
+            "tables": tables,
+            "classes": {class_name(mapper.class_): table_name(mapper) for mapper in self.mappers},
+            "errors": self.errors,
+            "mapper_error": self.configure(),
+        }
+
+    def listen(self) -> None:
+        """Note every mapper from now on, whichever base or registry makes it."""
+
+        def sqlalchemy_events() -> None:
+            # Here, because whether the project has SQLAlchemy is one of the questions.
+            from sqlalchemy import event  # noqa: PLC0415
+            from sqlalchemy.orm import Mapper  # noqa: PLC0415
+
+            def note(mapper: "Mapper[object]", class_: type) -> None:
+                self.mappers.append(mapper)
+
+            event.listen(Mapper, "after_mapper_constructed", note)
+
+        self.attempt("sqlalchemy", sqlalchemy_events)
+
+    def configure(self) -> str | None:
+        """Resolve all relationships; the first error as text."""
+        if self.errors:
+            return None
+        try:
+            from sqlalchemy.orm import configure_mappers  # noqa: PLC0415
+
+            configure_mappers()
+        except Exception as error:
+            return self.mask(f"{type(error).__name__}: {error}")
+        return None
+
+    def attempt(self, module: str, action: Callable[[], T]) -> T | None:
+        """The result of `action`, None when it failed (once for each cause)."""
+        try:
+            return action()
+        # A module may call sys.exit, which is as much of a failure as any other.
+        except BaseException as error:
+            failure = self.describe(module, error)
+            known = [{**item, "module": module} for item in self.errors]
+            if failure not in known:
+                self.errors.append(failure)
+            return None
+
+    def describe(self, module: str, error: BaseException) -> dict[str, Any]:
+        path, line = self.position(error)
+        return {
+            "module": module,
+            "path": path,
+            "line": line,
+            "type": type(error).__name__,
+            "message": self.mask(str(error)).strip(),
+        }
+
+    def position(self, error: BaseException) -> tuple[str | None, int]:
+        """The innermost line of the project's own code that led to the error."""
+        if isinstance(error, SyntaxError) and error.filename:
+            return error.filename, error.lineno or 0
+        own: tuple[str | None, int] = (None, 0)
+        for frame in traceback.extract_tb(error.__traceback__):
+            path = Path(frame.filename)
+            if self.root in path.parents and "site-packages" not in path.parts:
+                own = (frame.filename, frame.lineno or 0)
+        return own
+
+
+def load(source: dict[str, str]) -> "MetaData":
+    """The MetaData behind `module:name`."""
+    found = getattr(importlib.import_module(source["module"]), source["name"])
+    metadata: MetaData = found if hasattr(found, "tables") else found.metadata
+    return metadata
+
+
+def class_name(class_: type) -> str:
+    return f"{class_.__module__}:{class_.__qualname__}"
+
+
+def table_name(mapper: "Mapper[object]") -> str | None:
+    """Full name of the mapped table, None for a mapped join or subquery."""
+    name = getattr(mapper.local_table, "fullname", None)
+    return None if name is None else str(name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""Names across modules: what does `Base` in this file really mean?"""
+
+import ast
+import builtins
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolkit.project.root import read_text
+
+_LIBRARIES = {"sqlalchemy", "sqlmodel"}
+"""`from sqlmodel import *` stands for what their tutorials use it for."""
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Module:
+    """One parsed source file under the name that it is imported by."""
+
+    name: str
+    path: Path
+    is_package: bool
+    tree: ast.Module = field(repr=False, compare=False, hash=False)
+
+
+@dataclass
+class Bindings:
+    """What the names of one module stand for."""
+
+    imports: dict[str, str] = field(default_factory=dict)
+    stars: list[str] = field(default_factory=list)
+    values: dict[str, ast.expr] = field(default_factory=dict)
+    annotations: dict[str, ast.expr] = field(default_factory=dict)
+    classes: dict[str, ast.ClassDef] = field(default_factory=dict)
+    functions: dict[str, FunctionNode] = field(default_factory=dict)
+
+
+def parse(path: Path, name: str) -> Module:
+    """Parse one file. Raises SyntaxError (also for null bytes)."""
+    try:
+        tree = ast.parse(read_text(path), filename=str(path))
+    except ValueError as error:
+        raise SyntaxError(str(error)) from error
+    return Module(name, path, path.name == "__init__.py", tree)
+
+
+def module_name(path: Path, import_root: Path, root: Path) -> str | None:
+    """Dotted name of a file, None when no import statement could spell it."""
+    base = import_root if import_root in path.parents else root
+    parts = list(path.relative_to(base).with_suffix("").parts)
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts) if parts and all(part.isidentifier() for part in parts) else None
+
+
+def dotted(node: ast.expr) -> str | None:
+    """`a.b.c` as text, None for anything that is not such a chain."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        head = dotted(node.value)
+        return f"{head}.{node.attr}" if head else None
+    return None
+
+
+def top_level(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that run at import, also those inside `if`, `try` and `with`."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While):
+            blocks = [getattr(statement, name, []) for name in ("body", "orelse", "finalbody")]
+            blocks += [handler.body for handler in getattr(statement, "handlers", [])]
+            for block in blocks:
+                yield from top_level(block)
+
+
+def assignments(
+    body: Iterable[ast.stmt], *, nested: bool = True
+) -> Iterator[tuple[str, ast.expr | None, ast.expr | None]]:
+    """`(name, value, annotation)` of the plain assignments in a block."""
+    for statement in top_level(body) if nested else body:
+        if isinstance(statement, ast.Assign):
+            for target in statement.targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, statement.value, None
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            yield statement.target.id, statement.value, statement.annotation
+
+
+def _is_none(value: ast.expr | None) -> bool:
+    return value is None or (isinstance(value, ast.Constant) and value.value is None)
+
+
+class Resolver:
+    """Follows names through imports, aliases and re-exports. Imports nothing."""
+
+    def __init__(self, modules: dict[str, Module]) -> None:
+        self.modules = modules
+        self._bindings: dict[Path, Bindings] = {}
+
+    def bindings(self, module: Module) -> Bindings:
+        """The names of a module (cached)."""
+        if module.path not in self._bindings:
+            self._bindings[module.path] = self._bind(module)
+        return self._bindings[module.path]
+
+    def qualify(self, module: Module, name: str) -> str:
+        """The full name of the dotted `name` as seen in `module`.
+
+        `app.db.Base` for something defined in this project, the import path for
+        something from elsewhere, `builtins.…` for a name that nothing defines.
+        """
+        return self._qualify(module, name, frozenset())
+
+    def locate(self, qualified: str) -> tuple[Module, str, str] | None:
+        """Split a full name into `(module, symbol, rest)`; None if not of this project."""
+        parts = qualified.split(".")
+        for length in range(len(parts) - 1, 0, -1):
+            module = self.modules.get(".".join(parts[:length]))
+            if module is not None:
+                return module, parts[length], ".".join(parts[length + 1 :])
+        return None
+
+    def absolute(self, module: Module, node: ast.ImportFrom) -> str:
+        """The absolute module name that a `from … import` names."""
+        if not node.level:
+            return node.module or ""
+        parts = module.name.split(".")
+        drop = node.level - (1 if module.is_package else 0)
+        base = parts[: len(parts) - drop] if drop else parts
+        return ".".join([*base, node.module] if node.module else base)
+
+    def _bind(self, module: Module) -> Bindings:
+        found = Bindings()
+        for statement in top_level(module.tree.body):
+            if isinstance(statement, ast.ClassDef):
+                found.classes[statement.name] = statement
+            elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+                found.functions[statement.name] = statement
+            elif isinstance(statement, ast.ImportFrom):
+                # `config = context.config` and later `from app import config`: the last one holds.
+                for alias in statement.names:
+                    found.values.pop(alias.asname or alias.name, None)
+            self._bind_import(module, statement, found)
+            for name, value, annotation in assignments([statement], nested=False):
+                if value is not None and _is_none(found.values.get(name)):
+                    found.values[name] = value
+                if annotation is not None:
+                    found.annotations[name] = annotation
+        inner = Bindings()
+        for node in ast.walk(module.tree):
+            self._bind_import(module, node, inner)
+        taken = {**found.values, **found.classes, **found.functions, **found.imports}
+        # Imports inside functions count where the module itself does not know the name.
+        found.imports |= {n: full for n, full in inner.imports.items() if n not in taken}
+        found.stars = inner.stars
+        return found
+
+    def _bind_import(self, module: Module, node: ast.AST, found: Bindings) -> None:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                target = alias.name if alias.asname else alias.name.split(".")[0]
+                found.imports.setdefault(alias.asname or target, target)
+        elif isinstance(node, ast.ImportFrom):
+            source = self.absolute(module, node)
+            for alias in node.names:
+                if alias.name == "*":
+                    if source not in found.stars:
+                        found.stars.append(source)
+                else:
+                    full = f"{source}.{alias.name}"
+                    found.imports.setdefault(alias.asname or alias.name, full)
+
+    def _qualify(self, module: Module, name: str, seen: frozenset[tuple[str, str]]) -> str:
+        head, _, rest = name.partition(".")
+        tail = f".{rest}" if rest else ""
+        if (module.name, name) in seen:
+            return f"{module.name}.{name}"
+        seen |= {(module.name, name)}
+        bound = self.bindings(module)
+        here = f"{module.name}.{name}"
+        alias = self._alias(bound, head)
+        if head in bound.classes or head in bound.functions:
+            return here
+        if alias:
+            return self._qualify(module, alias + tail, seen)
+        if head in bound.imports:
+            return self._canonical(bound.imports[head] + tail, seen)
+        star = self._star_source(bound, head)
+        if star is not None and head not in bound.values:
+            return self._qualify(star, name, seen)
+        known = head in bound.values or head in bound.annotations
+        return f"{module.name if known else self._foreign(bound, head)}.{name}"
+
+    def _foreign(self, bound: Bindings, name: str) -> str:
+        """Where a name comes from that the module itself does not bind."""
+        library = (star for star in bound.stars if star.partition(".")[0] in _LIBRARIES)
+        return "builtins" if hasattr(builtins, name) else next(library, "builtins")
+
+    def _alias(self, bound: Bindings, name: str) -> str | None:
+        """The dotted name that `name = other.thing` makes it another word for."""
+        value = bound.values.get(name)
+        text = dotted(value) if value is not None else None
+        return text if text and text.partition(".")[0] != name else None
+
+    def _star_source(self, bound: Bindings, name: str) -> Module | None:
+        sources = (self.modules.get(star) for star in bound.stars)
+        return next((m for m in sources if m is not None and self._provides(m, name, set())), None)
+
+    def _canonical(self, full: str, seen: frozenset[tuple[str, str]]) -> str:
+        if full in self.modules:
+            return full
+        place = self.locate(full)
+        if place is None:
+            return full
+        module, symbol, rest = place
+        name = f"{symbol}.{rest}" if rest else symbol
+        result = self._qualify(module, name, seen)
+        return f"{module.name}.{name}" if result.startswith("builtins.") else result
+
+    def _provides(self, module: Module, name: str, seen: set[str]) -> bool:
+        if module.name in seen:
+            return False
+        seen.add(module.name)
+        bound = self.bindings(module)
+        spaces = (bound.classes, bound.functions, bound.values, bound.imports)
+        if any(name in space for space in spaces):
+            return True
+        stars = (self.modules.get(star) for star in bound.stars)
+        return any(self._provides(star, name, seen) for star in stars if star is not None)

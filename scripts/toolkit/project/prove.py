@@ -1,0 +1,157 @@
+"""Import a project in a process of its own, and see which tables really exist.
+
+Importing runs whatever the project does at import, so it happens under a time
+limit, away from this process, and with its output thrown away.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.project.facts import MappedClass, Project
+
+_WORKER = Path(__file__).with_name("import_worker.py")
+_SCRIPTS = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class ImportFailure:
+    """A module that does not import. The message holds no secret."""
+
+    module: str
+    path: str | None
+    """Innermost line of the project's own code; None when no such line is involved."""
+    line: int
+    type: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}: " if self.path else ""
+        return f"{place}{self.type}: {self.message} (importing {self.module})"
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What importing showed."""
+
+    tables: dict[str, tuple[str, ...]]
+    """Metadata reference -> keys of its tables (`name` or `schema.name`)."""
+    classes: dict[str, str | None]
+    """`module:Class` of each mapped class -> full table name."""
+    errors: tuple[ImportFailure, ...] = ()
+    mapper_error: str | None = None
+    """Why the relationships do not resolve, when everything was imported."""
+    timed_out: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.errors and not self.timed_out and self.mapper_error is None
+
+
+def import_models(
+    project: Project,
+    modules: Iterable[str],
+    timeout: float = 20.0,
+    environment: Mapping[str, str] | None = None,
+) -> ImportReport:
+    """Import `modules` of `project` under the running interpreter.
+
+    `timeout` is in seconds; when it passes, the process and its children are
+    killed. `environment` adds to this process's own. Failures are in the report;
+    nothing is raised for them.
+    """
+    with tempfile.TemporaryDirectory(prefix="import-models-") as folder:
+        answer = Path(folder) / "answer.json"
+        request = {
+            "root": str(project.root),
+            "import_root": str(project.import_root),
+            "modules": list(modules),
+            "metadata": [
+                {"reference": source.reference, "module": source.module, "name": source.name}
+                for source in project.metadata
+            ],
+            "answer": str(answer),
+        }
+        code = _run(json.dumps(request), project.root, timeout, environment or {})
+        if code is None:
+            return _broken("Timeout", f"importing took longer than {timeout:g} s", timed_out=True)
+        try:
+            content = json.loads(answer.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError):
+            return _broken("ProcessExit", f"the importing process ended with code {code}")
+    return _report(content)
+
+
+def unregistered(project: Project, report: ImportReport) -> tuple[MappedClass, ...]:
+    """Mapped classes of the source whose table the project's metadata does not know.
+
+    A migration generated now would drop their tables.
+    """
+    base = project.base
+    known = set(report.tables.get(base.reference, ())) if base else set()
+    bare = {name.rpartition(".")[2] for name in known}
+    missing = []
+    for item in project.models:
+        table = report.classes.get(f"{item.module}:{item.name}")
+        by_class = table in known if table else False
+        if not by_class and (item.table is None or item.table not in bare):
+            missing.append(item)
+    return tuple(missing)
+
+
+def _run(request: str, root: Path, timeout: float, extra: Mapping[str, str]) -> int | None:
+    """Exit code of the worker, None when it was killed for taking too long."""
+    process = subprocess.Popen(
+        # -P: neither the worker's folder nor the current one goes on sys.path.
+        [sys.executable, "-P", str(_WORKER)],
+        cwd=root,
+        env={**_environment(), **extra},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        process.communicate(request, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # The whole group, also after success: the project may have left children.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return process.returncode
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment without our own folder on the import path."""
+    environment = dict(os.environ)
+    paths = environment.pop("PYTHONPATH", "").split(os.pathsep)
+    kept = [path for path in paths if path and Path(path).resolve() != _SCRIPTS]
+    if kept:
+        environment["PYTHONPATH"] = os.pathsep.join(kept)
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    return environment
+
+
+def _report(content: dict[str, Any]) -> ImportReport:
+    return ImportReport(
+        tables={name: tuple(tables) for name, tables in content["tables"].items()},
+        classes=content["classes"],
+        errors=tuple(ImportFailure(**error) for error in content["errors"]),
+        mapper_error=content["mapper_error"],
+    )
+
+
+def _broken(kind: str, message: str, *, timed_out: bool = False) -> ImportReport:
+    failure = ImportFailure("(all)", None, 0, kind, message)
+    return ImportReport({}, {}, (failure,), timed_out=timed_out)

@@ -1,0 +1,151 @@
+"""Read a project: everything that can be told from its source."""
+
+import ast
+import re
+from pathlib import Path
+
+from toolkit.project.application import find_application
+from toolkit.project.dependencies import installed_versions
+from toolkit.project.errors import ambiguous, bad_option, unreadable_models
+from toolkit.project.existing_alembic import find_alembic
+from toolkit.project.facts import MappedClass, MetadataSource, Project, UrlSource
+from toolkit.project.imports import Module, Resolver, module_name, parse
+from toolkit.project.mapped import find_mapped, find_unowned
+from toolkit.project.metadata import MetadataIndex
+from toolkit.project.root import Location, locate, read_text
+from toolkit.project.settings import find_settings
+from toolkit.project.url import UrlFacts, chosen_url, find_urls
+
+_MODELS = re.compile(r"__tablename__|DeclarativeBase|declarative_base|\btable\s*=\s*True")
+
+
+def read_project(
+    directory: Path,
+    *,
+    base: str | None = None,
+    app: str | None = None,
+    url_from: str | None = None,
+    ini: str | None = None,
+) -> Project:
+    """Read the FastAPI project in `directory`, importing none of it.
+
+    `base`, `app`, `url_from` and `ini` are the values of the flags of the same
+    names. Raises ProjectError when there is no project, when something is
+    ambiguous (the error names the flag), or when a file with models does not parse.
+    """
+    location = locate(directory)
+    modules, unreadable = _parse_all(location)
+    resolver = Resolver(modules)
+    wanted = _qualified_base(base, resolver)
+    index = MetadataIndex(resolver, wanted)
+    mapped = find_mapped(index)
+    metadata = _metadata(index, mapped, base, wanted)
+    alembic = find_alembic(location, resolver, ini)
+    application, factory = find_application(index, app)
+    settings = find_settings(index)
+    folders = dict.fromkeys([location.root, location.import_root, directory.resolve()])
+    urls = find_urls(resolver, settings, alembic.modules, folders)
+    return Project(
+        root=location.root,
+        import_root=location.import_root,
+        package_manager=location.package_manager,
+        dependency_file=location.dependency_file,
+        app=application,
+        metadata=metadata,
+        mapped=mapped,
+        urls=_with_choice(urls, url_from),
+        alembic=alembic.setups,
+        create_all=_create_all(modules),
+        unreadable=(*unreadable, *alembic.unreadable),
+        versions=installed_versions(),
+        settings=settings,
+        app_is_factory=factory,
+        schemes=urls.schemes,
+        notes=(*urls.notes, *_unowned(index, mapped)),
+    )
+
+
+def _parse_all(location: Location) -> tuple[dict[str, Module], list[str]]:
+    modules: dict[str, Module] = {}
+    broken: list[str] = []
+    needed: list[str] = []
+    for path in location.files.python:
+        name = module_name(path, location.import_root, location.root)
+        if name is None or _is_env(path):
+            continue
+        try:
+            modules.setdefault(name, parse(path, name))
+        except SyntaxError as error:
+            line = f"{path.relative_to(location.root)}:{error.lineno or 0} {error.msg}"
+            broken.append(line)
+            if _MODELS.search(read_text(path)):
+                needed.append(line)
+    if needed:
+        raise unreadable_models(needed)
+    return modules, broken
+
+
+def _is_env(path: Path) -> bool:
+    return path.name == "env.py" and "alembic" in read_text(path)
+
+
+def _qualified_base(base: str | None, resolver: Resolver) -> str | None:
+    if base is None:
+        return None
+    module, _, name = base.partition(":")
+    if not module or not name.isidentifier():
+        raise bad_option("--base", f"{base} is not MODULE:NAME", "for example app.db:Base")
+    if module in resolver.modules:
+        return resolver.qualify(resolver.modules[module], name)
+    return f"{module}.{name}"
+
+
+def _metadata(
+    index: MetadataIndex, mapped: tuple[MappedClass, ...], base: str | None, wanted: str | None
+) -> tuple[MetadataSource, ...]:
+    """Sources that own classes first; the chosen one before all."""
+    owning = {item.metadata for item in mapped}
+    found = index.canonical()
+    found.sort(key=lambda s: (s.reference not in owning, s.kind == "core", s.reference))
+    if wanted is not None:
+        chosen = index.owner(wanted)
+        if chosen is None:
+            names = ", ".join(source.reference for source in found) or "none"
+            raise bad_option("--base", f"{base} is no declarative base", f"found: {names}")
+        reference = index.sources[chosen].reference
+        found.sort(key=lambda source: source.reference != reference)
+        return tuple(found)
+    rivals = [source for source in found if source.reference in owning] or found
+    if len(rivals) > 1:
+        described = [_described(source, mapped) for source in rivals]
+        raise ambiguous("several-bases", "several metadatas", described, "--base MODULE:NAME")
+    return tuple(found)
+
+
+def _unowned(index: MetadataIndex, mapped: tuple[MappedClass, ...]) -> list[str]:
+    return [
+        f"{place} has a __tablename__ but its base is not recognised; name that with --base"
+        for place in find_unowned(index, mapped)
+    ]
+
+
+def _described(source: MetadataSource, mapped: tuple[MappedClass, ...]) -> str:
+    count = sum(item.metadata == source.reference for item in mapped)
+    return f"{source.reference} ({count} mapped {'class' if count == 1 else 'classes'})"
+
+
+def _with_choice(urls: UrlFacts, url_from: str | None) -> tuple[UrlSource, ...]:
+    if url_from is None:
+        return urls.sources
+    chosen = chosen_url(url_from)
+    return (chosen, *(s for s in urls.sources if s.reference != chosen.reference))
+
+
+def _create_all(modules: dict[str, Module]) -> tuple[str, ...]:
+    found = {
+        (str(module.path), node.lineno)
+        for module in modules.values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and node.attr == "create_all"
+    }
+    return tuple(f"{path}:{line}" for path, line in sorted(found))

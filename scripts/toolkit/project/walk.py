@@ -1,0 +1,84 @@
+"""Which files belong to a project: everything but what others put there."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.project.errors import ambiguous
+
+MAX_PYTHON_FILES = 4000
+MAX_FILE_BYTES = 2_000_000
+
+_SKIPPED = {
+    "__pycache__",
+    "node_modules",
+    "site-packages",
+    "venv",
+    "virtualenv",
+    "build",
+    "dist",
+    "test",
+    "tests",
+    "htmlcov",
+}
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a folder that can matter, sorted by path."""
+
+    python: tuple[Path, ...]
+    configuration: tuple[Path, ...]
+    """`*.ini` and `pyproject.toml`."""
+
+
+def list_files(directory: Path) -> Files:
+    """List source and configuration below `directory`.
+
+    Left out: hidden folders (virtual environments and installed skills among
+    them), tests, migration versions, build output, and any folder that is a
+    skill of its own. Raises ProjectError when there are too many Python files
+    for this to be one service.
+    """
+    python: list[Path] = []
+    configuration: list[Path] = []
+    for path in _walk(directory):
+        if path.suffix == ".py" and not _is_test(path.name):
+            python.append(path)
+            if len(python) > MAX_PYTHON_FILES:
+                raise ambiguous(
+                    "too-many-files",
+                    f"more than {MAX_PYTHON_FILES} Python files in one folder",
+                    [str(directory)],
+                    "--project DIR (the folder of one service)",
+                )
+        elif path.suffix == ".ini" or path.name == "pyproject.toml":
+            configuration.append(path)
+    return Files(tuple(sorted(python)), tuple(sorted(configuration)))
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(directory):
+        here = Path(folder)
+        folders[:] = [name for name in folders if not _is_foreign(here / name)]
+        for name in files:
+            path = here / name
+            if not path.is_symlink() or path.exists():
+                yield path
+
+
+def _is_foreign(folder: Path) -> bool:
+    name = folder.name
+    return (
+        name.startswith(".")
+        or name in _SKIPPED
+        or name.endswith(".egg-info")
+        or (folder / "pyvenv.cfg").exists()
+        or (folder / "SKILL.md").exists()
+        or (name == "versions" and (folder.parent / "env.py").exists())
+    )
+
+
+def _is_test(name: str) -> bool:
+    return name == "conftest.py" or name.startswith("test_") or name.endswith("_test.py")

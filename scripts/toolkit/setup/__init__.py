@@ -1,0 +1,1 @@
+"""Set a project up: plan (pure), show the difference, apply it, prove it."""

@@ -1,0 +1,56 @@
+"""What is to be written, as values: nothing in here touches the disk but `read_text`."""
+
+import difflib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """One file before and after. Both texts carry their own line ends."""
+
+    path: Path
+    before: str | None
+    """None: the file does not exist yet."""
+    after: str
+    reason: str
+    keep_backup: bool = False
+    """A person's file: the text before is kept beside it."""
+    overwrites: bool = False
+    """A person's file is replaced as a whole, which only --force may do."""
+
+
+def read_text(path: Path) -> str | None:
+    """The text of `path` with its own line ends, None where there is no file."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def real_changes(changes: Iterable[FileChange]) -> list[FileChange]:
+    """Without those that change nothing."""
+    return [change for change in changes if change.before != change.after]
+
+
+def relative(path: Path, root: Path) -> str:
+    """`path` as a person in `root` would write it."""
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def unified_diff(changes: Iterable[FileChange], root: Path) -> str:
+    """All changes as one patch that `git apply` and `patch -p1` take."""
+    lines: list[str] = []
+    for change in changes:
+        name = relative(change.path, root)
+        before = "" if change.before is None else change.before
+        for line in difflib.unified_diff(
+            before.splitlines(keepends=True),
+            change.after.splitlines(keepends=True),
+            "/dev/null" if change.before is None else f"a/{name}",
+            f"b/{name}",
+        ):
+            lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
+    return "".join(lines)

@@ -1,0 +1,367 @@
+"""The command line of setup-alembic.sh."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.project import read_project
+from toolkit.project.dependencies import install_line, missing_packages
+from toolkit.project.errors import ProjectError
+from toolkit.project.facts import Problem, Project
+from toolkit.report.exits import Exit, exit_code_table
+from toolkit.setup.apply import BusyError, StaleError, Transaction, recover
+from toolkit.setup.changes import relative, unified_diff
+from toolkit.setup.dependencies import sync_line
+from toolkit.setup.errors import SetupError
+from toolkit.setup.plan import Options, Plan, make_plan
+
+if TYPE_CHECKING:
+    from toolkit.setup.prove import Proof
+
+TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
+
+DESCRIPTION = """\
+Set up async Alembic for the FastAPI project in this folder, or repair what is there.
+
+It reads the source, shows what it will change as a diff, writes it in one step, and
+proves it on a scratch database: your own database is neither needed nor touched. A
+second run finds nothing to do. A file that you wrote is replaced only with --force;
+any file of yours that changes is kept as NAME.bak-DATE.
+"""
+
+EPILOG = f"""\
+The scratch database is made on the project's own server if its role may create
+databases, else on a private server from programs on this machine; for SQLite it is a
+file. The environment variable SCRATCH_DATABASE_URL names another server.
+
+exit codes:
+{exit_code_table()}
+"""
+
+
+@dataclass
+class Result:
+    """Everything that was found and done, for both kinds of output."""
+
+    project: Project
+    plan: Plan
+    diff: str
+    dry_run: bool
+    proof: "Proof | None" = None
+    backups: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    refused: SetupError | None = None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        result = run(options)
+    except ProjectError as error:
+        return report_problem(error.problem, (), as_json=options.json)
+    except SetupError as error:
+        return report_problem(error.problem, error.details, as_json=options.json)
+    except (BusyError, StaleError) as error:
+        problem = Problem("busy", str(error), "run it again", Exit.INTERNAL)
+        return report_problem(problem, (), as_json=options.json)
+    if options.json:
+        print(json.dumps(as_document(result), indent=2))
+    else:
+        report(result)
+    return int(result.refused.problem.exit_code) if result.refused else int(Exit.OK)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="setup-alembic.sh",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("--dry-run", action="store_true", help="show what was found and the diff; write nothing")
+    add("--project", metavar="DIR", type=Path, default=Path(), help="default: here")
+    add("--app", metavar="MODULE:NAME", help="the FastAPI application")
+    add("--base", metavar="MODULE:NAME", help="the declarative base or MetaData that is meant")
+    add(
+        "--url-from",
+        metavar="SOURCE",
+        help="where the URL comes from: env:NAME or module:expression (app.config:settings.dsn)",
+    )
+    add("--ini", metavar="FILE", help="the Alembic set-up that is meant, if there are several")
+    add(
+        "--scaffold",
+        metavar="PACKAGE",
+        help="make a database layer too (app.db), for a project that has none",
+    )
+    add("--force", action="store_true", help="replace hand-written files; a backup is kept")
+    add("--no-prove", action="store_true", help="do not run it on a scratch database")
+    add(
+        "--check-database",
+        action="store_true",
+        help="also read which tables the project's own database has (it is only read)",
+    )
+    add("--json", action="store_true", help="print one JSON object instead of text")
+    return made
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Plan, show, write, prove. Raises SetupError or ProjectError; then nothing is changed."""
+    directory = options.project.resolve()
+    if not directory.is_dir():
+        raise SetupError("project", Exit.USAGE, f"{directory} is not a folder", "see --project")
+    if not options.dry_run:
+        for line in recover(directory):
+            say(line)
+    project = read(options, directory, options.ini)
+    plan = make_plan(
+        project,
+        templates(),
+        Options(
+            scaffold=options.scaffold,
+            force=options.force,
+            explicit=bool(options.base or options.url_from),
+        ),
+    )
+    result = Result(project, plan, unified_diff(plan.changes, project.root), options.dry_run)
+    if plan.blocked:
+        result.refused = would_overwrite(plan, project)
+        return result
+    missing = missing_packages(project)
+    if options.dry_run:
+        if missing:
+            result.notes.append(f"to be installed first: {install_line(project, missing)}")
+        return result
+    if missing and options.scaffold is None:
+        raise not_installed(project, missing, install_line(project, missing))
+    write(options, directory, result, missing)
+    return result
+
+
+def templates() -> dict[str, str]:
+    """Name -> text of each file that people copy."""
+    return {
+        path.name: path.read_text(encoding="utf-8")
+        for path in TEMPLATES.iterdir()
+        if path.is_file()
+    }
+
+
+def read(options: argparse.Namespace, directory: Path, ini: str | None) -> Project:
+    return read_project(
+        directory, base=options.base, app=options.app, url_from=options.url_from, ini=ini
+    )
+
+
+def write(
+    options: argparse.Namespace, directory: Path, result: Result, missing: Sequence[str]
+) -> None:
+    """Apply the plan and prove it; everything is put back when the proof fails."""
+    plan = result.plan
+    if not options.json and result.diff:
+        print(result.diff, end="", flush=True)
+    with ExitStack() as stack:
+        if plan.changes:
+            writing = stack.enter_context(Transaction(result.project.root, plan.changes))
+            result.backups = list(writing.backups)
+        if missing:
+            # The lines are in the dependency file now, so that one command installs them.
+            listed = any(change.reason.startswith("dependencies") for change in plan.changes)
+            line = sync_line(result.project) if listed else install_line(result.project, missing)
+            result.refused = not_installed(result.project, missing, line)
+        else:
+            prove_and_look(options, read(options, directory, str(plan.ini)), result)
+        if plan.changes:
+            writing.commit()
+
+
+def prove_and_look(options: argparse.Namespace, project: Project, result: Result) -> None:
+    # Not at the top: they import SQLAlchemy, which may be what is missing.
+    from toolkit.database.errors import DatabaseError  # noqa: PLC0415
+    from toolkit.migration.refusal import Refusal  # noqa: PLC0415
+    from toolkit.setup.prove import prove  # noqa: PLC0415
+    from toolkit.setup.target import advice, look_at_target  # noqa: PLC0415
+
+    try:
+        if not options.no_prove:
+            result.proof = prove(project, result.plan.ini, say)
+            result.notes += result.proof.notes
+        if options.check_database:
+            target = look_at_target(project, result.plan.ini)
+            has_revisions = any(project.alembic[0].versions.glob("**/*.py"))
+            words = target.message or advice(target.tables or (), has_revisions)
+            result.notes.append(words)
+    except (Refusal, DatabaseError, SetupError) as error:
+        details = getattr(error, "details", ())
+        problem = error.problem
+        written = " Nothing was changed." if result.plan.changes else ""
+        raise SetupError(
+            problem.code,
+            problem.exit_code,
+            f"{problem.message}{written}",
+            problem.remedy,
+            details,
+        ) from None
+
+
+def would_overwrite(plan: Plan, project: Project) -> SetupError:
+    names = [f"{relative(c.path, project.root)}: {c.reason}" for c in plan.blocked]
+    return SetupError(
+        "would-overwrite",
+        Exit.WOULD_OVERWRITE,
+        "a file that this script did not write would be replaced; nothing was changed",
+        "look at the diff, then run again with --force (the old file is kept as NAME.bak-DATE)",
+        names,
+    )
+
+
+def not_installed(project: Project, missing: Sequence[str], line: str) -> SetupError:
+    return SetupError(
+        "missing-dependency",
+        Exit.MISSING_DEPENDENCY,
+        f"not installed in this environment: {', '.join(missing)}",
+        f"install with: {line}",
+        [f"Python: {sys.executable}"],
+    )
+
+
+def say(line: str) -> None:
+    """Progress, on standard error: standard output is the result's."""
+    print(f"... {line}", file=sys.stderr, flush=True)
+
+
+def report_problem(problem: Problem, details: Sequence[str], *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"status": "refused", **problem_document(problem, details)}, indent=2))
+    print(problem.message, file=sys.stderr)
+    for line in details:
+        print(f"  {line}", file=sys.stderr)
+    print(problem.remedy, file=sys.stderr)
+    return int(problem.exit_code)
+
+
+def problem_document(problem: Problem, details: Sequence[str]) -> dict[str, Any]:
+    return {
+        "exit": int(problem.exit_code),
+        "code": problem.code,
+        "message": problem.message,
+        "remedy": problem.remedy,
+        "details": list(details),
+    }
+
+
+def found_lines(result: Result) -> list[str]:
+    """What was found, as pairs of a title and words."""
+    project, root = result.project, result.project.root
+    modules = ", ".join(project.model_modules) or "none yet"
+    alembic = "none yet"
+    if project.alembic:
+        setup = project.alembic[0]
+        kind = "async" if setup.is_async else "sync"
+        alembic = f"{relative(setup.ini, root)}, {relative(setup.env, root)} ({kind})"
+    import_root = relative(project.import_root, root)
+    versions = ", ".join(f"{name} {number}" for name, number in project.versions.items() if number)
+    return [
+        f"project      {root} ({project.package_manager})",
+        f"import root  {'the project itself' if import_root == '.' else import_root}",
+        f"application  {project.app or 'not found'}",
+        f"base         {project.base.reference if project.base else 'none yet'}",
+        f"models       {len(project.models)} in {modules}",
+        f"URL from     {result.plan.url.reference}",
+        f"alembic      {alembic}",
+        f"installed    {versions or 'none of the packages needed'}",
+    ]
+
+
+def report(result: Result) -> None:
+    root = result.project.root
+    for line in found_lines(result):
+        print(line)
+    if (result.dry_run or result.plan.blocked) and result.diff:
+        print(f"\n{result.diff}", end="")
+    print()
+    verb = "would write" if result.dry_run or result.plan.blocked else "wrote"
+    for change in result.plan.changes:
+        print(f"{verb} {relative(change.path, root)}: {change.reason}")
+    for backup in result.backups:
+        print(f"kept {relative(backup, root)}")
+    if not result.plan.changes:
+        print("nothing to do")
+    if result.proof is not None:
+        print(f"proved on {result.proof.scratch}: {', '.join(result.proof.steps)}")
+    for note in [*result.plan.notes, *result.notes]:
+        print(f"note: {note}")
+    if result.refused is not None:
+        print(flush=True)
+        report_problem(result.refused.problem, result.refused.details, as_json=False)
+    elif not result.dry_run:
+        print('next: generate-migration.sh "what changes", then `alembic upgrade head`')
+
+
+def as_document(result: Result) -> dict[str, Any]:
+    project, root = result.project, result.project.root
+    status = "nothing-to-do" if not result.plan.changes else "done"
+    if result.dry_run and result.plan.changes:
+        status = "planned"
+    refused: dict[str, Any] = {"exit": 0}
+    if result.refused is not None:
+        status = "refused"
+        refused = problem_document(result.refused.problem, result.refused.details)
+    return {
+        "status": status,
+        **refused,
+        "project": {
+            "root": str(root),
+            "import_root": str(project.import_root),
+            "package_manager": project.package_manager,
+            "dependency_file": str(project.dependency_file) if project.dependency_file else None,
+            "app": project.app,
+            "base": project.base.reference if project.base else None,
+            "models": [
+                {
+                    "name": item.name,
+                    "module": item.module,
+                    "table": item.table,
+                    "where": f"{relative(item.path, root)}:{item.line}",
+                }
+                for item in project.models
+            ],
+            "url_from": result.plan.url.reference,
+            "alembic": [
+                {
+                    "ini": str(setup.ini),
+                    "env": str(setup.env),
+                    "versions": str(setup.versions),
+                    "async": setup.is_async,
+                }
+                for setup in project.alembic
+            ],
+            "create_all": list(project.create_all),
+            "versions": project.versions,
+        },
+        "changes": [
+            {
+                "path": str(change.path),
+                "action": "create" if change.before is None else "change",
+                "reason": change.reason,
+            }
+            for change in result.plan.changes
+        ],
+        "backups": [str(path) for path in result.backups],
+        "diff": result.diff,
+        "notes": [*result.plan.notes, *result.notes],
+        "proof": None
+        if result.proof is None
+        else {
+            "scratch": result.proof.scratch,
+            "tables": list(result.proof.tables),
+            "steps": list(result.proof.steps),
+        },
+    }

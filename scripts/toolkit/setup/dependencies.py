@@ -1,0 +1,230 @@
+"""Which packages the templates need, written into the dependency file of a project."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.project.dependencies import dialect_of
+from toolkit.project.facts import Project
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One package as every dependency file can be told it."""
+
+    name: str
+    minimum: str
+    extra: str = ""
+
+    @property
+    def line(self) -> str:
+        """As PEP 508 writes it."""
+        return f"{self.name}{f'[{self.extra}]' if self.extra else ''}>={self.minimum}"
+
+    @property
+    def table(self) -> str:
+        """As Poetry's and Pipenv's TOML tables write it."""
+        if self.extra:
+            return f'{self.name} = {{ version = ">={self.minimum}", extras = ["{self.extra}"] }}'
+        return f'{self.name} = ">={self.minimum}"'
+
+
+SQLALCHEMY = Requirement("sqlalchemy", "2.0.58", "asyncio")
+GREENLET = Requirement("greenlet", "3.1")
+ALEMBIC = Requirement("alembic", "1.20")
+DRIVERS = {
+    "postgresql": Requirement("asyncpg", "0.31"),
+    "sqlite": Requirement("aiosqlite", "0.22"),
+    "mysql": Requirement("aiomysql", "0.3.2"),
+}
+ASYNC_DRIVERS = ("asyncpg", "aiosqlite", "aiomysql", "asyncmy", "psycopg")
+
+
+class CannotEditError(Exception):
+    """The dependency file has a form that is not edited; the text says which."""
+
+
+def sync_line(project: Project) -> str:
+    """What a person types to install what the dependency file lists."""
+    file = project.dependency_file
+    if project.package_manager == "pip":
+        listed = file is not None and file.suffix == ".txt"
+        target = ["-r", str(file)] if listed else ["-e", str(project.root)]
+        return f"python -m pip install {shlex.join(target)}"
+    return {
+        "uv": "uv sync",
+        "poetry": "poetry lock && poetry install",
+        "pdm": "pdm install",
+        "pipenv": "pipenv install",
+    }[project.package_manager]
+
+
+def driver_for(project: Project) -> Requirement:
+    """The driver of the database that the project speaks of, else of the one installed."""
+    for scheme in project.schemes:
+        dialect = dialect_of(scheme)
+        if dialect is not None:
+            return DRIVERS[dialect]
+    for requirement in DRIVERS.values():
+        if project.versions.get(requirement.name):
+            return requirement
+    return DRIVERS["postgresql"]
+
+
+def needed_for_scaffold(project: Project, driver: Requirement) -> list[Requirement]:
+    """What the dependency file has to list for the templates to run."""
+    declared = declared_names(project.dependency_file)
+    needed = [SQLALCHEMY, ALEMBIC]
+    if not declared & set(ASYNC_DRIVERS):
+        needed.append(driver)
+    missing = [requirement for requirement in needed if requirement.name not in declared]
+    if "sqlalchemy" in declared and "greenlet" not in declared and not _has_asyncio_extra(project):
+        missing.append(GREENLET)
+    return missing
+
+
+def declared_names(file: Path | None) -> set[str]:
+    """Normalised names of the packages that a dependency file lists."""
+    if file is None or not file.is_file():
+        return set()
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".txt":
+        return {_normal(line) for line in text.splitlines() if re.match(r"\s*\w", line)}
+    if file.name == "pyproject.toml":
+        content = tomllib.loads(text)
+        names = {_normal(line) for line in content.get("project", {}).get("dependencies", [])}
+        poetry = content.get("tool", {}).get("poetry", {}).get("dependencies", {})
+        return names | {_normal(name) for name in poetry}
+    if file.name == "Pipfile":
+        return {_normal(name) for name in tomllib.loads(text).get("packages", {})}
+    return set()
+
+
+def with_requirements(name: str, text: str, requirements: Sequence[Requirement]) -> str:
+    """The text of the dependency file `name` with these added; nothing else moves.
+
+    Raises CannotEditError for a form that is not edited (setup.py, dynamic dependencies).
+    """
+    if not requirements:
+        return text
+    if name.endswith(".txt"):
+        return _append_lines(text, [requirement.line for requirement in requirements])
+    if name == "Pipfile":
+        return _checked(text, _extend_table(text, "packages", requirements))
+    if name != "pyproject.toml":
+        raise CannotEditError(f"{name} is not edited by this script")
+    content = tomllib.loads(text)
+    project = content.get("project", {})
+    poetry = content.get("tool", {}).get("poetry", {})
+    if "dependencies" in project:
+        return _checked(text, _extend_array(text, requirements))
+    if "dependencies" in poetry:
+        return _checked(text, _extend_table(text, "tool.poetry.dependencies", requirements))
+    if "dependencies" in project.get("dynamic", []):
+        raise CannotEditError("its dependencies are dynamic")
+    if "project" in content:
+        items = "".join(f'    "{requirement.line}",\n' for requirement in requirements)
+        header = re.search(r"(?m)^\[project\][^\n]*\n", text)
+        if header is not None:
+            added = f"dependencies = [\n{items}]\n"
+            # After the simple keys that people put first.
+            end = _table_end(text, header.end())
+            return _checked(text, f"{text[:end]}{added}{text[end:]}")
+    raise CannotEditError("it has neither [project] nor [tool.poetry] dependencies")
+
+
+def _extend_array(text: str, requirements: Sequence[Requirement]) -> str:
+    """Add to `dependencies = [...]` of [project], in the style that it has."""
+    header = re.search(r"(?m)^\[project\]", text)
+    start = re.compile(r"(?m)^dependencies\s*=\s*\[").search(text, header.end() if header else 0)
+    if start is None:
+        raise CannotEditError("its dependencies are not written as a plain list")
+    end, last = _array_end(text, start.end())
+    items = [f'"{requirement.line}"' for requirement in requirements]
+    inside = text[start.end() : end]
+    if "\n" in inside:
+        indent = next(re.finditer(r"\n([ \t]+)\S", inside), None)
+        space = indent[1] if indent else "    "
+        comma = "" if last is None or text[last] == "," else ","
+        cut = start.end() if last is None else last + 1
+        # What follows the last item on its line is a comment about that item.
+        rest_of_line = text.index("\n", cut)
+        middle = text[cut:rest_of_line]
+        added = "".join(f"\n{space}{item}," for item in items)
+        return f"{text[:cut]}{comma}{middle}{added}{text[rest_of_line:]}"
+    if last is None:
+        return f"{text[: start.end()]}{', '.join(items)}{text[end:]}"
+    comma = " " if text[last] == "," else ", "
+    return f"{text[: last + 1]}{comma}{', '.join(items)}{text[end:]}"
+
+
+def _array_end(text: str, position: int) -> tuple[int, int | None]:
+    """Where the array that is open at `position` closes, and its last significant character."""
+    last = None
+    while text[position] != "]":
+        character = text[position]
+        if character == "#":
+            position = text.index("\n", position)
+        elif character in "\"'":
+            position = text.index(character, position + 1)
+            last = position
+        elif not character.isspace():
+            last = position
+        position += 1
+    return position, last
+
+
+def _extend_table(text: str, table: str, requirements: Sequence[Requirement]) -> str:
+    header = re.search(rf"(?m)^\[{re.escape(table)}\][^\n]*(?:\n|\Z)", text)
+    if header is None:
+        raise CannotEditError(f"it has no [{table}] of its own")
+    end = _table_end(text, header.end())
+    lines = [requirement.table for requirement in requirements]
+    return _append_lines(text[:end], lines) + text[end:]
+
+
+def _table_end(text: str, start: int) -> int:
+    """The end of the last line of a table that is not blank."""
+    following = re.compile(r"(?m)^\[").search(text, start)
+    body = text[start : following.start() if following else len(text)]
+    return start + len(body.rstrip()) + (1 if body.rstrip() != body else 0)
+
+
+def _append_lines(text: str, lines: Sequence[str]) -> str:
+    end = "\r\n" if "\r\n" in text else "\n"
+    if text and not text.endswith("\n"):
+        text += end
+    return text + "".join(f"{line}{end}" for line in lines)
+
+
+def _checked(before: str, after: str) -> str:
+    """The edit, if it parses and only added to what was there."""
+    try:
+        old, new = tomllib.loads(before), tomllib.loads(after)
+    except tomllib.TOMLDecodeError:
+        raise CannotEditError("its form is unusual") from None
+    if not _only_adds(old, new):
+        raise CannotEditError("its form is unusual")
+    return after
+
+
+def _only_adds(old: object, new: object) -> bool:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return all(key in new and _only_adds(value, new[key]) for key, value in old.items())
+    if isinstance(old, list) and isinstance(new, list):
+        return new[: len(old)] == old
+    return bool(old == new)
+
+
+def _normal(line: str) -> str:
+    found = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", line)
+    return re.sub(r"[-_.]+", "-", found[1]).lower() if found else ""
+
+
+def _has_asyncio_extra(project: Project) -> bool:
+    file = project.dependency_file
+    text = file.read_text(encoding="utf-8") if file is not None else ""
+    return re.search(r"(?i)sqlalchemy.{0,60}asyncio", text) is not None

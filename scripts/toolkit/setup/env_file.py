@@ -1,0 +1,164 @@
+"""What becomes of an env.py: made, kept up to date, repaired, or replaced."""
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.project.facts import AlembicSetup, Project, UrlSource
+from toolkit.setup.changes import FileChange, read_text
+from toolkit.setup.reach import module_file, reachable
+from toolkit.setup.settings_block import EnvFile, modules_of, render_block, with_modules
+
+_DYNAMIC = re.compile(r"\b(?:import_module|walk_packages|iter_modules|__import__|find_modules)\b")
+
+
+@dataclass(frozen=True)
+class EnvPlan:
+    """The change (its `before` equals `after` where nothing is to be done) and what to say."""
+
+    change: FileChange
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What env.py has to know about the project."""
+
+    modules: tuple[str, ...]
+    url: UrlSource
+    explicit: bool
+    """--base or --url-from was given: the whole block follows it."""
+
+
+def plan_env(
+    path: Path,
+    template: str,
+    project: Project,
+    wanted: Wanted,
+    setup: AlembicSetup | None,
+    *,
+    force: bool,
+) -> EnvPlan:
+    """Decide about the env.py at `path`; `setup` is what is known of it, if it exists."""
+    ours = EnvFile.parse(template)
+    if ours is None:
+        raise ValueError("templates/env.py has no settings block")
+    base = [project.base] if project.base else []
+    fresh = ours.with_block(render_block(wanted.modules, base, wanted.url))
+    before = read_text(path)
+    if before is None:
+        return EnvPlan(FileChange(path, None, fresh.text(), "async Alembic environment"))
+    current = EnvFile.parse(before)
+    if current is None:
+        return _hand_written(path, before, fresh, project, wanted, setup=setup, force=force)
+    block = fresh.block
+    notes: tuple[str, ...] = ()
+    if current.block != ours.block and not wanted.explicit:
+        block, notes = _updated_block(current.block, project, wanted)
+    if current.same_code(ours):
+        after = current.with_block(block)
+        reason = "settings of this project"
+        changed = _like(before, after.text()) if after != current else before
+        return EnvPlan(FileChange(path, before, changed, reason), notes)
+    if force:
+        after = ours.with_block(block)
+        reason = "renewed from the template"
+        return EnvPlan(
+            FileChange(path, before, _like(before, after.text()), reason, True, True), notes
+        )
+    after = current.with_block(block)
+    changed = _like(before, after.text()) if after != current else before
+    edited = (
+        "env.py is not this skill's template any more outside of its settings block; "
+        "that part is left as it is (--force renews it and keeps a backup)"
+    )
+    reason = "settings of this project"
+    return EnvPlan(FileChange(path, before, changed, reason, True), (*notes, edited))
+
+
+def _updated_block(block: str, project: Project, wanted: Wanted) -> tuple[str, tuple[str, ...]]:
+    """Only MODEL_MODULES follows the source; what a person wrote beside it stays."""
+    listed = modules_of(block)
+    if listed is None:
+        return block, (
+            "MODEL_MODULES in env.py is not a plain tuple of names; it is left as it is",
+        )
+    root = project.import_root
+    kept = [name for name in listed if module_file(root, name) is not None]
+    reached = reachable(root, kept)
+    missing = [name for name in wanted.modules if name not in reached]
+    if not missing and len(kept) == len(listed):
+        return block, ()
+    changed = with_modules(block, sorted({*kept, *missing}))
+    return changed or block, ()
+
+
+def _hand_written(
+    path: Path,
+    before: str,
+    fresh: EnvFile,
+    project: Project,
+    wanted: Wanted,
+    *,
+    setup: AlembicSetup | None,
+    force: bool,
+) -> EnvPlan:
+    is_async = setup is not None and setup.is_async
+    if force or not is_async:
+        reason = "replaced by the template" if is_async else "synchronous, made asynchronous"
+        text = _like(before, fresh.text())
+        return EnvPlan(FileChange(path, before, text, reason, True, True))
+    unchanged = FileChange(path, before, before, "")
+    missing = missing_modules(before, project, wanted.modules, setup)
+    if not missing:
+        return EnvPlan(unchanged)
+    if _DYNAMIC.search(before):
+        note = (
+            "env.py imports modules by a rule of its own; whether it finds "
+            f"{', '.join(missing)} is only seen when it runs"
+        )
+        return EnvPlan(unchanged, (note,))
+    reason = f"imports of models that it leaves out: {', '.join(missing)}"
+    return EnvPlan(FileChange(path, before, with_imports(before, missing), reason, True))
+
+
+def missing_modules(
+    text: str, project: Project, needed: Sequence[str], setup: AlembicSetup | None
+) -> list[str]:
+    """Modules with models that neither env.py nor what it imports imports."""
+    start = list(setup.imported_modules) if setup is not None else []
+    if project.base is not None and project.base.path is not None and project.base.module in text:
+        start.append(project.base.module)
+    reached = reachable(project.import_root, start)
+    return [name for name in needed if name not in reached]
+
+
+def with_imports(text: str, modules: Sequence[str]) -> str:
+    """`text` with these imported behind its last import; every name it had keeps its meaning."""
+    body = ast.parse(text).body
+    last = max(
+        (node.end_lineno or 0 for node in body if isinstance(node, ast.Import | ast.ImportFrom)),
+        default=0,
+    )
+    newline = "\r\n" if "\r\n" in text else "\n"
+    added = [
+        "",
+        "# Added by setup-alembic.sh: a table whose model is not imported would be dropped.",
+        # `import app.models` alone would bind `app`, which env.py may use for something else.
+        *(f"import {name} as _{name.replace('.', '_')}  # noqa: E402, F401" for name in modules),
+        "",
+    ]
+    lines = text.splitlines(keepends=True)
+    if last and not lines[last - 1].endswith("\n"):
+        lines[last - 1] += newline
+    following = lines[last] if last < len(lines) else ""
+    if not following.strip():
+        added.pop()
+    return "".join([*lines[:last], *(f"{line}{newline}" for line in added), *lines[last:]])
+
+
+def _like(before: str, text: str) -> str:
+    """`text` with the line ends of the file that it replaces."""
+    return text.replace("\n", "\r\n") if "\r\n" in before else text

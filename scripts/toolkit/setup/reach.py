@@ -1,0 +1,66 @@
+"""Which project modules get imported when some are? Read from the source, run nothing."""
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+def reachable(import_root: Path, start: Iterable[str]) -> set[str]:
+    """Every module of the project that importing `start` imports, `start` included."""
+    seen: set[str] = set()
+    waiting = list(start)
+    while waiting:
+        name = waiting.pop()
+        file = module_file(import_root, name)
+        if name in seen or file is None:
+            continue
+        seen.add(name)
+        parent = name.rpartition(".")[0]
+        if parent:
+            waiting.append(parent)
+        waiting.extend(imported_names(file, name))
+    return seen
+
+
+def module_file(import_root: Path, name: str) -> Path | None:
+    """The file (or, for a package without `__init__.py`, the folder) of a module."""
+    path = import_root.joinpath(*name.split("."))
+    for candidate in (path / "__init__.py", path.with_name(f"{path.name}.py")):
+        if candidate.is_file():
+            return candidate
+    return path if path.is_dir() else None
+
+
+def imported_names(file: Path, name: str) -> Iterator[str]:
+    """Names that could be modules in the import statements that run when `file` does."""
+    if file.is_dir():
+        return
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError, OSError):
+        return
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    for statement in _executed(tree.body):
+        if isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            parts = package.split(".") if statement.level else []
+            kept = parts[: len(parts) - statement.level + 1] if statement.level else parts
+            base = ".".join([*kept, statement.module] if statement.module else kept)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in statement.names)
+
+
+def _executed(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that run at import: in blocks too, but not under TYPE_CHECKING."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.dump(statement.test):
+            yield from _executed(statement.orelse)
+        elif isinstance(statement, ast.If | ast.For | ast.While | ast.Try | ast.With):
+            for field in ("body", "orelse", "finalbody"):
+                yield from _executed(getattr(statement, field, []))
+            for handler in getattr(statement, "handlers", []):
+                yield from _executed(handler.body)
+        elif isinstance(statement, ast.ClassDef):
+            yield from _executed(statement.body)

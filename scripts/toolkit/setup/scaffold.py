@@ -1,0 +1,226 @@
+"""A database layer for a project that has none: the templates, placed and connected."""
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from toolkit.project.facts import MetadataSource, Project, UrlSource
+from toolkit.report.exits import Exit
+from toolkit.setup.application import with_lifespan
+from toolkit.setup.changes import FileChange, read_text, relative
+from toolkit.setup.dependencies import (
+    CannotEditError,
+    driver_for,
+    needed_for_scaffold,
+    with_requirements,
+)
+from toolkit.setup.errors import SetupError
+from toolkit.setup.reach import module_file
+from toolkit.setup.settings_block import render_url_value
+
+MODELS = '''\
+"""The tables of this application, one class each. Alembic finds them here.
+
+    from sqlalchemy.orm import Mapped, mapped_column
+
+    from {package}.base_model import BaseModel
+
+
+    class Customer(BaseModel):
+        __tablename__ = "customers"
+
+        name: Mapped[str] = mapped_column(String(200))
+
+In a larger application put them beside the feature that they belong to and run
+setup-alembic.sh again: it adds their modules to alembic/env.py.
+"""
+'''
+
+
+@dataclass(frozen=True)
+class Scaffold:
+    """Files to write, lines to say, and the project as it will be."""
+
+    changes: tuple[FileChange, ...]
+    notes: tuple[str, ...]
+    project: Project
+    models_module: str
+
+
+def plan_scaffold(
+    project: Project,
+    package: str,
+    url: UrlSource,
+    templates: Mapping[str, str],
+    *,
+    force: bool,
+) -> Scaffold:
+    """Everything that `--scaffold package` writes but Alembic. Raises SetupError."""
+    folder = _folder(project, package)
+    base = MetadataSource(
+        "declarative", f"{package}.base_model", "Base", folder / "base_model.py", 0
+    )
+    if project.base is not None and project.base.reference != base.reference:
+        raise SetupError(
+            "has-database-layer",
+            Exit.USAGE,
+            f"this project has a database layer already ({project.base.reference})",
+            "leave --scaffold out: setup-alembic.sh then sets Alembic up for it",
+        )
+    files = {
+        "__init__.py": '"""The database layer: base classes, sessions and tables."""\n',
+        "base_model.py": templates["base_model.py"],
+        "session_manager.py": connected(templates["session_manager.py"], url),
+        "models.py": MODELS.format(package=package),
+    }
+    changes = [*_parent_packages(project, folder)]
+    notes = []
+    for name, text in files.items():
+        path = folder / name
+        before = read_text(path)
+        replaceable = name in ("base_model.py", "session_manager.py")
+        if before is None:
+            changes.append(FileChange(path, None, text, f"database layer in {package}"))
+        elif before != text and replaceable:
+            if force:
+                reason = "renewed from the template"
+                changes.append(FileChange(path, before, text, reason, True, True))
+            else:
+                where = relative(path, project.root)
+                notes.append(f"{where} differs from the template; it is left as it is")
+    for found in (
+        _requirements(project),
+        _application(project, f"{package}.session_manager"),
+        _tests(project, package, templates),
+    ):
+        changes += found[0]
+        notes += found[1]
+    if url.kind == "environment" and project.settings and not project.settings[0].url_expressions:
+        settings = project.settings[0]
+        notes.append(
+            f"the settings ({settings.class_name}) name no database URL, so it is read from the "
+            f"environment variable {url.reference.removeprefix('env:')}; once they do, pass "
+            f"--url-from {settings.reference}.NAME and change database_config() in "
+            f"{package}.session_manager"
+        )
+    future = replace(project, metadata=(base,)) if project.base is None else project
+    return Scaffold(tuple(changes), tuple(notes), future, f"{package}.models")
+
+
+def connected(template: str, url: UrlSource) -> str:
+    """session_manager.py whose `database_config` reads this project's settings."""
+    node = next(
+        item
+        for item in ast.parse(template).body
+        if isinstance(item, ast.FunctionDef) and item.name == "database_config"
+    )
+    module, _, name = url.reference.partition(":")
+    if module == "env":
+        body = (
+            f'    """The URL is in {name}, every other setting in DATABASE_<NAME>."""\n'
+            f'    return DatabaseConfig.from_env("{name}")\n'
+        )
+    else:
+        body = (
+            f'    """The URL is `{name}` of `{module}`, the rest in DATABASE_<NAME>."""\n'
+            f"{render_url_value(url)}"
+            "    return DatabaseConfig(\n"
+            "        url if isinstance(url, URL) else str(url), **_settings(os.environ)\n"
+            "    )\n"
+        )
+    lines = template.splitlines(keepends=True)
+    head = lines[node.lineno - 1]
+    lines[node.lineno - 1 : node.end_lineno] = [head, body]
+    return "".join(lines)
+
+
+def _folder(project: Project, package: str) -> Path:
+    if not all(part.isidentifier() for part in package.split(".")):
+        raise SetupError(
+            "package", Exit.USAGE, f"--scaffold {package} is no package name", "for example app.db"
+        )
+    folder = project.import_root.joinpath(*package.split("."))
+    for parent in (folder, *folder.parents):
+        if parent == project.import_root:
+            break
+        if parent.with_suffix(".py").is_file():
+            name = relative(parent.with_suffix(".py"), project.root)
+            raise SetupError(
+                "package",
+                Exit.USAGE,
+                f"--scaffold {package}: {name} is a module of that name",
+                "choose another package, for example app.database",
+            )
+    return folder
+
+
+def _parent_packages(project: Project, folder: Path) -> list[FileChange]:
+    """`__init__.py` for the folders above that do not exist yet."""
+    above = [p for p in folder.parents if project.import_root in p.parents and not p.exists()]
+    return [FileChange(path / "__init__.py", None, "", "package") for path in reversed(above)]
+
+
+def _requirements(project: Project) -> tuple[list[FileChange], list[str]]:
+    needed = needed_for_scaffold(project, driver_for(project))
+    file = project.dependency_file
+    if not needed:
+        return [], []
+    lines = ", ".join(requirement.line for requirement in needed)
+    if file is None:
+        return [], [f"no dependency file was found; the database layer needs {lines}"]
+    before = read_text(file) or ""
+    try:
+        after = with_requirements(file.name, before, needed)
+    except CannotEditError as error:
+        return [], [f"add to {file.name} by hand ({error}): {lines}"]
+    return [FileChange(file, before, after, f"dependencies: {lines}", True)], []
+
+
+def _application(project: Project, module: str) -> tuple[list[FileChange], list[str]]:
+    by_hand = (
+        f"open the database with the application: `from {module} import lifespan`, then "
+        "`FastAPI(lifespan=lifespan)`; in a lifespan of your own: "
+        "`async with lifespan(app): yield`"
+    )
+    if project.app is None or project.app_is_factory:
+        return [], [by_hand]
+    name, _, attribute = project.app.partition(":")
+    path = module_file(project.import_root, name)
+    text = read_text(path) if path is not None else None
+    if path is None or text is None or re.search(rf"{re.escape(module)}\b", text):
+        return [], []
+    after = with_lifespan(text, attribute, module)
+    if after is None:
+        return [], [f"{relative(path, project.root)}: {by_hand}"]
+    return [FileChange(path, text, after, "opens the database with the application", True)], []
+
+
+def _tests(
+    project: Project, package: str, templates: Mapping[str, str]
+) -> tuple[list[FileChange], list[str]]:
+    """tests/conftest.py, where there is neither one nor other tests that it could disturb."""
+    template = templates.get("conftest.py")
+    folder = project.root / "tests"
+    existing = any(
+        (project.root / place).exists() for place in ("tests/conftest.py", "conftest.py")
+    )
+    if template is None or existing or project.app is None or project.app_is_factory:
+        return [], []
+    text = placed_conftest(template, project.app, package)
+    change = FileChange(folder / "conftest.py", None, text, "fixtures for tests with a database")
+    return [change], []
+
+
+def placed_conftest(template: str, app: str, package: str) -> str:
+    """The template with this project's modules in its imports."""
+    module, _, attribute = app.partition(":")
+    text = re.sub(
+        r"(?m)^from app\.main import app\b",
+        f"from {module} import app"
+        if attribute == "app"
+        else f"from {module} import {attribute} as app",
+        template,
+    )
+    return re.sub(r"(?m)^((?:from|import) )app\.db\b", rf"\g<1>{package}", text)

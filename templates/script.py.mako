@@ -1,0 +1,39 @@
+<%
+    body = f"{upgrades or ''}{downgrades or ''}"
+    # A revision to be written by hand has both imports ready, used or not.
+    unused = "" if body else "  # noqa: F401"
+    lines = [f"from alembic import op{unused}"] if "op." in body or not body else []
+    if "sa." in body or not body:
+        lines.append(f"import sqlalchemy as sa{unused}")
+    lines += imports.splitlines() if imports else []
+    lines.sort(key=lambda line: (line.startswith("from"), line))
+%>\
+"""${message or "(no message)"}
+
+Revision ID: ${up_revision}
+Revises: ${down_revision | comma,n}
+Create Date: ${create_date}
+
+Deploy contract: the application's last version still runs while and after this is applied.
+"""
+
+from collections.abc import Sequence
+% if lines:
+
+${"\n".join(lines)}
+% endif
+
+revision: str = ${repr(up_revision)}
+down_revision: str | Sequence[str] | None = ${repr(down_revision)}
+branch_labels: str | Sequence[str] | None = ${repr(branch_labels)}
+depends_on: str | Sequence[str] | None = ${repr(depends_on)}
+
+
+def upgrade() -> None:
+    """Apply the change."""
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    """Undo the change."""
+    ${downgrades if downgrades else "pass"}

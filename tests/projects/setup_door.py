@@ -1,0 +1,71 @@
+"""setup-alembic.sh, run as a user runs it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+DOOR = SCRIPTS / "setup-alembic.sh"
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What --json printed."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+def environment(url: str | None, **more: str) -> dict[str, str]:
+    """Ours, with the interpreter of these tests as the project's."""
+    kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    made = {**kept, "VIRTUAL_ENV": sys.prefix, **more}
+    return {**made, "DATABASE_URL": url} if url else made
+
+
+def setup(directory: Path, *arguments: str, url: str | None = None, **more: str) -> Ended:
+    """Run the door in `directory`."""
+    ended = subprocess.run(
+        ["bash", str(DOOR), *arguments],
+        cwd=directory,
+        env=environment(url, **more),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def alembic(ini: Path, *arguments: str, url: str) -> Ended:
+    """Run the project's own alembic, beside its ini."""
+    ended = subprocess.run(
+        [str(Path(sys.prefix, "bin", "alembic")), "-c", str(ini), *arguments],
+        cwd=ini.parent,
+        env=environment(url),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def tree(directory: Path) -> dict[str, str]:
+    """Relative path -> digest of every file, folders included."""
+    return {
+        path.relative_to(directory).as_posix(): (
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        )
+        for path in sorted(directory.rglob("*"))
+    }

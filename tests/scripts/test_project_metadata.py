@@ -1,0 +1,294 @@
+"""Which classes own tables, and whose."""
+
+from pathlib import Path
+
+import pytest
+
+from projects.layouts import write
+from toolkit.project import Project, ProjectError, read_project
+from toolkit.project.prove import import_models
+from toolkit.report.exits import Exit
+
+MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
+ORM = "from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column\n"
+ID = "    id: Mapped[int] = mapped_column(primary_key=True)\n"
+
+
+def read(root: Path, files: dict[str, str], **options: str) -> Project:
+    write(root, {"requirements.txt": "fastapi\n", "app/__init__.py": "", "app/main.py": MAIN})
+    write(root, files)
+    return read_project(root, **options)
+
+
+def model(name: str, table: str) -> str:
+    return f"class {name}(Base):\n    __tablename__ = '{table}'\n\n{ID}"
+
+
+def tables(project: Project) -> dict[str, str | None]:
+    return {item.name: item.table for item in project.models}
+
+
+def check_against_import(project: Project) -> None:
+    """What was read must be what SQLAlchemy says."""
+    report = import_models(project, project.model_modules)
+    assert report.ok, report
+    assert project.base is not None
+    read_names = {item.table for item in project.models}
+    assert set(report.tables[project.base.reference]) == read_names
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        (
+            "from sqlalchemy import orm as o\n\n\nclass Base(o.DeclarativeBase):\n    pass\n",
+            "declarative",
+        ),
+        (
+            "from sqlalchemy.orm import *\n\n\nclass Base(DeclarativeBase):\n    pass\n",
+            "declarative",
+        ),
+        (
+            "from sqlalchemy.orm import declarative_base\n\nBase = declarative_base()\n",
+            "declarative_base",
+        ),
+        (
+            "from sqlalchemy.orm import registry\n\nBase = registry().generate_base()\n",
+            "declarative_base",
+        ),
+        (
+            "from sqlalchemy.orm import registry\n\nreg = registry()\nBase = reg.generate_base()\n",
+            "declarative_base",
+        ),
+        (
+            "from sqlalchemy import MetaData\nfrom sqlalchemy.orm import DeclarativeBase\n\n"
+            "shared = MetaData()\n\n\nclass Base(DeclarativeBase):\n    metadata = shared\n",
+            "declarative",
+        ),
+        (
+            "from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass\n\n\n"
+            "class Plain(MappedAsDataclass):\n    pass\n\n\n"
+            "class Base(Plain, DeclarativeBase):\n    pass\n",
+            "dataclass",
+        ),
+    ],
+)  # fmt: skip
+def test_every_kind_of_base(tmp_path: Path, source: str, kind: str) -> None:
+    model = (
+        f"{ORM}from app.db import Base\n\n\nclass Item(Base):\n    __tablename__ = 'items'\n\n{ID}"
+    )
+    project = read(tmp_path, {"app/db.py": source, "app/models.py": model})
+    assert project.base is not None
+    assert (project.base.kind, project.base.reference) == (kind, "app.db:Base")
+    check_against_import(project)
+
+
+def test_mixins_abstract_and_inheritance(tmp_path: Path) -> None:
+    models = f"""{ORM}from sqlalchemy.orm import declared_attr
+from app.db import Base as Root
+
+NAME = "constant_name"
+
+
+class Mixin:
+    created: Mapped[int]
+
+
+class Named:
+    @declared_attr.directive
+    def __tablename__(cls) -> str:
+        return cls.__name__.lower()
+
+
+class Abstract(Root):
+    __abstract__ = True
+
+{ID}
+
+class Animal(Abstract, Mixin):
+    __tablename__ = "animals"
+    __mapper_args__ = {{"polymorphic_on": "kind", "polymorphic_identity": "animal"}}
+
+    kind: Mapped[str]
+
+
+class Dog(Animal):
+    __mapper_args__ = {{"polymorphic_identity": "dog"}}
+
+
+class Puppy(Dog):
+    __mapper_args__ = {{"polymorphic_identity": "puppy"}}
+
+
+class Computed(Named, Abstract):
+    pass
+
+
+class Constant(Abstract):
+    __tablename__ = NAME
+
+
+class NotATable:
+    __tablename__ = "never"
+"""
+    project = read(
+        tmp_path,
+        {
+            "app/db.py": f"{ORM}\n\nclass Base(DeclarativeBase):\n    pass\n",
+            "app/models.py": models,
+        },
+    )
+    assert tables(project) == {
+        "Animal": "animals",
+        "Dog": "animals",
+        "Puppy": "animals",
+        "Computed": None,
+        "Constant": "constant_name",
+    }
+    report = import_models(project, project.model_modules)
+    assert report.ok, report
+    assert report.tables["app.db:Base"] == ("animals", "computed", "constant_name")
+    assert report.classes["app.models:Puppy"] == "animals"
+
+
+def test_base_through_packages_and_relative_imports(tmp_path: Path) -> None:
+    project = read(
+        tmp_path,
+        {
+            "app/db/__init__.py": "from .deep import *\n",
+            "app/db/deep/__init__.py": "from .orm import Model as Base\n",
+            "app/db/deep/orm.py": f"{ORM}\n\nclass Model(DeclarativeBase):\n    pass\n",
+            "app/users/__init__.py": "",
+            "app/users/models.py": f"from .. import db\n{ORM}\n\nclass User(db.Base):\n"
+            f"    __tablename__ = 'users'\n\n{ID}",
+        },
+    )
+    assert project.base is not None
+    assert project.base.reference == "app.db.deep.orm:Model"
+    assert project.model_modules == ("app.users.models",)
+    check_against_import(project)
+
+
+def test_core_tables(tmp_path: Path) -> None:
+    source = (
+        "from sqlalchemy import Column, Integer, MetaData, Table\n\nmetadata = MetaData()\n"
+        'items = Table("items", metadata, Column("id", Integer, primary_key=True))\n\n\n'
+        'def scratch():\n    return Table("never", metadata)\n'
+    )
+    project = read(tmp_path, {"app/tables.py": source})
+    assert project.base is not None
+    assert (project.base.kind, project.base.expression) == ("core", "metadata")
+    assert [(item.name, item.table) for item in project.models] == [("items", "items")]
+    check_against_import(project)
+
+
+def test_association_table_belongs_to_the_base(tmp_path: Path) -> None:
+    source = (
+        f"{ORM}from sqlalchemy import Column, Integer, Table\n\n\n"
+        "class Base(DeclarativeBase):\n    pass\n\n\n"
+        'links = Table("links", Base.metadata, Column("id", Integer, primary_key=True))\n\n\n'
+        f"class Item(Base):\n    __table__ = Table('items', Base.metadata, "
+        "Column('id', Integer, primary_key=True))\n"
+    )
+    project = read(tmp_path, {"app/models.py": source})
+    assert tables(project) == {"links": "links", "Item": "items"}
+    check_against_import(project)
+
+
+def test_mapped_decorator(tmp_path: Path) -> None:
+    source = (
+        f"{ORM}from sqlalchemy.orm import registry\n\nreg = registry()\n\n\n"
+        f"@reg.mapped\nclass Item:\n    __tablename__ = 'items'\n\n{ID}\n\n"
+        f"@reg.mapped_as_dataclass\nclass Note:\n    __tablename__ = 'notes'\n\n{ID}"
+    )
+    project = read(tmp_path, {"app/models.py": source})
+    assert project.base is not None
+    assert project.base.reference == "app.models:reg"
+    check_against_import(project)
+
+
+def test_sqlmodel_without_table_name(tmp_path: Path) -> None:
+    source = (
+        "from sqlmodel import Field, SQLModel\n\n\nclass Shared(SQLModel):\n    name: str\n\n\n"
+        "class HeroTeam(Shared, table=True):\n"
+        "    id: int | None = Field(default=None, primary_key=True)\n\n\n"
+        "class HeroRead(Shared):\n    id: int\n"
+    )
+    project = read(tmp_path, {"app/models.py": source})
+    assert tables(project) == {"HeroTeam": "heroteam"}
+    check_against_import(project)
+
+
+def test_advanced_alchemy_base(tmp_path: Path) -> None:
+    source = (
+        "from advanced_alchemy.base import UUIDAuditBase\n\n\n"
+        "class Author(UUIDAuditBase):\n    __tablename__ = 'authors'\n"
+    )
+    project = read(tmp_path, {"app/models.py": source})
+    assert project.base is not None
+    assert project.base.reference == "advanced_alchemy.base:orm_registry"
+    assert tables(project) == {"Author": "authors"}
+
+
+def test_unused_base_is_no_rival(tmp_path: Path) -> None:
+    used = f"{ORM}\n\nclass Base(DeclarativeBase):\n    pass\n\n\n{model('A', 'a')}"
+    unused = f"{ORM}\n\nclass Old(DeclarativeBase):\n    pass\n"
+    project = read(tmp_path, {"app/a.py": used, "app/aa.py": unused})
+    assert [source.reference for source in project.metadata] == ["app.a:Base", "app.aa:Old"]
+
+
+def test_foreign_code_is_not_read(tmp_path: Path) -> None:
+    other = f"{ORM}\n\nclass Base(DeclarativeBase):\n    pass\n\n\n{model('X', 'x')}"
+    places = [
+        ".venv/lib/python3.13/site-packages/x/models.py",
+        "env312/models.py",
+        "node_modules/x/models.py",
+        ".claude/skills/async-sqlalchemy-patterns/templates/models.py",
+        "skills/some-skill/models.py",
+        "tests/models.py",
+        "app/test_models.py",
+        "app/conftest.py",
+        "alembic/versions/0001_x.py",
+        "build/lib/app/models.py",
+    ]
+    files = dict.fromkeys(places, other)
+    files |= {"env312/pyvenv.cfg": "", "skills/some-skill/SKILL.md": "", "alembic/env.py": ""}
+    own = other.replace("X(", "Item(").replace("'x'", "'items'")
+    project = read(tmp_path, {**files, "app/models.py": own})
+    assert [item.name for item in project.mapped] == ["Item"]
+
+
+def test_syntax_error_matters_only_with_models(tmp_path: Path) -> None:
+    project = read(tmp_path, {"app/broken.py": "def f(:\n"})
+    assert len(project.unreadable) == 1
+    assert project.unreadable[0].startswith("app/broken.py:1 ")
+    write(tmp_path, {"app/broken.py": "class A(Base):\n    __tablename__ = 'a'\n    def f(:\n"})
+    with pytest.raises(ProjectError, match=r"app/broken\.py:3") as refused:
+        read_project(tmp_path)
+    assert refused.value.problem.exit_code == Exit.BROKEN_PROJECT
+
+
+def test_base_that_only_its_owner_knows(tmp_path: Path) -> None:
+    files = {
+        "app/db.py": f"{ORM}\n\ndef make_base():\n    class Base(DeclarativeBase):\n        pass\n"
+        "    return Base\n\n\nBase = make_base()\n",
+        "app/models.py": f"{ORM}from app.db import Base\n\n\nclass Item(Base):\n"
+        f"    __tablename__ = 'items'\n\n{ID}",
+    }
+    unsure = read(tmp_path, files)
+    assert unsure.mapped == ()
+    assert len(unsure.notes) == 1
+    assert "models.py:5 Item" in unsure.notes[0]
+    assert "--base" in unsure.notes[0]
+    project = read(tmp_path, files, base="app.db:Base")
+    assert tables(project) == {"Item": "items"}
+    check_against_import(project)
+
+
+def test_reading_imports_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    evidence = tmp_path / "imported"
+    read(
+        tmp_path, {"app/models.py": f"open({str(evidence)!r}, 'w')\nraise SystemExit('imported')\n"}
+    )
+    assert not evidence.exists()
+    assert capfd.readouterr() == ("", "")

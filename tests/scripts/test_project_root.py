@@ -1,0 +1,249 @@
+"""Root, import root, package manager, application, Alembic files, missing packages."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from projects.layouts import write
+from toolkit.project import ProjectError, read_project
+from toolkit.project.dependencies import missing_dependencies, missing_packages
+from toolkit.report.exits import Exit, exit_code_table
+
+MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
+PROJECT = "[project]\nname = 'x'\n"
+INI = "[alembic]\nscript_location = %s\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "import_root", "app"),
+    [
+        ({"main.py": MAIN}, ".", "main:app"),
+        ({"app/main.py": MAIN}, ".", "app.main:app"),
+        ({"src/main.py": MAIN}, "src", "main:app"),
+        ({"src/shop/__init__.py": "", "src/shop/main.py": MAIN}, "src", "shop.main:app"),
+        ({"src/shop/main.py": MAIN}, "src", "shop.main:app"),
+        ({"app/main.py": MAIN + "import config\n", "app/config.py": ""}, "app", "main:app"),
+        (
+            {"app/main.py": MAIN + "from app.config import x\n", "app/config.py": ""},
+            ".",
+            "app.main:app",
+        ),
+        (
+            {"src/main.py": MAIN + "from src.config import x\n", "src/config.py": ""},
+            ".",
+            "src.main:app",
+        ),
+        (
+            # `alembic/` is a folder of the project, and still not what env.py imports.
+            {"app/main.py": MAIN, "alembic/env.py": "from alembic import context\n"},
+            ".",
+            "app.main:app",
+        ),
+    ],
+)
+def test_import_root(tmp_path: Path, files: dict[str, str], import_root: str, app: str) -> None:
+    write(tmp_path, {"requirements.txt": "fastapi\n", **files})
+    project = read_project(tmp_path)
+    assert project.import_root == tmp_path / import_root
+    assert project.app == app
+
+
+@pytest.mark.parametrize(
+    ("files", "manager", "dependency_file"),
+    [
+        ({"requirements.txt": ""}, "pip", "requirements.txt"),
+        ({"requirements/base.txt": ""}, "pip", "requirements/base.txt"),
+        ({"pyproject.toml": "[tool.black]\n", "requirements.txt": ""}, "pip", "requirements.txt"),
+        ({"pyproject.toml": PROJECT, "requirements.txt": ""}, "pip", "pyproject.toml"),
+        ({"pyproject.toml": PROJECT, "uv.lock": ""}, "uv", "pyproject.toml"),
+        ({"pyproject.toml": "[tool.poetry]\nname = 'x'\n"}, "poetry", "pyproject.toml"),
+        ({"pyproject.toml": PROJECT, "pdm.lock": ""}, "pdm", "pyproject.toml"),
+        ({"Pipfile": ""}, "pipenv", "Pipfile"),
+        ({"setup.cfg": ""}, "pip", "setup.cfg"),
+        ({}, "pip", None),
+    ],
+)
+def test_package_manager(
+    tmp_path: Path, files: dict[str, str], manager: str, dependency_file: str | None
+) -> None:
+    write(tmp_path, {"main.py": MAIN, ".git/HEAD": "", **files})
+    project = read_project(tmp_path)
+    assert project.package_manager == manager
+    expected = tmp_path / dependency_file if dependency_file else None
+    assert project.dependency_file == expected
+
+
+def test_lock_file_of_the_workspace(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "pyproject.toml": "[tool.uv.workspace]\nmembers = ['api']\n",
+            "uv.lock": "",
+            "api/pyproject.toml": PROJECT,
+            "api/main.py": MAIN,
+        },
+    )
+    project = read_project(tmp_path)
+    assert (project.root, project.package_manager) == (tmp_path / "api", "uv")
+
+
+def test_several_services_are_ambiguous(tmp_path: Path) -> None:
+    for name in ("orders", "users"):
+        write(tmp_path / name, {"pyproject.toml": PROJECT, "main.py": MAIN})
+    with pytest.raises(ProjectError, match="orders, users") as refused:
+        read_project(tmp_path)
+    assert refused.value.problem.exit_code == Exit.AMBIGUOUS
+    assert "--project" in refused.value.problem.remedy
+    assert read_project(tmp_path / "users").root == tmp_path / "users"
+
+
+@pytest.mark.parametrize("make", [True, False])
+def test_empty_or_missing_folder(tmp_path: Path, make: bool) -> None:
+    folder = tmp_path / "nothing"
+    if make:
+        folder.mkdir()
+    with pytest.raises(ProjectError) as refused:
+        read_project(folder)
+    assert refused.value.problem.exit_code == Exit.NO_PROJECT
+
+
+@pytest.mark.parametrize(
+    ("source", "app", "factory"),
+    [
+        ("import fastapi\n\nserver: fastapi.FastAPI = fastapi.FastAPI()\n", "main:server", False),
+        (
+            "from fastapi import FastAPI\n\ndef create_app() -> FastAPI:\n"
+            "    made = FastAPI()\n    return made\n",
+            "main:create_app",
+            True,
+        ),
+        (
+            "from fastapi import FastAPI\n\ndef create_app():\n    return FastAPI()\n\n"
+            "application = create_app()\n",
+            "main:application",
+            False,
+        ),
+        (
+            "from fastapi import FastAPI\n\nclass Own(FastAPI):\n    pass\n\napp = Own()\n",
+            "main:app",
+            False,
+        ),
+        ("from fastapi import APIRouter\n\nrouter = APIRouter()\n", None, False),
+    ],
+)
+def test_application(tmp_path: Path, source: str, app: str | None, factory: bool) -> None:
+    write(tmp_path, {"requirements.txt": "", "main.py": source})
+    project = read_project(tmp_path)
+    assert (project.app, project.app_is_factory) == (app, factory)
+
+
+def test_two_applications_need_the_flag(tmp_path: Path) -> None:
+    write(tmp_path, {"requirements.txt": "", "a/main.py": MAIN, "b/main.py": MAIN})
+    with pytest.raises(ProjectError, match=r"a\.main:app, b\.main:app") as refused:
+        read_project(tmp_path)
+    assert refused.value.problem.exit_code == Exit.AMBIGUOUS
+    assert read_project(tmp_path, app="b.main:app").app == "b.main:app"
+    assert read_project(tmp_path, app="b.main").app == "b.main:app"
+    with pytest.raises(ProjectError) as refused:
+        read_project(tmp_path, app="c.main:app")
+    assert refused.value.problem.exit_code == Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("location", "scripts"),
+    [
+        ("migrations", "migrations"),
+        ("%(here)s/migrations", "migrations"),
+        ("app:migrations", "app/migrations"),
+    ],
+)
+def test_script_location(tmp_path: Path, location: str, scripts: str) -> None:
+    env = "from alembic import context\nimport app.models\n"
+    write(tmp_path, {"requirements.txt": "", "app/__init__.py": "", "app/main.py": MAIN})
+    write(tmp_path, {"alembic.ini": INI % location, f"{scripts}/env.py": env, "app/models.py": ""})
+    (setup,) = read_project(tmp_path).alembic
+    assert setup.script_location == tmp_path / scripts
+    assert setup.env == tmp_path / scripts / "env.py"
+    assert setup.versions == tmp_path / scripts / "versions"
+    assert setup.imported_modules == ("app.models",)
+    assert setup.configured_location == location
+
+
+def test_ini_elsewhere_and_version_folder(tmp_path: Path) -> None:
+    ini = INI % "%(here)s/alembic" + "version_locations = %(here)s/history\n"
+    write(tmp_path, {"requirements.txt": "", "main.py": MAIN, "deploy/db.ini": ini})
+    (setup,) = read_project(tmp_path).alembic
+    assert setup.ini == tmp_path / "deploy" / "db.ini"
+    assert setup.versions == tmp_path / "deploy" / "history"
+    assert not setup.env.exists()
+
+
+def test_pyproject_alembic(tmp_path: Path) -> None:
+    toml = PROJECT + '[tool.alembic]\nscript_location = "%(here)s/migrations"\n'
+    write(tmp_path, {"pyproject.toml": toml, "main.py": MAIN})
+    (setup,) = read_project(tmp_path).alembic
+    assert setup.ini == tmp_path / "pyproject.toml"
+    # The ini that Alembic makes beside it has no location of its own: still one environment.
+    write(tmp_path, {"alembic.ini": "[alembic]\n"})
+    (setup,) = read_project(tmp_path).alembic
+    assert setup.ini == tmp_path / "alembic.ini"
+
+
+def test_special_ini_beside_the_usual_one_is_no_rival(tmp_path: Path) -> None:
+    write(tmp_path, {"requirements.txt": "", "main.py": MAIN})
+    write(tmp_path, {"alembic.ini": INI % "m", "quiet.ini": INI % "m", "tox.ini": "[tox]\n"})
+    (setup,) = read_project(tmp_path).alembic
+    assert setup.ini == tmp_path / "alembic.ini"
+    (setup,) = read_project(tmp_path, ini="quiet.ini").alembic
+    assert setup.ini == tmp_path / "quiet.ini"
+    with pytest.raises(ProjectError) as refused:
+        read_project(tmp_path, ini="tox.ini")
+    assert refused.value.problem.exit_code == Exit.USAGE
+
+
+def test_create_all_is_noticed(tmp_path: Path) -> None:
+    source = MAIN + "\nasync def start(c):\n    await c.run_sync(Base.metadata.create_all)\n"
+    write(tmp_path, {"requirements.txt": "", "main.py": source, "test_x.py": source})
+    assert read_project(tmp_path).create_all == (f"{tmp_path}/main.py:6",)
+
+
+def test_missing_packages_follow_the_scheme(tmp_path: Path) -> None:
+    write(tmp_path, {"pyproject.toml": PROJECT, "uv.lock": "", "main.py": MAIN})
+    project = read_project(tmp_path)
+    everything = dict.fromkeys(project.versions, "1.0")
+    assert missing_packages(replace(project, versions=everything)) == ()
+    bare = replace(project, versions={**dict.fromkeys(everything), "sqlalchemy": "2.1.9"})
+    assert missing_packages(bare) == ("sqlalchemy[asyncio]", "alembic", "asyncpg")
+    assert missing_packages(bare, "mysql")[-1] == "aiomysql"
+    assert missing_packages(bare, "sqlite+aiosqlite")[-1] == "aiosqlite"
+    assert missing_packages(bare, "postgresql+psycopg")[-1] == "psycopg"
+    mentioned = replace(bare, schemes=("sqlite", "mysql+asyncmy", "mysql"))
+    assert missing_packages(mentioned)[-2:] == ("aiosqlite", "asyncmy")
+    only_psycopg = {**everything, "asyncpg": None}
+    assert missing_packages(replace(project, versions=only_psycopg), "postgresql") == ()
+
+
+@pytest.mark.parametrize(
+    ("manager", "line"),
+    [
+        ("uv", "uv add asyncpg"),
+        ("poetry", "poetry add asyncpg"),
+        ("pdm", "pdm add asyncpg"),
+        ("pipenv", "pipenv install asyncpg"),
+        ("pip", "python -m pip install asyncpg"),
+    ],
+)
+def test_install_line(tmp_path: Path, manager: str, line: str) -> None:
+    write(tmp_path, {"requirements.txt": "", "main.py": MAIN})
+    project = read_project(tmp_path)
+    versions = {**dict.fromkeys(project.versions, "1"), "asyncpg": None, "psycopg": None}
+    project = replace(project, versions=versions, package_manager=manager)  # type: ignore[arg-type]
+    (text,) = missing_dependencies(project, "postgresql")
+    assert text == f"asyncpg is not installed (the async database driver): {line}"
+
+
+def test_exit_codes_are_distinct_and_listed() -> None:
+    codes = [int(code) for code in Exit]
+    assert len(codes) == len(set(codes)) == len(Exit.__members__)
+    assert all(f"{code.value:>3}  {code.meaning}" in exit_code_table() for code in Exit)

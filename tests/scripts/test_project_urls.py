@@ -1,0 +1,203 @@
+"""Where the URL comes from: the engine's own source first, never a value."""
+
+from pathlib import Path
+
+import pytest
+
+from projects.layouts import write
+from toolkit.project import Project, ProjectError, read_project
+from toolkit.report.exits import Exit
+
+MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
+ENGINE = "from sqlalchemy.ext.asyncio import create_async_engine\n"
+SETTINGS = """\
+import os
+from functools import lru_cache
+from pydantic import PostgresDsn, SecretStr, computed_field
+from pydantic_settings import BaseSettings
+
+
+class Settings(BaseSettings):
+    database_url: str
+    db_dsn: SecretStr
+    redis_url: str = ""
+    test_database_url: str = ""
+    db_user: str = "u"
+    db_host: str = "h"
+
+    @computed_field
+    @property
+    def sqlalchemy_uri(self) -> str:
+        return f"postgresql+asyncpg://{self.db_user}@{self.db_host}/x"
+
+    def build_db_url(self) -> str:
+        return self.sqlalchemy_uri
+
+
+@lru_cache
+def get_settings() -> Settings:
+    return Settings()
+
+
+settings = Settings()
+"""
+
+
+def read(root: Path, files: dict[str, str], **options: str) -> Project:
+    write(root, {"requirements.txt": "fastapi\n", "app/__init__.py": "", "app/main.py": MAIN})
+    write(root, files)
+    return read_project(root, **options)
+
+
+def best(project: Project) -> tuple[str, str]:
+    return project.urls[0].kind, project.urls[0].reference
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from app.config import settings\nengine = create_async_engine(settings.database_url)",
+         "app.config:settings.database_url"),
+        ("from app import config\n"
+         "engine = create_async_engine(str(config.settings.sqlalchemy_uri))",
+         "app.config:settings.sqlalchemy_uri"),
+        ("from app.config import get_settings\n"
+         "engine = create_async_engine(get_settings().build_db_url())",
+         "app.config:get_settings().build_db_url()"),
+        ("from app.config import settings\n"
+         "engine = create_async_engine(settings.db_dsn.get_secret_value())",
+         "app.config:settings.db_dsn.get_secret_value()"),
+        ("from app.config import get_settings\n\ndef make():\n    settings = get_settings()\n"
+         "    url = settings.database_url\n    return create_async_engine(url)",
+         "app.config:get_settings().database_url"),
+        ("from app.config import settings\n\ndef make(url, echo=False):\n"
+         "    return create_async_engine(url, echo=echo)\n\n"
+         "engine = make(url=settings.database_url)",
+         "app.config:settings.database_url"),
+        ("from app.config import settings\n\nclass Manager:\n    def __init__(self, url: str):\n"
+         "        self._url = url\n\n    def open(self):\n"
+         "        self.engine = create_async_engine(self._url)\n\n"
+         "manager = Manager(settings.database_url)",
+         "app.config:settings.database_url"),
+        ("from app.config import Settings\n\nclass Manager:\n"
+         "    def __init__(self, config: Settings):\n"
+         "        self.config = config\n\n    def open(self):\n"
+         "        return create_async_engine(self.config.database_url)\n\n"
+         "def start():\n    return Manager(Settings())",
+         "app.config:Settings().database_url"),
+        ("import os\nengine = create_async_engine(os.environ['SQLALCHEMY_DATABASE_URL'])",
+         "env:SQLALCHEMY_DATABASE_URL"),
+        ("import os\nDSN = os.getenv('DB_URL')\nengine = create_async_engine(DSN)", "env:DB_URL"),
+        ("import os\nDSN = os.getenv('DB_URL', 'sqlite+aiosqlite:///x')\n"
+         "engine = create_async_engine(DSN)", "app.db:DSN"),
+        ("from decouple import config\nengine = create_async_engine(config('DATABASE_URL'))",
+         "env:DATABASE_URL"),
+        ("from app.config import settings\n\ndef get_url(*, test: bool = False) -> str:\n"
+         "    return f'postgresql+asyncpg://{settings.db_user}@{settings.db_host}/x'\n\n"
+         "def make(*, test: bool = False):\n    return create_async_engine(get_url(test=test))\n",
+         "app.db:get_url()"),
+        ("from app.config import settings\n"
+         "URL = f'postgresql+asyncpg://{settings.db_user}@{settings.db_host}/x'\n"
+         "engine = create_async_engine(URL)", "app.db:URL"),
+        ("from app.config import settings\n"
+         "engine = create_async_engine(f'postgresql+asyncpg://{settings.db_user}@h/x')",
+         "app.db:engine.url"),
+        ("from sqlalchemy import URL\nengine = create_async_engine(URL.create('sqlite+aiosqlite'))",
+         "app.db:engine.url"),
+    ],
+)  # fmt: skip
+def test_what_the_engine_uses_comes_first(tmp_path: Path, source: str, expected: str) -> None:
+    project = read(tmp_path, {"app/config.py": SETTINGS, "app/db.py": f"{ENGINE}{source}\n"})
+    assert best(project)[1] == expected
+    assert project.notes == ()
+
+
+def test_url_built_in_place_is_said_honestly(tmp_path: Path) -> None:
+    source = (
+        f"{ENGINE}from app.config import settings\n\ndef make():\n"
+        "    return create_async_engine(f'postgresql+asyncpg://{settings.db_user}@h/x')\n"
+    )
+    project = read(tmp_path, {"app/config.py": SETTINGS, "app/db.py": source})
+    assert len(project.notes) == 1
+    assert "app/db.py:5" in project.notes[0]
+    assert "--url-from" in project.notes[0]
+
+
+def test_settings_without_an_engine(tmp_path: Path) -> None:
+    project = read(tmp_path, {"app/config.py": SETTINGS})
+    references = [source.reference for source in project.urls]
+    assert "app.config:settings.database_url" in references
+    assert "app.config:settings.db_dsn.get_secret_value()" in references
+    assert "app.config:settings.build_db_url()" in references
+    assert "app.config:get_settings().sqlalchemy_uri" in references
+    assert not any("redis" in reference or "test_" in reference for reference in references)
+
+
+def test_engines_of_tests_come_last(tmp_path: Path) -> None:
+    project = read(
+        tmp_path,
+        {
+            "app/config.py": SETTINGS,
+            "app/a_test_tools.py": f"{ENGINE}from app.config import settings\n"
+            "engine = create_async_engine(settings.test_database_url)\n",
+            "app/db.py": f"{ENGINE}from app.config import settings\n"
+            "engine = create_async_engine(settings.database_url)\n",
+        },
+    )
+    assert best(project)[1] == "app.config:settings.database_url"
+    assert project.urls[-1].reference == "app.config:settings.test_database_url"
+
+
+def test_env_py_is_asked_when_nothing_else_tells(tmp_path: Path) -> None:
+    project = read(
+        tmp_path,
+        {
+            "alembic.ini": "[alembic]\nscript_location = %(here)s/migrations\n",
+            "migrations/env.py": "from alembic import context\nimport os\n\n"
+            "def get_url():\n    return os.getenv('MY_PLACE')\n\n"
+            "context.config.set_main_option('sqlalchemy.url', get_url().replace('%', '%%'))\n",
+        },
+    )
+    assert best(project) == ("environment", "env:MY_PLACE")
+
+
+def test_names_in_env_files_but_never_values(tmp_path: Path) -> None:
+    project = read(
+        tmp_path,
+        {
+            ".env": "# note\nexport DATABASE_URL='postgresql+asyncpg://u:hunter2secret@h/x'\n"
+            "REDIS_URL=redis://x\nSECRET=hunter2secret\n"
+        },
+    )
+    assert [source.reference for source in project.urls] == ["env:DATABASE_URL"]
+    assert project.urls[0].line == 2
+    assert project.schemes == ("postgresql+asyncpg",)
+    assert "hunter2" not in repr(project)
+
+
+def test_hard_coded_url_is_had_by_its_name(tmp_path: Path) -> None:
+    source = (
+        f"{ENGINE}URL = 'mysql+aiomysql://u:hunter2secret@h/x'\nengine = create_async_engine(URL)\n"
+    )
+    project = read(tmp_path, {"app/db.py": source})
+    assert best(project) == ("settings", "app.db:URL")
+    assert project.urls[1].kind == "literal"
+    assert project.urls[1].reference.endswith("app/db.py:2")
+    assert "hunter2" not in repr(project)
+
+
+def test_url_from_comes_first(tmp_path: Path) -> None:
+    project = read(tmp_path, {"app/config.py": SETTINGS}, url_from="env:OTHER_URL")
+    assert best(project) == ("environment", "env:OTHER_URL")
+    project = read(tmp_path, {}, url_from="app.config:get_settings().build_db_url()")
+    assert best(project) == ("settings", "app.config:get_settings().build_db_url()")
+
+
+@pytest.mark.parametrize(
+    "text", ["DATABASE_URL", "env:", "postgresql://u:hunter2secret@h/x", "app:"]
+)
+def test_url_from_of_a_wrong_form(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ProjectError) as refused:
+        read(tmp_path, {}, url_from=text)
+    assert refused.value.problem.exit_code == Exit.USAGE
+    assert "hunter2" not in str(refused.value)

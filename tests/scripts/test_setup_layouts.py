@@ -1,0 +1,139 @@
+"""Every layout, on SQLite and PostgreSQL, through the bash entry point."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from projects.layouts import LAYOUTS, Layout
+from projects.setup_door import alembic, setup, tree
+
+pytestmark = pytest.mark.dialects("sqlite", "postgresql")
+Factory = Callable[[str], Layout]
+
+
+async def table_names(url: str) -> set[str]:
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+    finally:
+        await engine.dispose()
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+def test_a_project_ends_with_a_migrated_database(
+    name: str, project_factory: Factory, database_url: str
+) -> None:
+    layout = project_factory(name)
+    before = tree(layout.directory)
+    flags = ["--force"] if name == "sync_alembic" else []
+
+    dry = setup(layout.directory, "--dry-run", "--json", *flags, url=database_url)
+    assert dry.code == 0, dry.err
+    assert dry.document["status"] == "planned"
+    assert tree(layout.directory) == before
+
+    first = setup(layout.directory, "--json", *flags, url=database_url)
+    assert first.code == 0, first.err
+    found = first.document
+    assert found["diff"] == dry.document["diff"]
+    assert found["project"]["root"] == str(layout.root)
+    assert found["project"]["import_root"] == str(layout.import_root)
+    assert found["project"]["base"] == layout.base
+    assert found["project"]["url_from"] == layout.url
+    assert set(found["proof"]["tables"]) == set(layout.tables)
+    assert "offline SQL" in found["proof"]["steps"]
+    after = tree(layout.directory)
+    assert not [path for path in after if "__pycache__" in path or "journal" in path]
+    assert asyncio.run(table_names(database_url)) == set()  # the proof was somewhere else
+
+    second = setup(layout.directory, "--json", url=database_url)
+    assert second.code == 0, second.err
+    assert second.document["status"] == "nothing-to-do"
+    assert tree(layout.directory) == after
+
+    ini = layout.ini or layout.root / "alembic.ini"
+    made = alembic(ini, "revision", "--autogenerate", "-m", "all of it", url=database_url)
+    if name == "broken_async_alembic":  # has all its migrations
+        assert alembic(ini, "upgrade", "head", url=database_url).code == 0
+        assert alembic(ini, "check", url=database_url).code == 0
+    elif name == "sync_alembic":  # has a first one
+        assert "Target database is not up to date" in made.err
+        assert alembic(ini, "upgrade", "head", url=database_url).code == 0
+        made = alembic(ini, "revision", "--autogenerate", "-m", "notes", url=database_url)
+    if name != "broken_async_alembic":
+        assert made.code == 0, made.err
+    upgraded = alembic(ini, "upgrade", "head", url=database_url)
+    assert upgraded.code == 0, upgraded.err
+    assert asyncio.run(table_names(database_url)) == {*layout.tables, "alembic_version"}
+    checked = alembic(ini, "check", url=database_url)
+    assert checked.code == 0, checked.err
+
+
+def test_a_model_added_later_is_added_to_env_py(
+    project_factory: Factory, database_url: str
+) -> None:
+    layout = project_factory("app")
+    assert setup(layout.directory, url=database_url).code == 0
+    env = layout.root / "alembic" / "env.py"
+    model = (layout.root / "app/models/note.py").read_text()
+    tag = model.replace("class Note", "class Tag").replace('"notes"', '"tags"')
+    (layout.root / "app/models/tag.py").write_text(tag)
+    by_hand = env.read_text().replace(
+        '    """The tables that the migrations are about."""\n', '    """Mine."""\n'
+    )
+    env.write_text(by_hand)
+
+    again = setup(layout.directory, "--json", url=database_url)
+
+    assert again.code == 0, again.err
+    assert [Path(change["path"]) for change in again.document["changes"]] == [env]
+    assert set(again.document["proof"]["tables"]) == {*layout.tables, "tags"}
+    text = env.read_text()
+    assert '    "app.models.tag",\n' in text
+    assert text.replace('    "app.models.tag",\n', "") == by_hand
+
+
+def test_the_broken_env_py_gets_its_import_and_keeps_the_rest(
+    project_factory: Factory, database_url: str
+) -> None:
+    layout = project_factory("broken_async_alembic")
+    env = layout.root / "migrations" / "env.py"
+    before = env.read_text()
+
+    ended = setup(layout.directory, "--json", url=database_url)
+
+    assert ended.code == 0, ended.err
+    added = [line for line in env.read_text().splitlines() if line not in before.splitlines()]
+    assert [line for line in added if line.startswith("import")] == [
+        "import app.models.note as _app_models_note  # noqa: E402, F401"
+    ]
+    assert [line for line in before.splitlines() if line not in env.read_text().splitlines()] == []
+    (backup,) = env.parent.glob("env.py.bak-*")
+    assert backup.read_text() == before
+    assert ended.document["backups"] == [str(backup)]
+
+
+def test_a_synchronous_env_py_is_replaced_only_by_force(
+    project_factory: Factory, database_url: str
+) -> None:
+    layout = project_factory("sync_alembic")
+    before = tree(layout.directory)
+    text = (layout.root / "alembic" / "env.py").read_text()
+
+    refused = setup(layout.directory, url=database_url)
+    assert refused.code == 7
+    assert "--force" in refused.err
+    assert "+MODEL_MODULES: tuple[str, ...] = (" in refused.out
+    assert tree(layout.directory) == before
+
+    forced = setup(layout.directory, "--force", url=database_url)
+    assert forced.code == 0, forced.err
+    (backup,) = (layout.root / "alembic").glob("env.py.bak-*")
+    assert backup.read_text() == text
+    assert (layout.root / "alembic/versions/0001_first.py").exists()

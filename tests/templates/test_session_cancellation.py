@@ -1,0 +1,51 @@
+"""A cancellation at any await point costs neither a connection nor a place in the pool."""
+
+import pytest
+from session_manager import DatabaseConfig, DatabaseSessionManager, _Opened, build_engine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+cancellation = pytest.importorskip("sqlalchemy.testing.cancellation")
+
+
+def parts(url: str, **settings: float):
+    """An engine factory for `sweep`, and a manager that uses the engine it is given."""
+    config = DatabaseConfig(url, pool_size=2, max_overflow=0, **settings)  # type: ignore[arg-type]
+
+    def manager_of(engine: AsyncEngine) -> DatabaseSessionManager:
+        import asyncio
+
+        manager = DatabaseSessionManager(config)
+        manager._opened = _Opened(asyncio.get_running_loop(), engine, None)
+        return manager
+
+    return (lambda: build_engine(config)), manager_of
+
+
+@pytest.mark.parametrize("state", ["cold", "warm", "pinged", "recycled"])
+@pytest.mark.parametrize("kind", ["writes", "reads"])
+async def test_sweep_finds_nothing(database_url: str, state: str, kind: str):
+    make_engine, manager_of = parts(database_url, ping_after_idle=0 if state == "pinged" else 30)
+    setup = manager_of(make_engine())
+    async with setup.begin() as session:
+        await session.execute(text("CREATE TABLE t (id INTEGER)"))
+    await setup.engine.dispose()
+
+    async def write(engine: AsyncEngine) -> None:
+        async with manager_of(engine).begin() as session:
+            await session.execute(text("INSERT INTO t VALUES (1)"))
+            async with session.begin_nested():
+                await session.execute(text("SELECT id FROM t"))
+
+    async def read(engine: AsyncEngine) -> None:
+        async with manager_of(engine).read_only_session() as session:
+            await session.execute(text("SELECT id FROM t"))
+
+    found = await cancellation.sweep(
+        make_engine,
+        write if kind == "writes" else read,
+        warm=state != "cold",
+        recycle=state == "recycled",
+        cancels=2 if state == "warm" else 1,
+    )
+    assert found == []

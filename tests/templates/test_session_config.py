@@ -1,0 +1,299 @@
+"""DatabaseConfig, normalize_url, and what importing the template does."""
+
+import asyncio
+import os
+import ssl
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import session_manager
+from session_manager import (
+    ConfigurationError,
+    DatabaseConfig,
+    DatabaseSessionManager,
+    build_engine,
+    normalize_url,
+    require_fastapi,
+)
+from sqlalchemy import text
+
+TEMPLATES = Path(session_manager.__file__).parent
+ASYNCPG = "postgresql+asyncpg://u:p@h/d"
+HARD_PASSWORD = "s%4@1:x/y#z?&="
+
+
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("postgres://u:p@h/d", "postgresql+asyncpg"),
+        ("postgresql://u:p@h/d", "postgresql+asyncpg"),
+        ("postgresql+psycopg2://u:p@h/d", "postgresql+asyncpg"),
+        ("postgresql+psycopg://u:p@h/d", "postgresql+psycopg"),
+        ("mysql://u:p@h/d", "mysql+aiomysql"),
+        ("mysql+pymysql://u:p@h/d", "mysql+aiomysql"),
+        ("mariadb://u:p@h/d", "mariadb+aiomysql"),
+        ("sqlite:///app.db", "sqlite+aiosqlite"),
+        ("sqlite+aiosqlite:///app.db", "sqlite+aiosqlite"),
+    ],
+)
+def test_url_gets_its_async_driver(given: str, driver: str):
+    url, _ = normalize_url(given)
+    assert url.drivername == driver
+    assert url.database == ("app.db" if "sqlite" in given else "d")
+
+
+@pytest.mark.parametrize(
+    ("query", "arguments"),
+    [
+        ("sslmode=require", {"ssl": "require"}),
+        ("ssl=prefer", {"ssl": "prefer"}),
+        ("connect_timeout=5", {"timeout": 5.0}),
+        ("connect_timeout=0", {"timeout": None}),
+        ("application_name=api", {"server_settings": {"application_name": "api"}}),
+        (
+            "options=-c%20statement_timeout%3D5000%20-csearch_path%3Da,b%20--work-mem%3D4MB",
+            {
+                "server_settings": {
+                    "statement_timeout": "5000",
+                    "search_path": "a,b",
+                    "work_mem": "4MB",
+                }
+            },
+        ),
+        (r"options=-c%20datestyle%3DISO,%5C%20MDY", {"server_settings": {"datestyle": "ISO, MDY"}}),
+        ("channel_binding=prefer", {}),
+        ("command_timeout=7&statement_cache_size=0", {"command_timeout": 7.0} | {"statement_cache_size": 0}),
+    ],
+)
+def test_libpq_parameters_become_asyncpgs(query: str, arguments: dict[str, object]):
+    url, connect_args = normalize_url(f"postgresql://u:p@h/d?{query}")
+    assert connect_args == arguments
+    assert not url.query
+
+
+def test_channel_binding_that_cannot_be_had_is_said(caplog: pytest.LogCaptureFixture):
+    assert normalize_url(f"{ASYNCPG}?channel_binding=require")[1] == {}
+    assert "no channel binding" in caplog.text
+
+
+def test_root_certificate_makes_a_verifying_context(tmp_path: Path):
+    import certifi
+
+    for mode, hostname in (("verify-full", True), ("verify-ca", False)):
+        url = f"{ASYNCPG}?sslmode={mode}&sslrootcert={certifi.where()}"
+        context = normalize_url(url)[1]["ssl"]
+        assert isinstance(context, ssl.SSLContext)
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname is hostname
+    with pytest.raises(ConfigurationError, match="sslrootcert cannot be read: No such file"):
+        normalize_url(f"{ASYNCPG}?sslmode=verify-ca&sslrootcert={tmp_path / 'none.pem'}")
+
+
+@pytest.mark.dialects("postgresql")
+async def test_every_libpq_parameter_reaches_the_server(database_url: str):
+    plain = database_url.replace("+asyncpg", "")
+    url = (
+        f"{plain}?sslmode=prefer&connect_timeout=5&application_name=via-url&channel_binding=prefer"
+        "&options=-c%20statement_timeout%3D1234"
+    )
+    async with DatabaseSessionManager(DatabaseConfig(url)) as manager:
+        async with manager.session() as session:
+            shown = [
+                await session.scalar(text(f"SHOW {name}"))
+                for name in ("application_name", "statement_timeout", "lock_timeout")
+            ]
+    assert shown == ["via-url", "1234ms", "5s"]
+
+
+@pytest.mark.dialects("postgresql")
+async def test_hard_password_works_when_quoted(database_url: str, postgres_server):
+    role = f"hard_{os.getpid()}"
+    postgres_server.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{HARD_PASSWORD}'")
+    try:
+        place = database_url.split("@", 1)[1]
+        url = f"postgres://{role}:{quote(HARD_PASSWORD, safe='')}@{place}"
+        async with DatabaseSessionManager(DatabaseConfig(url)) as manager:
+            async with manager.session() as session:
+                assert await session.scalar(text("SELECT current_user")) == role
+    finally:
+        postgres_server.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("password", ["a%zb", "a:b", "a/b", "a#b", "a?b", "a b", "a[b"])
+def test_unquoted_password_that_is_not_ambiguous_works(password: str):
+    url, _ = normalize_url(f"postgresql://user:{password}@host:5432/db?sslmode=require")
+    assert (url.password, url.host, url.port, url.database) == (password, "host", 5432, "db")
+
+
+@pytest.mark.parametrize(
+    "password", ["s3cret@tail", "s3cret@tail:1", "s3cret@tail/x", "s3cret@t?ail", "s3cret%ff@"]
+)
+def test_ambiguous_password_is_refused_and_never_shown(password: str):
+    with pytest.raises(ConfigurationError) as caught:
+        normalize_url(f"postgresql://user:{password}@host:5432/db")
+    shown = "".join(traceback.format_exception(caught.value, chain=True))
+    assert "quote" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    for part in ("s3cret", "tail", "ail:1"):
+        assert part not in str(caught.value)
+        assert part not in shown.split("ConfigurationError", 1)[1]
+
+
+def test_half_quoted_percent_is_refused():
+    with pytest.raises(ConfigurationError, match="'%' that quotes nothing"):
+        normalize_url("postgresql://user:s3cret%ff@host/db")
+
+
+def test_bad_port_does_not_show_the_password():
+    with pytest.raises(ConfigurationError) as caught:
+        normalize_url("postgresql://user@host:s3cret/db")
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_repr_masks_the_password_wherever_it_was():
+    for url in ("postgresql://u:s3cret@h/d", "postgresql://u@h/d?password=s3cret"):
+        config = DatabaseConfig(url, connect_args={"ssl": "s3cret"})
+        assert "s3cret" not in repr(config)
+        assert "s3cret" not in str(config)
+        assert "postgresql+asyncpg://u:***@h/d" in repr(config)
+        assert config.url.password == "s3cret"  # type: ignore[union-attr]
+        assert "s3cret" not in repr(build_engine(config))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pool_size": 0}, "pool_size must be more than 0, not 0"),
+        ({"max_overflow": -1}, "max_overflow must be 0 or more, not -1"),
+        ({"statement_timeout": -0.5}, "statement_timeout must be 0 or more, not -0.5"),
+        ({"pool_timeout": 0}, "pool_timeout must be more than 0, not 0"),
+    ],
+)
+def test_wrong_setting_is_one_line(settings: dict[str, float], message: str):
+    with pytest.raises(ConfigurationError) as caught:
+        DatabaseConfig("sqlite:///a.db", **settings)  # type: ignore[arg-type]
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({}, "DATABASE_URL is not set"),
+        ({"DATABASE_POOL_SIZE": "many"}, "DATABASE_POOL_SIZE must be a whole number, not 'many'"),
+        ({"DATABASE_LOCK_TIMEOUT": "x"}, "DATABASE_LOCK_TIMEOUT must be a number, not 'x'"),
+        ({"DATABASE_PGBOUNCER": "si"}, "DATABASE_PGBOUNCER must be true or false, not 'si'"),
+        ({"DATABASE_POOL_SIZE": "0"}, "pool_size must be more than 0, not 0"),
+    ],
+)
+def test_wrong_environment_is_one_line(environ: dict[str, str], message: str):
+    url = {"DATABASE_URL": "sqlite:///a.db"} if environ else {}
+    with pytest.raises(ConfigurationError) as caught:
+        DatabaseConfig.from_env(environ=url | environ)
+    assert str(caught.value) == message
+
+
+def test_settings_come_from_the_environment():
+    config = DatabaseConfig.from_env(
+        "APP_DSN",
+        {
+            "APP_DSN": "postgresql://h/d",
+            "DATABASE_POOL_SIZE": "7",
+            "DATABASE_STATEMENT_TIMEOUT": "1.5",
+            "DATABASE_PGBOUNCER": "true",
+            "DATABASE_ECHO": "off",
+            "DATABASE_APPLICATION_NAME": "api",
+        },
+    )
+    assert (config.pool_size, config.statement_timeout) == (7, 1.5)
+    assert (config.pgbouncer, config.echo, config.application_name) == (True, False, "api")
+
+
+def test_config_is_frozen():
+    config = DatabaseConfig("sqlite:///a.db")
+    with pytest.raises(AttributeError):
+        config.pool_size = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("version", ["0.105.0", "0.118.0", "0.120.4", "0.121.0"])
+def test_older_fastapi_is_refused(version: str):
+    with pytest.raises(RuntimeError, match=r"fastapi>=0\.121\.1"):
+        require_fastapi(version)
+
+
+@pytest.mark.parametrize("version", ["0.121.1", "0.130.0rc1", "0.165.0", "1.0"])
+def test_newer_fastapi_is_accepted(version: str):
+    require_fastapi(version)
+
+
+def run_python(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=TEMPLATES,
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_import_refuses_an_old_fastapi():
+    ran = run_python("import fastapi; fastapi.__version__ = '0.118.0'; import session_manager")
+    assert ran.returncode == 1
+    assert "needs fastapi>=0.121.1" in ran.stderr.splitlines()[-1]
+
+
+def test_import_connects_to_nothing_and_builds_nothing():
+    code = """
+import socket, sqlalchemy.ext.asyncio as sa
+def no(*args, **kwargs): raise SystemExit("work at import")
+socket.socket.connect = no
+sa.create_async_engine = no
+import session_manager
+print(session_manager.REQUEST_LIMIT)
+"""
+    assert run_python(code).stdout == "10\n"
+    sized = run_python(code, DATABASE_POOL_SIZE="3", DATABASE_MAX_OVERFLOW="1")
+    assert sized.stdout == "4\n"
+
+
+async def test_opening_twice_is_an_error(tmp_path: Path):
+    manager = DatabaseSessionManager(DatabaseConfig(f"sqlite:///{tmp_path}/a.db"))
+    with pytest.raises(RuntimeError, match="not open: pass lifespan=lifespan"):
+        manager.session()
+    await manager.close()
+    async with manager:
+        with pytest.raises(RuntimeError, match="already open"):
+            await manager.open()
+    with pytest.raises(RuntimeError, match="not open"):
+        manager.engine  # noqa: B018
+    async with manager, manager.session() as session:  # it can be opened again
+        assert await session.scalar(text("SELECT 1")) == 1
+
+
+def test_second_event_loop_is_an_error_and_no_hang(postgres_server, tmp_path: Path):
+    for url in (f"sqlite:///{tmp_path}/a.db", postgres_server.url("postgres")):
+        manager = DatabaseSessionManager(DatabaseConfig(url))
+
+        async def use(manager: DatabaseSessionManager = manager) -> object:
+            async with manager.session() as session:
+                return await session.scalar(text("SELECT 1"))
+
+        with asyncio.Runner() as first, asyncio.Runner() as second:
+            first.run(manager.open())
+            assert first.run(use()) == 1
+            with pytest.raises(RuntimeError, match="opened in another event loop"):
+                second.run(asyncio.wait_for(use(), 5))
+            first.run(manager.close())
+
+
+async def test_pool_smaller_than_the_request_limit_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    config = DatabaseConfig(f"sqlite:///{tmp_path}/a.db", pool_size=1, max_overflow=0)
+    async with DatabaseSessionManager(config):
+        assert "set DATABASE_POOL_SIZE" in caplog.text

@@ -1,0 +1,389 @@
+"""The skill as a package: what SKILL.md and README say exists, runs and stays in step."""
+
+import asyncio
+import importlib
+import io
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from toolkit.report.exits import Exit
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "async-sqlalchemy-patterns"
+DOCUMENTS = ("SKILL.md", "README.md", "AGENTS.md")
+DOORS = ("setup-alembic.sh", "generate-migration.sh")
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def git(*arguments: str) -> bytes:
+    # The checkout may belong to another user than the one who runs the tests.
+    command = ["git", "-C", str(ROOT), "-c", "safe.directory=*", *arguments]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def project_files() -> list[Path]:
+    """Every file that git has or would take."""
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").decode()
+    files = [ROOT / name for name in sorted(set(listed.split("\0"))) if name]
+    found = [path for path in files if path.is_file() or path.is_symlink()]
+    assert len(found) > 40, "the list of files is not the project's"
+    return found
+
+
+def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+# The frontmatter
+
+
+def frontmatter() -> dict[str, str]:
+    """Top-level fields of SKILL.md's frontmatter; folded values joined by blanks."""
+    text = read("SKILL.md").split("---\n")[1]
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith(" "):
+            name = list(fields)[-1]
+            fields[name] = f"{fields[name]} {line.strip()}".strip()
+        else:
+            name, _, value = line.partition(":")
+            fields[name] = value.strip().removeprefix(">-")
+    return fields
+
+
+def validate(folder: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("agentskills")
+    # By its interpreter: the program's first line cannot name a path with spaces.
+    return run(sys.executable, str(program), "validate", str(folder), cwd=folder.parent)
+
+
+def test_the_reference_validator_accepts_the_skill(tmp_path: Path) -> None:
+    skill = tmp_path / NAME
+    skill.mkdir()
+    shutil.copy(ROOT / "SKILL.md", skill)
+    result = validate(skill)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+    elsewhere = tmp_path / "another-name"
+    shutil.copytree(skill, elsewhere)
+    assert validate(elsewhere).returncode != 0
+
+
+def test_frontmatter_has_only_fields_of_the_specification() -> None:
+    fields = frontmatter()
+    allowed = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
+    assert {"name", "description"} <= fields.keys() <= allowed
+    assert fields["name"] == NAME
+    assert len(fields["compatibility"]) <= 500
+
+
+def test_description_says_what_when_and_when_not() -> None:
+    description = frontmatter()["description"]
+    assert 350 <= len(description) <= 500
+    assert description.startswith("Async SQLAlchemy")
+    assert "Use when" in description
+    assert "Not for" in description
+    assert not re.search(r"[<>]|: ", description)
+
+
+def test_skill_is_short_enough_to_survive_compaction() -> None:
+    text = read("SKILL.md")
+    assert len(text.splitlines()) <= 250
+    assert len(text) <= 20_000
+    assert text.index("## Rules") < 2_500, "agents keep the head of a long skill: rules come first"
+
+
+def test_versions_agree() -> None:
+    version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
+    newest = re.search(r"^## (\d+\.\d+\.\d+)", read("CHANGELOG.md"), re.MULTILINE)
+    assert newest
+    assert newest[1] == version
+    assert frontmatter()["metadata"] == f'version: "{version}"'
+
+
+# What the documents name
+
+
+def named_paths(text: str) -> set[str]:
+    """Paths below the repository's root in code spans, links and fences."""
+    tops = "scripts|templates|examples|tests|references|evals"
+    below = re.findall(rf"(?<![\w./-])((?:{tops})/[\w./*-]*[\w/*])", text)
+    whole = re.findall(r"`((?:[A-Z]+\.md|LICENSE|Makefile|pyproject\.toml|\.\w[\w/.]+))`", text)
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    own = {*whole, *links} - {".venv"}
+    return {*below, *own}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_in_the_documents_exists(document: str) -> None:
+    paths = named_paths(read(document))
+    assert len(paths) >= 6
+    missing = [
+        path
+        for path in sorted(paths)
+        if not (list(ROOT.glob(path)) if "*" in path else (ROOT / path).exists())
+    ]
+    assert missing == []
+
+
+def test_a_path_that_is_not_there_is_found() -> None:
+    assert named_paths("see `scripts/none.sh` and [x](nowhere.md)") == {
+        "scripts/none.sh",
+        "nowhere.md",
+    }
+
+
+def test_the_skill_names_every_template_and_every_door() -> None:
+    text = read("SKILL.md")
+    shipped = [path.relative_to(ROOT).as_posix() for path in project_files()]
+    wanted = [path for path in shipped if re.fullmatch(r"templates/[^/]+", path)]
+    wanted += [f"scripts/{door}" for door in DOORS]
+    assert len(wanted) >= 8
+    assert [path for path in wanted if path not in text] == []
+    assert [path for path in wanted if path.split("/")[-1] not in read("README.md")] == []
+
+
+def help_of(door: str, cwd: Path) -> str:
+    result = run("bash", str(ROOT / "scripts" / door), "--help", cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def flags_in(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+
+
+def commands_in(text: str, door: str) -> Iterator[str]:
+    """Calls of a door in fences and code spans, with the lines that continue them."""
+    for call in re.findall(rf"{re.escape(door)}\"?((?:[^\n`]|\n {{8,}})*)", text):
+        yield call.partition("#")[0]
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_flags_in_the_documents_are_real(door: str, document: str, tmp_path: Path) -> None:
+    named = set().union(*(flags_in(call) for call in commands_in(read(document), door)))
+    assert named <= flags_in(help_of(door, tmp_path))
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_readme_describes_every_flag(door: str, tmp_path: Path) -> None:
+    section = read("README.md").partition(f"### {door}\n")[2].partition("\n### ")[0]
+    offered = flags_in(help_of(door, tmp_path)) - {"--help"}
+    assert len(offered) >= 4
+    assert flags_in(section) == offered
+
+
+def test_readme_lists_the_exit_codes_of_the_scripts() -> None:
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", read("README.md"), re.MULTILINE)
+    listed = {int(code): meaning.replace("`", "") for code, meaning in rows}
+    assert listed == {code.value: code.meaning for code in Exit}
+
+
+def test_readme_names_every_variable_that_the_tests_read() -> None:
+    servers = "".join(path.read_text() for path in (ROOT / "tests" / "servers").glob("*.py"))
+    variables = set(re.findall(r"\b(?:TEST|REQUIRE)_[A-Z_]+\b", servers + read("tests/conftest.py")))
+    assert {"TEST_POSTGRES_URL", "TEST_MYSQL_URL", "REQUIRE_MYSQL"} <= variables
+    assert [name for name in sorted(variables) if name not in read("README.md")] == []
+
+
+def test_readme_commands_are_targets_of_the_makefile() -> None:
+    fences = "\n".join(code for kind, code in FENCE.findall(read("README.md")) if kind == "bash")
+    called = set(re.findall(r"^make ([a-z-]+)", fences, re.MULTILINE))
+    called |= set(re.findall(r"`make ([a-z-]+)`", read("README.md")))
+    assert {"demo", "test", "check"} <= called
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    assert called <= targets
+
+
+# The code in the documents
+
+
+def fences(kind: str) -> list[tuple[str, str]]:
+    return [
+        (document, code)
+        for document in DOCUMENTS
+        for found, code in FENCE.findall(read(document))
+        if found == kind
+    ]
+
+
+def test_bash_fences_parse() -> None:
+    found = fences("bash")
+    assert len(found) >= 5
+    for document, code in found:
+        # <...> stands for what the reader fills in; bash would redirect.
+        filled = re.sub(r"<[^>]+>", "filled", code)
+        result = subprocess.run(
+            ["bash", "-n"], input=filled, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, f"{document}: {result.stderr}"
+        for line in filled.splitlines():
+            shlex.split(line, comments=True)
+
+
+async def test_the_python_of_the_skill_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_database
+) -> None:
+    """The one example, in the package that the scaffold would make, over HTTP on SQLite."""
+    found = fences("python")
+    assert [document for document, _ in found] == ["SKILL.md"]
+    package = tmp_path / "app" / "db"
+    package.mkdir(parents=True)
+    (tmp_path / "app" / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    for name in ("base_model.py", "session_manager.py"):
+        shutil.copy(ROOT / "templates" / name, package)
+    (tmp_path / "app" / "main.py").write_text(found[0][1], encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", make_database("sqlite"))
+    try:
+        main = importlib.import_module("app.main")
+        async with main.app.router.lifespan_context(main.app):
+            manager = main.app.state.database
+            async with manager.engine.begin() as connection:
+                await connection.run_sync(main.Customer.metadata.create_all)
+            transport = httpx.ASGITransport(main.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                for status in (201, 500):
+                    answer = await client.post("/customers?email=ada@example.org")
+                    assert answer.status_code == status, answer.text
+            async with manager.session() as session:
+                assert await session.scalar(select(func.count()).select_from(main.Customer)) == 1
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "app"]:
+            del sys.modules[name]
+        await asyncio.sleep(0)
+
+
+# What lands in somebody's project
+
+
+def test_no_file_knows_the_machine_it_was_written_on() -> None:
+    forbidden = re.compile(
+        "|".join(
+            [
+                r"(?<![\w.])/" + r"work/",
+                r"/tmp/" + r"(dev|bash_jobs)",
+                r"/(home|Users)/" + r"(?!USER\b)\w+/",
+                r"py" + r"pi\.org",
+                r"registry\." + r"npmjs",
+                r"deb\." + r"debian",
+                "BEGIN (RSA |EC )?PRIVATE " + "KEY",
+            ]
+        )
+    )
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in project_files()
+        for match in forbidden.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+def test_nothing_that_installers_drop_or_refuse() -> None:
+    files = project_files()
+    assert [path for path in files if path.is_symlink()] == []
+    assert [path for path in files if path.name == "metadata.json"] == []
+    assert [path for path in files if path.stat().st_size == 0] == []
+    conftests = [path.relative_to(ROOT).as_posix() for path in files if path.name == "conftest.py"]
+    assert sorted(conftests) == ["templates/conftest.py", "tests/conftest.py"]
+
+
+def test_shell_scripts_keep_their_line_ends() -> None:
+    scripts = [path for path in project_files() if path.suffix == ".sh"]
+    assert len(scripts) >= 3
+    for path in scripts:
+        name = path.relative_to(ROOT).as_posix()
+        assert b"eol: lf" in git("check-attr", "eol", "--", name), name
+        assert b"\r" not in path.read_bytes(), name
+
+
+def install_everything(target: Path) -> None:
+    for path in project_files():
+        destination = target / path.relative_to(ROOT)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, destination)
+
+
+def install_slim(target: Path) -> None:
+    """What `git archive` would ship of the files as they are now."""
+    install_everything(target)
+    names = [path.relative_to(ROOT).as_posix() for path in project_files()]
+    tops = {name.partition("/")[0] for name in names}
+    answer = git("check-attr", "export-ignore", "--", *sorted(tops)).decode()
+    ignored = re.findall(r"^(.+): export-ignore: set$", answer, re.MULTILINE)
+    assert {"tests", "AGENTS.md"} <= set(ignored)
+    for name in ignored:
+        path = target / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize("install", [install_everything, install_slim])
+def test_a_host_projects_linter_stays_green(install, tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    (host / "app").mkdir(parents=True)
+    (host / "app" / "main.py").write_text('"""The host."""\n\nprint("hello")\n')
+    (host / "pyproject.toml").write_text('[tool.ruff.lint]\nselect = ["E", "F", "I", "D100"]\n')
+    skill = host / ".claude" / "skills" / NAME
+    install(skill)
+    for arguments in (["check", "."], ["format", "--check", "."]):
+        result = run(sys.executable, "-m", "ruff", "--no-cache", *arguments, cwd=host)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    # A linter that does not look into the skill would prove nothing.
+    (skill / "scripts" / "bad.py").write_text("import os, sys\nx = undefined\n")
+    assert run(sys.executable, "-m", "ruff", "--no-cache", "check", ".", cwd=host).returncode == 1
+
+
+def test_the_slim_skill_is_whole(tmp_path: Path) -> None:
+    skill = tmp_path / NAME
+    install_slim(skill)
+    assert validate(skill).returncode == 0
+    missing = [path for path in named_paths(read("SKILL.md")) if not (skill / path).exists()]
+    assert missing == []
+    for door in DOORS:
+        # A ZIP file loses the run bit, and so did copyfile.
+        result = run("bash", str(skill / "scripts" / door), "--help", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+
+
+def test_git_archive_leaves_the_tests_out() -> None:
+    packed = io.BytesIO(git("archive", "--worktree-attributes", f"--prefix={NAME}/", "HEAD"))
+    with tarfile.open(fileobj=packed) as archive:
+        names = archive.getnames()
+    assert f"{NAME}/pyproject.toml" in names
+    assert [name for name in names if name.startswith(f"{NAME}/tests")] == []
+
+
+def test_frontmatter_reader_joins_folded_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = textwrap.dedent(
+        """\
+        ---
+        name: x
+        description: >-
+          one
+          two
+        ---
+        """
+    )
+    monkeypatch.setattr(sys.modules[__name__], "read", lambda _name: text)
+    assert frontmatter() == {"name": "x", "description": "one two"}
