@@ -32,6 +32,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Computed,
     Connection,
@@ -40,7 +41,6 @@ from sqlalchemy import (
     Enum,
     Index,
     MetaData,
-    SmallInteger,
     Table,
     TypeDecorator,
     Uuid,
@@ -56,10 +56,12 @@ from sqlalchemy.ext.asyncio import AsyncAttrs, AsyncSession
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import (
     DeclarativeBase,
+    LoaderCallableStatus,
     Mapped,
     MappedColumn,
     Mapper,
     ORMExecuteState,
+    PassiveFlag,
     Session,
     class_mapper,
     mapped_column,
@@ -290,19 +292,20 @@ class SoftDeleteMixin:
     """Rows that are marked as deleted, by `deleted_at`, and hidden.
 
     Hidden from every ORM statement: select (also aliased, in joins and subqueries), relationship
-    loads, session.get, bulk UPDATE and DELETE; a many-to-one to a hidden row reads as None. To
-    see them in one statement, `.execution_options(include_deleted=True)`; lazy loads that
-    follow are statements of their own.
+    loads, session.get, bulk UPDATE and DELETE; a many-to-one to a hidden row reads as None. One
+    statement shows them with `.execution_options(include_deleted=True)`; a later lazy load is a
+    statement of its own.
 
-    Not hidden: Core statements on `Model.__table__`, raw SQL, bulk UPDATE by primary key
-    (`session.execute(update(Model), [{...}])`), and an object that this session has already
-    loaded, which session.get and a many-to-one take from memory (get_by_id hides it, too).
-    session.merge() does not find a hidden row and tries to INSERT it again.
+    Not hidden: Core statements on `Model.__table__` and raw SQL; bulk UPDATE by primary key
+    (`session.execute(update(Model), [{...}])`); on SQLAlchemy 2.0 the insides of `any()`, `has()`
+    and a bare `exists()` (write `select(...).exists()`); and an object that this session holds
+    already, which session.get and a many-to-one take from memory (get_by_id does hide it).
+    session.merge() does not find a hidden row and would INSERT it again.
 
     Children: soft_delete() and restore() follow the relationships with a delete cascade
-    (`cascade="all, delete-orphan"`) whose children are soft-deletable; all others stay as they
-    are. restore() brings back the children that were deleted together with the parent, not
-    those deleted before. They read one SELECT for each such relationship of each row.
+    (`cascade="all, delete-orphan"`) whose children are soft-deletable, one SELECT for each; all
+    others stay as they are. restore() brings back the children that were deleted together with
+    the parent, not those deleted before.
     """
 
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime(), sort_order=102)
@@ -355,11 +358,8 @@ _ONLY_ACTIVE = with_loader_criteria(SoftDeleteMixin, _is_active, include_aliases
 
 @event.listens_for(Session, "do_orm_execute")
 def _hide_deleted(state: ORMExecuteState) -> None:
-    if not (state.is_select or state.is_update or state.is_delete):
-        return
-    shown = state.execution_options.get(INCLUDE_DELETED, False)
-    # A lazy load brings the criteria along, unless its parent was never queried.
-    if not shown and _ONLY_ACTIVE not in state.user_defined_options:
+    hideable = state.is_select or state.is_update or state.is_delete
+    if hideable and not state.execution_options.get(INCLUDE_DELETED, False):
         state.statement = state.statement.options(_ONLY_ACTIVE)
 
 
@@ -381,16 +381,16 @@ def unique_active(*columns: str, name: str | None = None) -> Index:
     )
 
 
-def active_marker() -> MappedColumn[int | None]:
-    """A generated column, 1 while the row is not deleted and then NULL: unique_active for MySQL.
+def active_marker() -> MappedColumn[bool | None]:
+    """A generated column, true while the row is not deleted, then NULL: unique_active for MySQL.
 
-        active: Mapped[int | None] = active_marker()
+        active: Mapped[bool | None] = active_marker()
         __table_args__ = (UniqueConstraint("email", "active"),)
 
     NULLs are never equal in a unique constraint. Works on all databases.
     """
-    generated = Computed("CASE WHEN deleted_at IS NULL THEN 1 END", persisted=True)
-    return mapped_column(SmallInteger, generated)
+    # 1 = 0 and not false: PostgreSQL and MariaDB give it back as written, so Alembic is quiet.
+    return mapped_column(Boolean, Computed("NULLIF(deleted_at IS NULL, 1 = 0)", persisted=True))
 
 
 @compiles(CreateIndex, "mysql", "mariadb")
@@ -519,9 +519,15 @@ class QueryMixin:
         model is for.
         """
         state = instance_state(self)
-        loaded = state.dict.keys() - {*self.private_fields, *exclude}
-        names = [attribute.key for attribute in state.mapper.column_attrs]
-        return {name: state.dict[name] for name in names if name in loaded}
+        hidden = {*self.private_fields, *exclude}
+        values = {}
+        for name in (attribute.key for attribute in state.mapper.column_attrs):
+            # Not state.dict, which lacks a column that an INSERT left out: that one is None.
+            impl = state.manager[name].impl
+            value = impl.get(state, state.dict, PassiveFlag.PASSIVE_NO_FETCH)
+            if name not in hidden and value is not LoaderCallableStatus.PASSIVE_NO_RESULT:
+                values[name] = value
+        return values
 
 
 class SimpleBaseModel(UUIDMixin, TimestampMixin, QueryMixin, Base):

@@ -89,11 +89,16 @@ LOCKS = {
         "SELECT RELEASE_LOCK(CONCAT('alembic_', MD5(DATABASE())))",
     ),
 }
+LOCKS["mariadb"], LOCK_TIMEOUTS["mariadb"] = LOCKS["mysql"], LOCK_TIMEOUTS["mysql"]
 LOCK_UNTIL_COMMIT = "SELECT pg_try_advisory_xact_lock(hashtext('alembic'))"
 DRIVERS = {  # in order of preference
     "postgresql": ("asyncpg", "psycopg", "psycopg2"),
     "mysql": ("aiomysql", "asyncmy", "pymysql", "mysqldb"),
     "sqlite": ("aiosqlite", "pysqlite"),
+}
+DIALECTS = {
+    name: make_url(f"{name}://").get_dialect()()
+    for name in ("postgresql", "sqlite", "mysql", "mariadb")
 }
 
 
@@ -143,9 +148,10 @@ def engine_arguments(url: URL) -> dict[str, Any]:
         for name in ("connect_timeout", "timeout"):
             if name in query:
                 connect["timeout"] = float(str(query.pop(name)))
-        own = {name: query.pop(name) for name in ("host", "port", "ssl") if name in query}
-        if query:
-            connect["dsn"] = f"postgresql://?{urlencode(query, doseq=True)}"
+        own = {name: value for name, value in query.items() if name in ("host", "port", "ssl")}
+        libpq = {name: value for name, value in query.items() if name not in own}
+        if libpq:
+            connect["dsn"] = f"postgresql://?{urlencode(libpq, doseq=True)}"
         url = url.set(query=own)
     return {"url": url, "connect_args": connect, "poolclass": NullPool}
 
@@ -201,8 +207,8 @@ def render_item(kind: str, item: object, autogen: AutogenContext) -> str | Liter
         return False
     rendered = render_type(item.impl_instance, autogen)
     variants: dict[str, list[str]] = {}
-    for dialect_name in ("postgresql", "sqlite", "mysql", "mariadb"):
-        stored = item.load_dialect_impl(make_url(f"{dialect_name}://").get_dialect()())
+    for dialect_name, dialect in DIALECTS.items():
+        stored = item.load_dialect_impl(dialect)
         if type(stored).__name__.startswith("_"):  # a driver's own flavour
             stored = stored.as_generic()
         if (variant := render_type(stored, autogen)) != rendered:
@@ -224,12 +230,16 @@ def render_postgresql(_autogen: AutogenContext, operation: PostgresqlOp) -> list
 
 
 def type_name(enum: Enum) -> str:
-    quote = postgresql.dialect().identifier_preparer.quote
+    quote = DIALECTS["postgresql"].identifier_preparer.quote
     return ".".join(quote(part) for part in (enum.schema, enum.name) if part)
 
 
+def literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
 def create_enum(enum: Enum) -> PostgresqlOp:
-    values = ", ".join("'" + value.replace("'", "''") + "'" for value in enum.enums)
+    values = ", ".join(literal(value) for value in enum.enums)
     return PostgresqlOp(f"CREATE TYPE {type_name(enum)} AS ENUM ({values})")
 
 
@@ -237,38 +247,38 @@ def drop_enum(enum: Enum) -> PostgresqlOp:
     return PostgresqlOp(f"DROP TYPE {type_name(enum)}")
 
 
+def given_types(
+    operation: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp,
+) -> dict[str, TypeEngine[Any] | None]:
+    """The columns to which an operation gives a type."""
+    if isinstance(operation, ops.CreateTableOp):
+        return {item.name: item.type for item in operation.columns if isinstance(item, Column)}
+    if isinstance(operation, ops.AddColumnOp):
+        return {operation.column.name: operation.column.type}
+    return {operation.column_name: operation.modify_type}
+
+
 def given_enums(operations: Iterable[ops.MigrateOperation]) -> Iterator[tuple[str, Enum]]:
-    """Each column to which the operations give an enum type: "schema.table.column", the enum."""
+    """Each column that gets an enum type: "schema.table.column", the enum."""
     for operation in operations:
-        types: dict[str, Any] = {}
         if isinstance(operation, ops.ModifyTableOps):
             yield from given_enums(operation.ops)
-        elif isinstance(operation, ops.CreateTableOp):
-            columns = [item for item in operation.columns if isinstance(item, Column)]
-            types = {column.name: column.type for column in columns}
-        elif isinstance(operation, ops.AddColumnOp):
-            types = {operation.column.name: operation.column.type}
-        elif isinstance(operation, ops.AlterColumnOp) and not native_enum(operation.existing_type):
-            types = {operation.column_name: operation.modify_type}
-        for column_name, type_ in types.items():
-            if enum := native_enum(type_):
-                table = f"{getattr(operation, 'schema')}.{getattr(operation, 'table_name')}"
-                yield f"{table}.{column_name}", enum
+        elif isinstance(operation, ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp):
+            for column_name, type_ in given_types(operation).items():
+                if enum := native_enum(type_):
+                    yield f"{operation.schema}.{operation.table_name}.{column_name}", enum
 
 
 def take_added_values(container: ops.OpContainer) -> dict[str, PostgresqlOp]:
     """Take out the changes of a column from an enum to itself; what they should be, by SQL."""
     added: dict[str, PostgresqlOp] = {}
-    for table in container.ops:
-        for operation in list(table.ops) if isinstance(table, ops.ModifyTableOps) else ():
-            if not isinstance(operation, ops.AlterColumnOp):
-                continue
+    for table in [item for item in container.ops if isinstance(item, ops.ModifyTableOps)]:
+        for operation in [item for item in table.ops if isinstance(item, ops.AlterColumnOp)]:
             old, new = native_enum(operation.existing_type), native_enum(operation.modify_type)
             if not old or not new or type_name(old) != type_name(new):
                 continue
             for value in (value for value in new.enums if value not in old.enums):
-                literal = "'" + value.replace("'", "''") + "'"
-                statement = f"ALTER TYPE {type_name(new)} ADD VALUE IF NOT EXISTS {literal}"
+                statement = f"ALTER TYPE {type_name(new)} ADD VALUE IF NOT EXISTS {literal(value)}"
                 added[statement] = PostgresqlOp(statement)
             operation.modify_type = None
             if not operation.has_changes():

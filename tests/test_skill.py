@@ -200,7 +200,9 @@ def test_readme_lists_the_exit_codes_of_the_scripts() -> None:
 
 def test_readme_names_every_variable_that_the_tests_read() -> None:
     servers = "".join(path.read_text() for path in (ROOT / "tests" / "servers").glob("*.py"))
-    variables = set(re.findall(r"\b(?:TEST|REQUIRE)_[A-Z_]+\b", servers + read("tests/conftest.py")))
+    variables = set(
+        re.findall(r"\b(?:TEST|REQUIRE)_[A-Z_]+\b", servers + read("tests/conftest.py"))
+    )
     assert {"TEST_POSTGRES_URL", "TEST_MYSQL_URL", "REQUIRE_MYSQL"} <= variables
     assert [name for name in sorted(variables) if name not in read("README.md")] == []
 

@@ -1,4 +1,4 @@
-"""Can the demo use the database in DATABASE_URL? `look.py TABLE...`, run inside the demo project.
+"""Can the demo use the database in DATABASE_URL? `look.py TABLE...`
 
 Exit code 0 if its migrations are nobody's and none of the tables exists; else 1 and one line.
 It reads the catalog and alembic_version, and changes nothing.
@@ -10,6 +10,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "templates"))
+
+from session_manager import ConfigurationError, build_engine, database_config
 
 
 def obstacle(connection: Connection, needed: list[str]) -> str | None:
@@ -27,12 +31,7 @@ def obstacle(connection: Connection, needed: list[str]) -> str | None:
 
 
 async def look(needed: list[str]) -> str | None:
-    from app.db.session_manager import (  # noqa: PLC0415
-        ConfigurationError,
-        build_engine,
-        database_config,
-    )
-
+    """The obstacle, or why the database cannot be reached, without its password."""
     try:
         engine = build_engine(database_config())
         try:
@@ -46,7 +45,6 @@ async def look(needed: list[str]) -> str | None:
 
 
 def main() -> int:
-    sys.path.insert(0, str(Path.cwd()))
     reason = asyncio.run(look(sys.argv[1:]))
     print(reason or "ready")
     return 1 if reason else 0

@@ -11,6 +11,7 @@ The exit code is 0 only if each step and each answer is what it should be.
 
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -36,6 +37,8 @@ SQLITE_URL = "sqlite+aiosqlite:///demo.db"
 TABLES = ("demo_customers", "demo_orders")
 START_LIMIT = 30.0
 """Seconds that the server may take to start."""
+LONGEST_RUN = 8
+"""Added lines of a diff that are shown at a stretch."""
 
 # What running the project leaves behind; none of it is somebody's work.
 LEFTOVERS = (MARKER, "demo.db", "demo.db-shm", "demo.db-wal", "server.log")
@@ -55,6 +58,18 @@ def heading(text: str) -> None:
 def note(text: str) -> None:
     for line in text.splitlines():
         print(f"   {line}", flush=True)
+
+
+def folded(text: str) -> str:
+    """The text with long runs of a diff's added lines cut: they are whole files."""
+    lines: list[str] = []
+    for added, run in itertools.groupby(text.splitlines(), lambda line: line.startswith("+")):
+        part = list(run)
+        if added and len(part) > LONGEST_RUN:
+            hidden = len(part) - LONGEST_RUN
+            part = [*part[:LONGEST_RUN], f"+... {hidden} more lines; see the file"]
+        lines += part
+    return "\n".join(lines)
 
 
 @contextmanager
@@ -140,7 +155,7 @@ class Shell:
         line = shown or shlex.join(command)
         print(f"$ {line}", flush=True)
         code, output = self.capture(*command, cwd=cwd, what=line)
-        note(output)
+        note(folded(output))
         if code:
             raise DemoError(f"`{line}` ended with exit code {code}")
         return output
@@ -277,7 +292,7 @@ class Client:
     def __init__(self, host: str, port: int) -> None:
         self.connection = http.client.HTTPConnection(host, port, timeout=30)
 
-    def send(self, method: str, path: str, body: Any = None) -> Answer:
+    def send(self, method: str, path: str, body: object = None) -> Answer:
         payload = None if body is None else json.dumps(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
@@ -299,9 +314,9 @@ class Client:
         status: int,
         method: str,
         path: str,
-        body: Any = None,
-        **fields: Any,
-    ) -> Any:
+        body: object = None,
+        **fields: object,
+    ) -> Answer:
         """Send a request, show it, and check the answer's status and some of its fields."""
         sent = "" if body is None else f" {json.dumps(body)}"
         print(f"-- {why}\n   {method} {path}{sent}", flush=True)
@@ -313,7 +328,7 @@ class Client:
         for name, value in fields.items():
             if answer.body[name] != value:
                 raise DemoError(f"{why}: expected {name} = {value!r}, got {answer.body[name]!r}")
-        return answer.body
+        return answer
 
 
 def conversation(client: Client) -> None:
@@ -322,9 +337,9 @@ def conversation(client: Client) -> None:
     email = f"ada.{uuid.uuid4().hex[:8]}@example.org"
     ada = {"email": email, "name": "Ada"}
 
-    first = client.expect("create", 201, "POST", "/customers", ada, email=email, version=1)
+    first = client.expect("create", 201, "POST", "/customers", ada, email=email, version=1).body
     path = f"/customers/{first['id']}"
-    read = client.expect("read it back at once, on the same connection", 200, "GET", path)
+    read = client.expect("read it back at once, on the same connection", 200, "GET", path).body
     if read != first:
         raise DemoError("what was read is not what was created")
 
@@ -333,7 +348,7 @@ def conversation(client: Client) -> None:
         *(200, "PATCH", path, {"name": "Ada L.", "version": 1}),
         name="Ada L.",
         version=2,
-    )
+    ).body
     if not renamed["updated_at"] > first["updated_at"]:
         raise DemoError("updated_at did not move")
     stale = {"name": "Somebody else", "version": 1}
@@ -353,8 +368,9 @@ def conversation(client: Client) -> None:
         "and the client is told",
         *(500, "POST", "/orders", lost),
     )
-    rows = client.expect("and no row is there", 200, "GET", f"/orders?customer_id={nobody}")
-    kept = client.expect("while the good order is", 200, "GET", f"/orders?customer_id={first['id']}")
+    orders = "/orders?customer_id="
+    rows = client.expect("and no row is there", 200, "GET", f"{orders}{nobody}").body
+    kept = client.expect("while the good order is", 200, "GET", f"{orders}{first['id']}").body
     if rows or [row["cents"] for row in kept] != [1250]:
         raise DemoError("the orders are not what was committed")
 
@@ -394,7 +410,7 @@ def by_hand(demo: Path, own_database: bool) -> Iterable[str]:
         yield "export DATABASE_URL=...   # the one you gave"
         yield "python -m alembic upgrade head"
     yield "python -m uvicorn app.main:app --reload   # then open http://127.0.0.1:8000/docs"
-    yield "# after a change of app/models.py:"
+    yield "# after a change of app/db/models.py:"
     yield 'bash ../scripts/generate-migration.sh "what changed"'
     yield "python -m alembic upgrade head"
 

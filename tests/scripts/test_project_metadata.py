@@ -85,6 +85,7 @@ def test_every_kind_of_base(tmp_path: Path, source: str, kind: str) -> None:
 
 def test_mixins_abstract_and_inheritance(tmp_path: Path) -> None:
     models = f"""{ORM}from sqlalchemy.orm import declared_attr
+from sqlalchemy import Column, Integer, Table
 from app.db import Base as Root
 
 NAME = "constant_name"
@@ -105,6 +106,10 @@ class Abstract(Root):
 
 {ID}
 
+class AbstractNamed(Named, Abstract):
+    __abstract__ = True
+
+
 class Animal(Abstract, Mixin):
     __tablename__ = "animals"
     __mapper_args__ = {{"polymorphic_on": "kind", "polymorphic_identity": "animal"}}
@@ -120,7 +125,15 @@ class Puppy(Dog):
     __mapper_args__ = {{"polymorphic_identity": "puppy"}}
 
 
-class Computed(Named, Abstract):
+class Computed(AbstractNamed):
+    pass
+
+
+class Ready(Root):
+    __table__ = Table("ready", Root.metadata, Column("id", Integer, primary_key=True))
+
+
+class Readier(Ready):
     pass
 
 
@@ -144,10 +157,12 @@ class NotATable:
         "Puppy": "animals",
         "Computed": None,
         "Constant": "constant_name",
+        "Ready": "ready",
+        "Readier": "ready",
     }
     report = import_models(project, project.model_modules)
     assert report.ok, report
-    assert report.tables["app.db:Base"] == ("animals", "computed", "constant_name")
+    assert report.tables["app.db:Base"] == ("animals", "computed", "constant_name", "ready")
     assert report.classes["app.models:Puppy"] == "animals"
 
 
@@ -192,6 +207,20 @@ def test_association_table_belongs_to_the_base(tmp_path: Path) -> None:
     )
     project = read(tmp_path, {"app/models.py": source})
     assert tables(project) == {"links": "links", "Item": "items"}
+    check_against_import(project)
+
+
+def test_names_of_one_metadata_are_no_rivals(tmp_path: Path) -> None:
+    source = (
+        f"{ORM}from sqlalchemy import Column, Integer, MetaData, Table\n\nshared = MetaData()\n\n\n"
+        "class Base(DeclarativeBase):\n    metadata = shared\n\n\n"
+        "class Other(DeclarativeBase):\n    metadata = shared\n\n\n"
+        'links = Table("links", shared, Column("id", Integer, primary_key=True))\n\n\n'
+        f"{model('Item', 'items')}\n\n{model('Note', 'notes').replace('Base', 'Other')}"
+    )
+    project = read(tmp_path, {"app/models.py": source})
+    assert [source.reference for source in project.metadata] == ["app.models:Base"]
+    assert tables(project) == {"links": "links", "Item": "items", "Note": "notes"}
     check_against_import(project)
 
 
@@ -244,15 +273,15 @@ def test_foreign_code_is_not_read(tmp_path: Path) -> None:
         "env312/models.py",
         "node_modules/x/models.py",
         ".claude/skills/async-sqlalchemy-patterns/templates/models.py",
-        "skills/some-skill/models.py",
+        "skills/some_skill/models.py",
         "tests/models.py",
         "app/test_models.py",
         "app/conftest.py",
-        "alembic/versions/0001_x.py",
+        "alembic/versions/first.py",
         "build/lib/app/models.py",
     ]
     files = dict.fromkeys(places, other)
-    files |= {"env312/pyvenv.cfg": "", "skills/some-skill/SKILL.md": "", "alembic/env.py": ""}
+    files |= {"env312/pyvenv.cfg": "", "skills/some_skill/SKILL.md": "", "alembic/env.py": ""}
     own = other.replace("X(", "Item(").replace("'x'", "'items'")
     project = read(tmp_path, {**files, "app/models.py": own})
     assert [item.name for item in project.mapped] == ["Item"]

@@ -98,6 +98,20 @@ def test_several_services_are_ambiguous(tmp_path: Path) -> None:
     assert read_project(tmp_path / "users").root == tmp_path / "users"
 
 
+def test_example_inside_a_project_is_no_rival(tmp_path: Path) -> None:
+    write(tmp_path, {"pyproject.toml": PROJECT, "app/main.py": MAIN})
+    write(tmp_path / "example", {"pyproject.toml": PROJECT, "server.py": MAIN})
+    assert read_project(tmp_path).root == tmp_path
+
+
+def test_only_installed_code_uses_fastapi(tmp_path: Path) -> None:
+    hidden = [".venv/lib/x.py", ".agents/skills/x/app.py", "node_modules/x/app.py", "tests/app.py"]
+    write(tmp_path, {"pyproject.toml": PROJECT, **dict.fromkeys(hidden, MAIN)})
+    with pytest.raises(ProjectError) as refused:
+        read_project(tmp_path)
+    assert refused.value.problem.exit_code == Exit.NO_PROJECT
+
+
 @pytest.mark.parametrize("make", [True, False])
 def test_empty_or_missing_folder(tmp_path: Path, make: bool) -> None:
     folder = tmp_path / "nothing"

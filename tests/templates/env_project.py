@@ -80,7 +80,9 @@ class EnvProject:
 
     def environment(self) -> dict[str, str]:
         variables = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        return variables | {"DATABASE_URL": self.url, "PYTHONDONTWRITEBYTECODE": "1"} | self.variables
+        return (
+            variables | {"DATABASE_URL": self.url, "PYTHONDONTWRITEBYTECODE": "1"} | self.variables
+        )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

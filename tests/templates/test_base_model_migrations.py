@@ -41,7 +41,7 @@ class Order(VersionMixin, BaseModel):
     shop: Mapped[str] = mapped_column(String(50), index=True)
     number: Mapped[int]
     parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("migration_orders.id"))
-    active: Mapped[int | None] = active_marker()
+    active: Mapped[bool | None] = active_marker()
 
 
 class Login(BaseModel):
@@ -115,7 +115,7 @@ async def test_the_rendered_migration_makes_the_same_schema(
         script = produce_migrations(context(sync), metadata)
         assert script.upgrade_ops is not None
         assert script.downgrade_ops is not None
-        options = {"render_as_batch": dialect == "sqlite"}
+        options: Any = {"render_as_batch": dialect == "sqlite", "migration_context": context(sync)}
         up = render_python_code(script.upgrade_ops, **options)
         down = render_python_code(script.downgrade_ops, **options)
         return dedented(up), dedented(down)

@@ -24,8 +24,11 @@ def test_upgrade_and_downgrade(project: EnvProject) -> None:
     project.revision(1, TABLE, "op.drop_table('note')")
     project.revision(2, "op.add_column('note', sa.Column('body', sa.Text))")
     project.alembic("upgrade", "head")
-    project.execute("INSERT INTO note (body) VALUES ('kept')" if "sqlite" in project.url else
-                    "INSERT INTO note (id, body) VALUES (1, 'kept')")
+    project.execute(
+        "INSERT INTO note (body) VALUES ('kept')"
+        if "sqlite" in project.url
+        else "INSERT INTO note (id, body) VALUES (1, 'kept')"
+    )
     assert project.execute("SELECT body FROM note") == [("kept",)]
     assert "r2 (head)" in project.alembic("current", "--check-heads")
     project.alembic("downgrade", "base")
@@ -95,7 +98,9 @@ def test_a_waiting_sqlite_process_gives_up(project: EnvProject) -> None:
     project.revision(1, TABLE)
     project.variables["ALEMBIC_LOCK_WAIT"] = "1"
     holder = f"import sqlite3, time; c = sqlite3.connect({project.url.split('///')[1]!r}); "
-    with project.start("-c", holder + "c.execute('BEGIN IMMEDIATE'); print(flush=True); time.sleep(60)") as sleeper:
+    with project.start(
+        "-c", holder + "c.execute('BEGIN IMMEDIATE'); print(flush=True); time.sleep(60)"
+    ) as sleeper:
         assert sleeper.stdout is not None
         sleeper.stdout.readline()
         assert "database is locked" in project.alembic("upgrade", "head", fails=True)
@@ -118,7 +123,9 @@ def test_a_migration_does_not_wait_long_for_a_table(project: EnvProject, dialect
 @pytest.mark.dialects("sqlite", "postgresql")
 def test_a_failed_migration_leaves_nothing_behind(project: EnvProject, dialect: str) -> None:
     project.revision(1, TABLE)
-    project.revision(2, "op.create_table('half', sa.Column('id', sa.Integer))\nraise SystemError('no')")
+    project.revision(
+        2, "op.create_table('half', sa.Column('id', sa.Integer))\nraise SystemError('no')"
+    )
     assert "SystemError: no" in project.alembic("upgrade", "head", fails=True)
     project.alembic("current")
     tables = {
@@ -134,7 +141,9 @@ def test_a_failed_migration_leaves_nothing_behind(project: EnvProject, dialect: 
 
 @pytest.mark.dialects("postgresql")
 def test_a_revision_may_change_a_table_that_it_has_read(project: EnvProject) -> None:
-    project.revision(1, "op.create_table('note', sa.Column('id', sa.Integer), sa.Column('n', sa.Integer))")
+    project.revision(
+        1, "op.create_table('note', sa.Column('id', sa.Integer), sa.Column('n', sa.Integer))"
+    )
     project.revision(
         2,
         """
@@ -242,8 +251,11 @@ print("disabled:", logger.disabled, "root level:", logging.getLogger().level)
 def test_a_callers_connection_in_a_running_loop(project: EnvProject) -> None:
     project.revision(1, TABLE)
     # Two tasks of one loop, each with a connection: one may not block the loop for the other.
-    output = project.script(CALLER.replace("URL", repr(project.url)).replace(
-        "await asyncio.gather(*[other(engine, upgrade) for _ in range(2)])", ""))
+    output = project.script(
+        CALLER.replace("URL", repr(project.url)).replace(
+            "await asyncio.gather(*[other(engine, upgrade) for _ in range(2)])", ""
+        )
+    )
     assert "still the caller's: True False" in output
     assert "before: False" in output
     assert "after: True False" in output

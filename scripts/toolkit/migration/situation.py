@@ -110,16 +110,22 @@ def look(
     notes: list[str] = []
     environment: dict[str, str] = {}
     result = probe(project, setup, environment, timeout)
-    if needs_settings(result):
-        kind, why = guess_kind(project, dialect)
-        environment = placeholders(project, kind, is_async=setup.is_async)
-        if environment:
-            second = probe(project, setup, environment, timeout)
-            if second.report.get("seen"):
-                result = second
-                names = ", ".join(environment)
-                notes.append(f"{names} is not set; working with {TITLES[kind]} ({why})")
-                say(notes[-1])
+    unset = unset_names(project)
+    if unset and needs_settings(result):
+        try:
+            kind, why = guess_kind(project, dialect)
+        except Refusal as refusal:
+            # Whether a setting is missing is a guess, so the error itself is shown too.
+            place = shown(result.error.get("where") or "", project.root)
+            refusal.details = (f"the code stops with {result.message} at {place}",)
+            raise
+        url = placeholder_url(kind, prefer_async=setup.is_async)
+        attempt = dict.fromkeys(unset, url)
+        second = probe(project, setup, attempt, timeout)
+        if second.report.get("seen"):
+            result, environment = second, attempt
+            notes.append(f"{', '.join(unset)} is not set; working with {TITLES[kind]} ({why})")
+            say(notes[-1])
     refuse_broken(project, result)
     report = result.report
     refuse_heads(project, setup, report.get("heads", []))
@@ -202,8 +208,8 @@ def guess_kind(project: Project, dialect: str | None) -> tuple[Kind, str]:
     return kind, "its driver is installed"
 
 
-def placeholders(project: Project, kind: Kind, *, is_async: bool) -> dict[str, str]:
-    """Values for the variables that probably hold the URL and are not set."""
+def unset_names(project: Project) -> list[str]:
+    """The variables that probably hold the URL and are not set."""
     names = ["DATABASE_URL"]
     for source in project.urls:
         if source.kind == "environment":
@@ -211,12 +217,11 @@ def placeholders(project: Project, kind: Kind, *, is_async: bool) -> dict[str, s
         elif source.kind == "settings":
             attribute = re.split(r"[.:]", source.reference)[-1].removesuffix("()")
             names.append(attribute.upper())
-    url = placeholder_url(kind, prefer_async=is_async)
-    return {
-        name: url
+    return [
+        name
         for name in dict.fromkeys(names)
         if re.fullmatch(r"[A-Z][A-Z0-9_]*", name) and name not in os.environ
-    }
+    ]
 
 
 def refuse_broken(project: Project, result: AlembicResult) -> None:

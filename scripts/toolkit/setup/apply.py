@@ -150,6 +150,8 @@ def _settle(journal: Path) -> str:
         return "an earlier run was killed before it wrote anything; its notes are removed"
     entries, _ = _read_entries(journal)
     if all(_digest_of(entry.path) == entry.new_digest for entry in entries):
+        for entry in entries:
+            entry.temporary.unlink(missing_ok=True)
         _forget(journal)
         return "an earlier run was killed after it had written everything; its files are kept"
     kept = _roll_back(journal)

@@ -163,7 +163,8 @@ def _modules_statement(block: str) -> tuple[ast.stmt, tuple[str, ...]] | None:
         return None
     for statement in body:
         if isinstance(statement, ast.AnnAssign):
-            target, value = statement.target, statement.value
+            target: ast.expr = statement.target
+            value = statement.value
         elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target, value = statement.targets[0], statement.value
         else:

@@ -7,8 +7,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.exc import StaleDataError
 
+from app.db.models import Customer
 from app.db.session_manager import DbSession, ReadOnlyDbSession
-from app.models import Customer
 from app.schemas import CustomerChange, CustomerIn, CustomerOut
 
 router = APIRouter(prefix="/customers", tags=["customers"])

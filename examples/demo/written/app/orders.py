@@ -5,8 +5,8 @@ import uuid
 from fastapi import APIRouter
 from sqlalchemy import select
 
+from app.db.models import Order
 from app.db.session_manager import DbSession, ReadOnlyDbSession
-from app.models import Order
 from app.schemas import OrderIn, OrderOut
 
 router = APIRouter(prefix="/orders", tags=["orders"])

@@ -1,0 +1,200 @@
+"""The bash entry points: from anywhere, with any interpreter the project has."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from projects.layouts import Layout
+from projects.setup_door import SCRIPTS
+from toolkit.report.exits import Exit
+
+DOORS = ["setup-alembic.sh", "generate-migration.sh"]
+BASH = shutil.which("bash") or "/bin/bash"
+Factory = Callable[[str], Layout]
+
+
+def run(
+    *command: str | Path, cwd: Path, path: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": path or os.environ["PATH"], "HOME": "/nonexistent", **variables}
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def fake_python(place: Path, version: str = "3.12.1") -> Path:
+    """An interpreter that says its version, and then which arguments it was given."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(
+        "#!/bin/sh\n"
+        f'case "$1" in -c) case "$2" in *executable*) echo "$0";; *) echo {version};; esac;;\n'
+        '*) echo "ran $0"; for word in "$@"; do echo "[$word]"; done;; esac\n'
+    )
+    place.chmod(0o755)
+    return place
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_help_lists_the_exit_codes(door: str, tmp_path: Path) -> None:
+    ended = run(BASH, SCRIPTS / door, "--help", cwd=tmp_path, VIRTUAL_ENV=sys.prefix)
+    assert ended.returncode == 0
+    for code in Exit:
+        assert f"{code.value:>3}  {code.meaning}" in ended.stdout
+    assert "using" in ended.stderr
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_bad_usage_is_2_and_one_usage_line(door: str, tmp_path: Path) -> None:
+    ended = run(BASH, SCRIPTS / door, "--wrong", cwd=tmp_path, VIRTUAL_ENV=sys.prefix)
+    assert ended.returncode == Exit.USAGE
+    assert "usage: " + door in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_it_needs_no_run_bit_and_works_from_a_path_with_spaces(door: str, tmp_path: Path) -> None:
+    skill = tmp_path / "my skills" / "a skill"
+    shutil.copytree(SCRIPTS, skill / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SCRIPTS.parent / "templates", skill / "templates")
+    for path in (skill / "scripts").rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    here = tmp_path / "my project"
+    here.mkdir()
+    before = sorted(skill.rglob("*"))
+    # Relative path, CDPATH set: the two things that make `cd` print or go elsewhere.
+    ended = run(
+        BASH,
+        Path("..", "my skills", "a skill", "scripts", door),
+        "--help",
+        cwd=here,
+        VIRTUAL_ENV=sys.prefix,
+        CDPATH="/tmp:/",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(skill.rglob("*")) == before
+
+
+def test_the_run_bit_works_too(tmp_path: Path) -> None:
+    shutil.copytree(SCRIPTS, tmp_path / "scripts")
+    shutil.copytree(SCRIPTS.parent / "templates", tmp_path / "templates")
+    door = tmp_path / "scripts" / "setup-alembic.sh"
+    door.chmod(0o755)
+    assert run(door, "--help", cwd=tmp_path, VIRTUAL_ENV=sys.prefix).returncode == 0
+
+
+def test_the_active_virtualenv_wins(tmp_path: Path) -> None:
+    active = fake_python(tmp_path / "active" / "bin" / "python")
+    fake_python(tmp_path / "p" / ".venv" / "bin" / "python")
+    ended = run(BASH, SCRIPTS / DOORS[0], cwd=tmp_path / "p", VIRTUAL_ENV=str(tmp_path / "active"))
+    assert ended.stdout.splitlines()[0] == f"ran {active}"
+    assert f"using {active} (Python 3.12.1, the active virtualenv)" in ended.stderr
+
+
+@pytest.mark.parametrize("name", [".venv", "venv"])
+def test_then_the_projects_own_also_from_below_and_by_project(name: str, tmp_path: Path) -> None:
+    own = fake_python(tmp_path / "a project" / name / "bin" / "python")
+    below = tmp_path / "a project" / "src" / "deep"
+    below.mkdir(parents=True)
+    for cwd, arguments in (
+        (tmp_path / "a project", []),
+        (below, []),
+        (tmp_path, ["--project", "a project"]),
+        (tmp_path, ["--project=a project", "--dry-run"]),
+    ):
+        ended = run(BASH, SCRIPTS / DOORS[0], *arguments, cwd=cwd)
+        assert ended.stdout.splitlines()[0] == f"ran {own}", (cwd, ended.stderr)
+        given = [f"[{word}]" for word in ["setup", *arguments]]
+        assert ended.stdout.splitlines()[2:] == given
+
+
+@pytest.mark.parametrize("tool", ["uv", "poetry"])
+def test_then_the_one_of_the_package_manager(tool: str, tmp_path: Path) -> None:
+    python = fake_python(tmp_path / "managed" / "python")
+    manager = tmp_path / "bin" / tool
+    manager.parent.mkdir()
+    manager.write_text(f'#!/bin/sh\n[ "$1" = run ] && shift 2 && exec "{python}" "$@"\n')
+    manager.chmod(0o755)
+    project = tmp_path / "p"
+    project.mkdir()
+    path = f"{manager.parent}:{os.environ['PATH']}"
+    without = run(BASH, SCRIPTS / DOORS[0], "--help", cwd=project, path=path)
+    assert f"{tool} run" not in without.stderr
+    (project / f"{tool}.lock").write_text("")
+    ended = run(BASH, SCRIPTS / DOORS[0], cwd=project, path=path)
+    assert ended.stdout.splitlines()[0] == f"ran {python}"
+    assert f"{tool} run" in ended.stderr
+
+
+def test_a_virtualenv_without_python_is_said_and_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    own = fake_python(tmp_path / ".venv" / "bin" / "python")
+    ended = run(BASH, SCRIPTS / DOORS[0], cwd=tmp_path, VIRTUAL_ENV=str(tmp_path / "gone"))
+    assert ended.stdout.splitlines()[0] == f"ran {own}"
+    assert "has no python" in ended.stderr
+
+
+@pytest.mark.parametrize("version", ["2.7.18", "3.9.2", "3.10.13"])
+def test_an_old_python_is_refused(version: str, tmp_path: Path) -> None:
+    fake_python(tmp_path / ".venv" / "bin" / "python", version)
+    ended = run(BASH, SCRIPTS / DOORS[0], cwd=tmp_path)
+    assert ended.returncode == Exit.MISSING_DEPENDENCY
+    assert f"Python {version}; 3.11 or newer is needed" in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_no_python_at_all_is_one_clear_line(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("dirname", "basename"):
+        (tools / name).symlink_to(shutil.which(name) or f"/usr/bin/{name}")
+    ended = run(BASH, SCRIPTS / DOORS[0], cwd=tmp_path, path=str(tools))
+    assert ended.returncode == Exit.MISSING_DEPENDENCY
+    assert ended.stderr == (
+        "setup-alembic: no Python found: activate the project's virtualenv, "
+        "or install Python 3.11 or newer\n"
+    )
+
+
+def test_a_project_package_called_toolkit_is_not_confused_with_ours(
+    project_factory: Factory,
+) -> None:
+    layout = project_factory("own_toolkit")
+    ended = run(
+        BASH,
+        SCRIPTS / DOORS[0],
+        "--dry-run",
+        cwd=layout.directory,
+        VIRTUAL_ENV=sys.prefix,
+        PYTHONPATH=str(layout.directory),
+        PYTHONSAFEPATH="1",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "toolkit.db.base:Base" in ended.stdout
+
+
+def test_the_environment_is_never_printed(project_factory: Factory) -> None:
+    layout = project_factory("app")
+    for content in ("", "# only a comment\n", "N=[\"qq zz\", 'c']\nIT=don't # so\r\nX=1\r\n"):
+        (layout.root / ".env").write_text(content)
+        ended = run(
+            BASH,
+            SCRIPTS / DOORS[0],
+            "--dry-run",
+            cwd=layout.root,
+            VIRTUAL_ENV=sys.prefix,
+            MY_SECRET="planted-value",
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert "planted-value" not in ended.stdout + ended.stderr
+        assert "qq zz" not in ended.stdout + ended.stderr

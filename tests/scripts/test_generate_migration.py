@@ -1,0 +1,550 @@
+"""generate-migration.sh, run as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from projects.shop import ADDRESS, DOOR, Ended, Shop
+from servers.postgres import PostgresServer
+from toolkit.database import scratch
+from toolkit.database.scratch import execute
+from toolkit.migration.message import as_docstring, clean_message
+from toolkit.migration.refusal import Refusal
+from toolkit.migration.words import data_losses, in_words
+from toolkit.report.exits import Exit
+
+
+@pytest.fixture(autouse=True)
+def no_given_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(scratch.VARIABLE, raising=False)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path / "my shop")
+
+
+def assert_refused(ended: Ended, code: Exit, *words: str) -> None:
+    assert ended.code == code, ended.err
+    for word in words:
+        assert word in ended.err
+    assert "Traceback" not in ended.err
+
+
+def alembic(shop: Shop, *arguments: str, url: str) -> str:
+    """Alembic itself, as the user runs it afterwards."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=shop.root,
+        env={**shop.environment(url), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_first_migration_is_proved_and_runs(
+    shop: Shop, dialect: str, database_url: str, make_database: Callable[[str], str]
+) -> None:
+    before = shop.files()
+    ended = shop.generate("initial schema", url=database_url)
+    assert ended.code == 0, ended.err
+    assert "create table users (3 columns, 1 unique constraint, 1 index)" in ended.out
+    assert "upgrade, downgrade, upgrade" in ended.out
+    assert "alembic upgrade head" in ended.out
+    (made,) = shop.versions()
+    assert made.name.endswith("initial_schema.py")
+    assert set(shop.files()) - set(before) == {str(made.relative_to(shop.root))}
+    assert made.stat().st_mode & 0o777 == 0o666 & ~current_umask()
+    password = make_url(database_url).password
+    assert not password or password not in ended.out + ended.err + made.read_text()
+    # The developer's database: untouched by the script, then migrated by its owner.
+    listing = {
+        "sqlite": "SELECT name FROM sqlite_master",
+        "postgresql": "SELECT tablename FROM pg_tables WHERE schemaname = 'public'",
+        "mysql": "SHOW TABLES",
+    }[dialect]
+    assert execute(make_url(database_url), listing) == []
+    alembic(shop, "upgrade", "head", url=database_url)
+    assert {"users", "alembic_version"} <= {
+        str(row[0]) for row in execute(make_url(database_url), listing)
+    }
+    alembic(shop, "check", url=database_url)
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_second_migration_and_nothing_to_do(shop: Shop) -> None:
+    assert shop.generate("one").code == 0
+    first = shop.versions()
+    unchanged = shop.generate("again")
+    assert_refused(unchanged, Exit.NO_CHANGES, "agree")
+    assert shop.versions() == first
+    shop.edit(
+        "app/models.py",
+        "    nick: Mapped[str] = mapped_column(String(20), index=True)",
+        "    bio: Mapped[str | None] = mapped_column(String(500))",
+    )
+    ended = shop.generate("bio, no nick", "--json")
+    document = json.loads(ended.out)
+    assert document["status"] == "created"
+    assert document["down_revision"] == first[0].name[:12]
+    assert set(document["words"]) == {
+        "add column users.bio VARCHAR(500)",
+        "drop index ix_users_nick on users",
+        "drop column users.nick",
+    }
+    assert document["data_loss"] == ["drops the column users.nick with all its values"]
+    assert Path(document["file"]).exists()
+
+
+ITEM = """
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base
+
+
+class Item(Base):
+    __tablename__ = "items"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+
+
+def test_model_that_env_does_not_import_is_refused_with_its_import(shop: Shop) -> None:
+    """The database has the table; plain autogenerate would write op.drop_table('items')."""
+    shop.write("app/items.py", ITEM)
+    shop.edit("alembic/env.py", "import app.models", "import app.models\nimport app.items")
+    assert shop.generate("both").code == 0
+    shop.edit("alembic/env.py", "\nimport app.items", "")
+    before = shop.files()
+    ended = shop.generate("next")
+    assert_refused(
+        ended, Exit.MODELS_MISSING, "app/items.py:6 class Item (table items)", "import app.items"
+    )
+    assert shop.files() == before
+    document = json.loads(shop.generate("next", "--json").out)
+    assert document["code"] == "models-missing"
+    assert document["exit"] == 9
+    shop.edit("alembic/env.py", "import app.models", "import app.models\nimport app.items")
+    shop.edit("app/items.py", "id: Mapped[int]", "size: Mapped[int]\n    id: Mapped[int]")
+    ended = shop.generate("next")
+    assert ended.code == 0, ended.err
+    assert "drop_table" not in shop.versions()[-1].read_text().partition("def downgrade")[0]
+
+
+def test_no_model_imported_at_all_is_refused(shop: Shop) -> None:
+    shop.edit("alembic/env.py", "import app.models\n", "")
+    ended = shop.generate("initial")
+    assert_refused(ended, Exit.MODELS_MISSING, "no tables at all", "app/models.py")
+    assert shop.versions() == []
+
+
+def test_metadata_without_models_is_refused(shop: Shop) -> None:
+    shop.write("app/models.py", "from app.db import Base\n")
+    assert_refused(shop.generate("initial"), Exit.EMPTY_METADATA, "no tables", "app.db:Base")
+
+
+def test_metadata_none_is_refused(shop: Shop) -> None:
+    shop.edit("alembic/env.py", "Base.metadata", "None")
+    assert_refused(shop.generate("initial"), Exit.EMPTY_METADATA, "target_metadata")
+
+
+def test_several_heads_name_both_cures(shop: Shop) -> None:
+    shop.add_revision("aaa1", None)
+    shop.add_revision("bbb2", "aaa1")
+    shop.add_revision("ccc3", "aaa1")
+    ended = shop.generate("next")
+    assert_refused(
+        ended,
+        Exit.SEVERAL_HEADS,
+        "2 heads",
+        "alembic merge -m 'merge heads'",
+        "set down_revision =",
+        "alembic/versions/bbb2.py",
+        "alembic/versions/ccc3.py",
+    )
+    assert len(shop.versions()) == 3
+
+
+def test_broken_model_names_file_and_line(shop: Shop) -> None:
+    shop.edit(
+        "app/models.py", "from app.db import Base", "from app.db import Base\n\nraise ValueError(7)"
+    )
+    ended = shop.generate("x")
+    assert_refused(ended, Exit.BROKEN_PROJECT, "ValueError: 7", "app/models.py:6")
+    ended = shop.generate("x", url=None)
+    assert_refused(ended, Exit.AMBIGUOUS, "--dialect", "KeyError: 'DATABASE_URL' at app/db.py:5")
+
+
+def test_missing_package_names_the_install_line(shop: Shop) -> None:
+    shop.edit("app/db.py", "import os", "import os\n\nimport psycopg2")
+    shop.write("uv.lock", "")
+    ended = shop.generate("x")
+    assert_refused(ended, Exit.MISSING_DEPENDENCY, "uv add 'psycopg2-binary'")
+
+
+def test_no_alembic_names_the_setup_script(shop: Shop) -> None:
+    (shop.root / "alembic.ini").unlink()
+    assert_refused(shop.generate("x"), Exit.NO_PROJECT, "setup-alembic.sh")
+
+
+def test_two_ini_files_name_the_flag(shop: Shop) -> None:
+    shop.write("other/alembic.ini", "[alembic]\nscript_location = %(here)s/scripts\n")
+    shop.write("other/scripts/env.py", (shop.root / "alembic/env.py").read_text())
+    assert_refused(shop.generate("x"), Exit.AMBIGUOUS, "--ini")
+    assert shop.generate("x", "--ini", "alembic.ini").code == 0
+
+
+def test_old_migration_that_does_not_run_is_named(shop: Shop) -> None:
+    shop.add_revision("aaa1", None, "op.drop_table('never_was')")
+    ended = shop.generate("x")
+    assert_refused(
+        ended, Exit.PROOF_FAILED, "that are there do not run", "alembic/versions/aaa1.py:7"
+    )
+
+
+def test_new_migration_that_does_not_run_back_leaves_no_file(shop: Shop) -> None:
+    """An enum that the downgrade leaves behind: the second upgrade cannot work."""
+    shop.edit(
+        "app/models.py", "from sqlalchemy import String", "from sqlalchemy import Enum, String"
+    )
+    shop.edit(
+        "app/models.py",
+        "    nick:",
+        "    color: Mapped[str] = mapped_column(Enum('red', 'blue', name='color'))\n    nick:",
+    )
+    before = shop.files()
+    ended = shop.generate("x", url=ADDRESS["postgresql"])
+    assert_refused(ended, Exit.PROOF_FAILED, "second upgrade", "enum type color")
+    assert shop.files() == before
+    assert shop.generate("x").code == 0, "SQLite has no enum types"
+
+
+def test_missing_import_in_the_new_file_is_named(shop: Shop) -> None:
+    shop.write(
+        "app/money.py",
+        "from sqlalchemy import Numeric\n\n\nclass Money(Numeric):\n    cache_ok = True\n",
+    )
+    shop.edit("app/models.py", "from app.db", "from app.money import Money\nfrom app.db")
+    shop.edit(
+        "app/models.py", "    nick:", "    paid: Mapped[float] = mapped_column(Money())\n    nick:"
+    )
+    ended = shop.generate("x")
+    assert_refused(ended, Exit.PROOF_FAILED, "add `import app` to script.py.mako")
+    assert shop.versions() == []
+
+
+def test_template_that_writes_no_python_leaves_no_file(shop: Shop) -> None:
+    shop.edit("alembic/script.py.mako", "def upgrade()", "def upgrade(")
+    before = shop.files()
+    ended = shop.generate("x")
+    assert ended.code == Exit.PROOF_FAILED
+    assert shop.files() == before
+
+
+def test_what_autogenerate_cannot_settle_is_a_warning(shop: Shop) -> None:
+    """A difference that stays after the migration is said, not hidden."""
+    shop.edit(
+        "alembic/env.py",
+        "target_metadata=Base.metadata",
+        "target_metadata=Base.metadata, process_revision_directives=lose",
+    )
+    shop.edit(
+        "alembic/env.py",
+        "def run(",
+        "def lose(context, revision, directives):\n"
+        "    ops = directives[0].upgrade_ops.ops\n"
+        "    ops[:] = [o for o in ops if type(o).__name__ != 'CreateIndexOp']\n"
+        "    directives[0].downgrade_ops.ops[:] = "
+        "[o for o in directives[0].downgrade_ops.ops if type(o).__name__ != 'DropIndexOp']\n"
+        "\n\ndef run(",
+    )
+    ended = shop.generate("x")
+    assert ended.code == 0, ended.err
+    assert "no difference" not in ended.out
+
+
+def test_hook_of_a_missing_tool_costs_a_warning_not_the_file(shop: Shop) -> None:
+    shop.edit(
+        "alembic.ini",
+        "path_separator = os",
+        "path_separator = os\n\n[post_write_hooks]\nhooks = tidy\ntidy.type = console_scripts\n"
+        "tidy.entrypoint = no-such-tool\n",
+    )
+    ended = shop.generate("x")
+    assert ended.code == 0, ended.err
+    assert "warning: a post-write hook failed" in ended.out
+    assert len(shop.versions()) == 1
+
+
+HOOK = """
+import sys
+
+path = sys.argv[1]
+text = open(path).read()
+open(path, "w").write({edit})
+"""
+
+
+@pytest.mark.parametrize(
+    ("edit", "kept", "warned"),
+    [
+        ("text + '# tidy\\n'", "# tidy", False),
+        ("text.replace('import sqlalchemy as sa', 'import sqlalchemy as sa, os')", "sa, os", False),
+        ("text.replace('op.create_table', 'op.no_such_thing')", "op.create_table", True),
+        ("'not python ('", "op.create_table", True),
+    ],
+)
+def test_hooks_run_in_place_and_cannot_break_the_file(
+    shop: Shop, edit: str, kept: str, warned: bool
+) -> None:
+    shop.write("hook.py", HOOK.format(edit=edit))
+    shop.edit(
+        "alembic.ini",
+        "path_separator = os",
+        "path_separator = os\n\n[post_write_hooks]\nhooks = tidy\ntidy.type = exec\n"
+        f"tidy.executable = {sys.executable}\n"
+        f"tidy.options = {str(shop.root / 'hook.py').replace(' ', chr(92) + ' ')}"
+        " REVISION_SCRIPT_FILENAME\n",
+    )
+    ended = shop.generate("x")
+    assert ended.code == 0, ended.err
+    assert ("post-write hook broke" in ended.out) == warned
+    assert kept in shop.versions()[0].read_text()
+    assert shop.generate("y").code == Exit.NO_CHANGES
+
+
+def test_project_with_a_package_called_toolkit(shop: Shop) -> None:
+    """And modules called like ours: none of ours may be found first, or at all."""
+    shop.write("toolkit/__init__.py", "")
+    shop.write("toolkit/database.py", "NAME = 'users'\n")
+    shop.write("guard.py", "LENGTH = 20\n")
+    shop.write("urls.py", "LENGTH = 20\n")
+    shop.edit(
+        "app/models.py", "from app.db", "import toolkit.database\nimport guard, urls\nfrom app.db"
+    )
+    shop.edit("app/models.py", '"users"', "toolkit.database.NAME")
+    shop.edit("app/models.py", "String(20)", "String(guard.LENGTH + urls.LENGTH - 20)")
+    ended = shop.generate("x")
+    assert ended.code == 0, ended.err
+    assert "create table users" in ended.out
+
+
+def test_url_that_is_not_set(shop: Shop) -> None:
+    ended = shop.generate("x", "--dialect", "postgresql", url=None)
+    assert ended.code == 0, ended.err
+    assert "DATABASE_URL is not set; working with PostgreSQL (--dialect)" in ended.out
+    assert "Proved on PostgreSQL" in ended.out
+
+
+def test_hard_coded_url_in_a_sync_env_goes_to_the_scratch(
+    shop: Shop, make_database: Callable[[str], str]
+) -> None:
+    dev = make_database("mysql")
+    address = make_url(dev).set(drivername="mysql+pymysql").render_as_string(hide_password=False)
+    shop.edit("alembic.ini", "prepend", f"sqlalchemy.url = {address.replace('%', '%%')}\nprepend")
+    shop.write(
+        "alembic/env.py",
+        "from alembic import context\nfrom sqlalchemy import engine_from_config, pool\n"
+        "import app.models\nfrom app.db import Base\n"
+        "section = context.config.get_section('alembic')\n"
+        "engine = engine_from_config(section, poolclass=pool.NullPool)\n"
+        "with engine.connect() as connection:\n"
+        "    context.configure(connection=connection, target_metadata=Base.metadata)\n"
+        "    with context.begin_transaction():\n"
+        "        context.run_migrations()\n",
+    )
+    ended = shop.generate("x", url="unused")
+    assert ended.code == 0, ended.err
+    assert execute(make_url(dev), "SHOW TABLES") == []
+    password = str(make_url(dev).password)
+    assert password not in ended.out + ended.err
+
+
+def test_role_that_may_not_create_databases(
+    shop: Shop, make_database: Callable[[str], str], postgres_server: PostgresServer
+) -> None:
+    dev = make_url(make_database("postgresql"))
+    postgres_server.execute("CREATE ROLE plain_dev LOGIN PASSWORD 'pl41n-pw'")
+    try:
+        url = dev.set(username="plain_dev", password="pl41n-pw")
+        ended = shop.generate("x", url=url.render_as_string(hide_password=False))
+        assert ended.code == 0, ended.err
+        assert "permission denied to create database" in ended.err
+        assert "private server" in ended.out
+        assert "pl41n-pw" not in ended.out + ended.err
+    finally:
+        postgres_server.execute("DROP ROLE plain_dev")
+
+
+def test_no_password_in_any_command_line(shop: Shop, postgres_server: PostgresServer) -> None:
+    url = postgres_server.url("postgres")
+    passwords = {str(make_url(url).password).encode(), url.partition("@")[0][-20:].encode()}
+    process = shop.start("x", url=url)
+    shown: set[bytes] = set()
+    while process.poll() is None:
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                shown.add(entry.read_bytes())
+            except OSError:
+                continue
+        time.sleep(0.01)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert any(b"alembic_worker.py" in line for line in shown), "the workers were seen"
+    for password in passwords:
+        assert not [line for line in shown if password in line]
+        assert password.decode() not in out + err
+
+
+def test_several_at_once_wait_for_each_other(shop: Shop) -> None:
+    processes = [shop.start("same change") for _ in range(3)]
+    ended = [(process.communicate(timeout=240), process.returncode) for process in processes]
+    assert sorted(code for _, code in ended) == [0, Exit.NO_CHANGES, Exit.NO_CHANGES]
+    assert len(shop.versions()) == 1
+    assert any("waiting for it" in err for (_, err), _ in ended)
+
+
+def test_env_that_hangs_is_stopped(shop: Shop) -> None:
+    shop.edit("alembic/env.py", "asyncio.run(online())", "import time\ntime.sleep(600)")
+    started = time.monotonic()
+    ended = shop.generate("x", "--timeout", "3")
+    assert ended.code != 0
+    assert "--timeout" in ended.err
+    assert time.monotonic() - started < 60
+
+
+def left_over(pid_after: set[Path]) -> set[Path]:
+    return set(Path("/tmp").glob(f"{scratch.PREFIX}*")) - pid_after
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("when", ["reading", "running it"])
+def test_interrupted_run_leaves_nothing(shop: Shop, end: signal.Signals, when: str) -> None:
+    before = shop.files()
+    files = set(Path("/tmp").glob(f"{scratch.PREFIX}*"))
+    process = shop.start("x", url=ADDRESS["postgresql"])
+    assert process.stderr is not None
+    for line in process.stderr:
+        if when in line:
+            break
+    time.sleep(0.5)
+    os.kill(process.pid, end)
+    process.communicate(timeout=60)
+    assert process.returncode == Exit.INTERRUPTED
+    assert shop.files() == before
+    ours = {path for path in left_over(files) if f"_{process.pid}_" in path.name}
+    assert not ours
+
+
+def test_killed_at_any_moment(shop: Shop, make_database: Callable[[str], str]) -> None:
+    """SIGKILL: what is in versions/ is whole, and the next run drops every scratch."""
+    url = make_database("postgresql")
+    for tenth in range(8):
+        process = shop.start("x", url=url)
+        time.sleep(0.7 + tenth * 0.9)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        for path in shop.versions():
+            compile(path.read_text(), str(path), "exec")
+            alembic(shop, "heads", url=ADDRESS["sqlite"])
+            path.unlink()
+        assert not [n for n in shop.files() if n.startswith("alembic/versions/") and "x" in n]
+    ended = shop.generate("last", url=url)
+    assert ended.code == 0, ended.err
+    names = {str(name) for (name,) in execute(make_url(url), scratch.LIST["postgresql"])}
+    assert not {name for name in names if scratch.is_left_over(name)}
+    assert not [
+        path for path in Path("/tmp").glob(f"{scratch.PREFIX}*") if scratch.is_left_over(path.name)
+    ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "../../x",
+        'say """hi""" ""',
+        "a\nb\tc",
+        "back\\slash \\N{x}",
+        "grün 税 ✓",
+        "it's; $(rm) `x` %s {y}",
+    ],
+)
+def test_odd_messages_make_whole_files(shop: Shop, message: str) -> None:
+    ended = shop.generate(message)
+    assert ended.code == 0, ended.err
+    (made,) = shop.versions()
+    assert made.parent == shop.root / "alembic" / "versions"
+    namespace: dict[str, object] = {}
+    exec(compile(made.read_text(), str(made), "exec"), namespace)
+    assert str(namespace["__doc__"]).startswith(" ".join(message.split()))
+
+
+@pytest.mark.parametrize("message", ["", "  \n ", "x" * 501, "bell\a", "\udcff"])
+def test_messages_that_cannot_be(message: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        clean_message(message)
+    assert caught.value.problem.exit_code == Exit.USAGE
+
+
+def test_long_message_has_a_file_name_that_fits(shop: Shop) -> None:
+    shop.edit("alembic.ini", "prepend", "truncate_slug_length = 400\nprepend")
+    ended = shop.generate("w" * 500)
+    assert (ended.code, len(shop.versions())) in {(0, 1), (Exit.USAGE, 0)}
+    assert "Traceback" not in ended.err
+
+
+def test_docstring_quoting() -> None:
+    assert eval(f'"""{as_docstring(chr(92) + chr(34) * 4)}"""') == "\\" + '"' * 4
+
+
+def test_password_in_an_option_is_refused(shop: Shop) -> None:
+    ended = shop.generate("x", "--scratch-url", "postgresql://u:p@h/d")
+    assert_refused(ended, Exit.USAGE, scratch.VARIABLE)
+
+
+def test_help_lists_the_exit_codes() -> None:
+    ended = subprocess.run(
+        ["bash", str(DOOR), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "VIRTUAL_ENV": sys.prefix},
+    )
+    for code in Exit:
+        assert code.meaning in ended.stdout
+
+
+def test_words() -> None:
+    operations = [
+        {"op": "CreateTable", "table": "a", "schema": "s", "columns": 1, "unique_constraints": 0,
+         "foreign_keys": 2, "checks": 0},
+        {"op": "CreateIndex", "table": "a", "schema": "s", "name": "i", "unique": True, "on": ["x"]},
+        {"op": "CreateIndex", "table": "b", "name": "j", "on": ["x", "y"]},
+        {"op": "DropTable", "table": "c"},
+        {"op": "AlterColumn", "table": "b", "column": "x", "changes": ["NOT NULL"]},
+        {"op": "CreateTableComment", "table": "b"},
+    ]  # fmt: skip
+    assert in_words(operations) == [
+        "create table s.a (1 column, 2 foreign keys, 1 unique index)",
+        "create index j on b (x, y)",
+        "drop table c",
+        "change column b.x: NOT NULL",
+        "create table comment b",
+    ]
+    assert data_losses(operations) == ["drops the table c with all its rows"]

@@ -1,0 +1,187 @@
+"""A project without a database layer: one command, then models and endpoints."""
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from projects.layouts import Layout
+from projects.setup_door import alembic, environment, setup, tree
+
+Factory = Callable[[str], Layout]
+
+MODEL = """
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base_model import BaseModel
+
+
+class Customer(BaseModel):
+    __tablename__ = "customers"
+
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+"""
+
+ENDPOINTS = """
+
+from app.db.models import Customer
+from app.db.session_manager import DbSession
+
+
+@app.post("/customers", status_code=201)
+async def create(name: str, session: DbSession) -> dict[str, str]:
+    customer = Customer(name=name)
+    session.add(customer)
+    await session.flush()
+    return {"id": str(customer.id), "name": customer.name}
+
+
+@app.get("/customers")
+async def names(session: DbSession) -> list[str]:
+    return [customer.name for customer in await Customer.get_all(session)]
+"""
+
+REQUESTS = """
+import asyncio, httpx
+from app.main import app
+
+async def main():
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            made = await client.post("/customers", params={"name": "Ada"})
+            print(made.status_code, (await client.get("/customers")).json())
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.dialects("sqlite", "postgresql", "mysql")
+def test_after_one_command_only_models_and_endpoints_are_missing(
+    project_factory: Factory, database_url: str
+) -> None:
+    layout = project_factory("fresh")
+    before = tree(layout.root)
+    dry = setup(layout.root, "--scaffold", "app.db", "--dry-run", url=database_url)
+    assert dry.code == 0, dry.err
+    assert tree(layout.root) == before
+
+    first = setup(layout.root, "--scaffold", "app.db", "--json", url=database_url)
+    assert first.code == 0, first.err
+    assert any("no tables yet" in note for note in first.document["notes"])
+    after = tree(layout.root)
+    again = setup(layout.root, "--scaffold", "app.db", "--json", url=database_url)
+    assert again.document["status"] == "nothing-to-do", again.out
+    assert tree(layout.root) == after
+
+    models, main = layout.root / "app/db/models.py", layout.root / "app/main.py"
+    models.write_text(models.read_text() + MODEL)
+    main.write_text(main.read_text() + ENDPOINTS)
+    proved = setup(layout.root, "--json", url=database_url)
+    assert proved.code == 0, proved.err
+    assert proved.document["status"] == "nothing-to-do"
+    assert proved.document["proof"]["tables"] == ["customers"]
+    ini = layout.root / "alembic.ini"
+    for arguments in (["revision", "--autogenerate", "-m", "customers"], ["upgrade", "head"]):
+        ended = alembic(ini, *arguments, url=database_url)
+        assert ended.code == 0, ended.err
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", REQUESTS],
+        cwd=layout.root,
+        env=environment(database_url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.stdout == "201 ['Ada']\n", ran.stderr
+
+
+def test_what_is_written_is_shown_and_only_adds(project_factory: Factory) -> None:
+    layout = project_factory("fresh")
+    file = layout.root / "pyproject.toml"
+    main = layout.root / "app/main.py"
+    old, old_main = tomllib.loads(file.read_text()), main.read_text()
+    ended = setup(layout.root, "--scaffold", "app.db", url="sqlite+aiosqlite:///x.db")
+    assert ended.code == 0, ended.err
+    new = tomllib.loads(file.read_text())
+    extra = new["project"]["dependencies"][len(old["project"]["dependencies"]) :]
+    new["project"]["dependencies"] = old["project"]["dependencies"]
+    assert new == old
+    assert [line.split(">=")[0] for line in extra] == ["sqlalchemy[asyncio]", "alembic", "asyncpg"]
+    for line in extra:
+        assert f"+{line}" in ended.out or f'"{line}"' in ended.out
+    added = [line for line in main.read_text().splitlines() if line not in old_main.splitlines()]
+    assert added == [
+        "from app.db.session_manager import lifespan",
+        "app = FastAPI(title=settings.app_name, lifespan=lifespan)",
+    ]
+
+
+def test_the_projects_settings_object_is_used(project_factory: Factory) -> None:
+    layout = project_factory("fresh")
+    config = layout.root / "app/config.py"
+    config.write_text(
+        "from pydantic import SecretStr\n"
+        + config.read_text().replace(
+            'app_name: str = "fresh"', 'app_name: str = "fresh"\n    database_url: SecretStr'
+        )
+    )
+    url = "sqlite+aiosqlite:///x.db"
+    ended = setup(layout.root, "--scaffold", "app.data.store", "--json", url=url)
+    assert ended.code == 0, ended.err
+    # From another folder that has no DATABASE_URL of its own: only the settings know it.
+    code = (
+        "from app.config import settings; from pydantic import SecretStr;"
+        "settings.database_url = SecretStr('postgresql://me:pw@db/shop');"
+        "from app.data.store.session_manager import database_config as c;"
+        "print(c().url.render_as_string(), c().pool_size)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=layout.root,
+        env=environment(url, DATABASE_POOL_SIZE="7"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout == "postgresql+asyncpg://me:***@db/shop 7\n", ran.stderr
+
+
+def test_files_that_a_person_changed_are_kept(project_factory: Factory) -> None:
+    layout = project_factory("fresh")
+    url = "sqlite+aiosqlite:///x.db"
+    assert setup(layout.root, "--scaffold", "app.db", url=url).code == 0
+    base = layout.root / "app/db/base_model.py"
+    base.write_text(base.read_text() + "\n# mine\n")
+    mine = base.read_text()
+    again = setup(layout.root, "--scaffold", "app.db", "--json", url=url)
+    assert again.document["status"] == "nothing-to-do"
+    assert base.read_text() == mine
+    assert any("base_model.py differs" in note for note in again.document["notes"])
+    assert setup(layout.root, "--scaffold", "app.db", "--force", url=url).code == 0
+    (backup,) = base.parent.glob("base_model.py.bak-*")
+    assert backup.read_text() == mine
+
+
+def test_packages_that_are_not_installed_are_in_the_file_and_in_the_message(
+    project_factory: Factory, tmp_path: Path
+) -> None:
+    import venv
+
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    layout = project_factory("fresh")
+    ended = setup(layout.root, "--scaffold", "app.db", VIRTUAL_ENV=str(tmp_path / "bare"))
+    assert ended.code == 6, ended.err
+    assert f"python -m pip install -e '{layout.root}'" in ended.err
+    assert "sqlalchemy[asyncio]" in (layout.root / "pyproject.toml").read_text()
+    assert (layout.root / "alembic/env.py").exists()
+    # Installed, the same command goes on.
+    again = setup(layout.root, "--scaffold", "app.db", "--json", url="sqlite+aiosqlite:///x.db")
+    assert again.code == 0, again.err
+    assert again.document["status"] == "nothing-to-do"

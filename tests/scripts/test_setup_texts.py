@@ -1,0 +1,214 @@
+"""The edits, as text in and text out."""
+
+import ast
+import tomllib
+
+import pytest
+
+from projects.setup_door import SCRIPTS
+from toolkit.project.facts import MetadataSource, UrlSource
+from toolkit.setup.application import with_lifespan
+from toolkit.setup.dependencies import (
+    ALEMBIC,
+    SQLALCHEMY,
+    CannotEditError,
+    with_requirements,
+)
+from toolkit.setup.env_file import with_imports
+from toolkit.setup.ini import option, render_ini, with_import_root
+from toolkit.setup.reach import reachable
+from toolkit.setup.settings_block import (
+    BlockError,
+    EnvFile,
+    first_name,
+    modules_of,
+    render_block,
+    with_modules,
+)
+
+TEMPLATES = SCRIPTS.parent / "templates"
+BOTH = [SQLALCHEMY, ALEMBIC]
+LINES = [requirement.line for requirement in BOTH]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[project]\nname = "x"\ndependencies = []\n',
+        '[project]\nname = "x"\ndependencies = ["fastapi"]\n',
+        '[project]\nname = "x"\ndependencies = ["fastapi",]\n',
+        '[project]\ndependencies = [\n    "fastapi[all]>=0.1",  # a ] in a comment\n]\n',
+        '[project]\ndependencies = [\n  "fastapi",\n  "uvicorn; python_version < \'4\'"\n]\n'
+        "\n[tool.x]\na = 1\n",
+        '[project]\nname = "x"\n\n[tool.x]\ndependencies = ["other"]\n',
+        '[project]\r\ndependencies = [\r\n    "fastapi",\r\n]\r\n',
+    ],
+)
+def test_a_list_of_dependencies_grows_and_nothing_else_changes(text: str) -> None:
+    after = with_requirements("pyproject.toml", text, BOTH)
+    old, new = tomllib.loads(text), tomllib.loads(after)
+    assert new["project"].pop("dependencies") == [
+        *old["project"].pop("dependencies", []),
+        *LINES,
+    ]
+    assert new == old
+    kept = [line for line in text.splitlines() if line not in after.splitlines()]
+    assert len(kept) <= 1  # a list on one line, or a comma behind the last item
+    assert "\r\r" not in after
+
+
+def test_poetry_pipfile_and_requirements() -> None:
+    poetry = (
+        '[tool.poetry]\nname = "x"\n\n[tool.poetry.dependencies]\npython = "^3.11"\n\n[a]\nb=1\n'
+    )
+    new = tomllib.loads(with_requirements("pyproject.toml", poetry, BOTH))
+    assert new["tool"]["poetry"]["dependencies"]["sqlalchemy"] == {
+        "version": ">=2.0.58",
+        "extras": ["asyncio"],
+    }
+    assert new["a"] == {"b": 1}
+    pipfile = with_requirements("Pipfile", '[packages]\nfastapi = "*"\n', BOTH)
+    assert tomllib.loads(pipfile)["packages"]["alembic"].startswith(">=")
+    assert with_requirements("requirements.txt", "fastapi", BOTH) == "\n".join(
+        ["fastapi", *LINES, ""]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("setup.py", "setup()"),
+        ("pyproject.toml", '[project]\nname = "x"\ndynamic = ["dependencies"]\n'),
+        ("pyproject.toml", "[tool.black]\n"),
+        ("pyproject.toml", 'project = { name = "x", dependencies = ["a"] }\n'),
+    ],
+)
+def test_a_form_that_cannot_be_edited_is_refused(name: str, text: str) -> None:
+    with pytest.raises(CannotEditError):
+        with_requirements(name, text, BOTH)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("FastAPI()", "FastAPI(lifespan=lifespan)"),
+        ("FastAPI(title='x')", "FastAPI(title='x', lifespan=lifespan)"),
+        ("FastAPI(title='ü',)", "FastAPI(title='ü', lifespan=lifespan)"),
+        (
+            "FastAPI(\n    title='x',\n    debug=True\n)",
+            "FastAPI(\n    title='x',\n    debug=True,\n    lifespan=lifespan,\n)",
+        ),
+        (
+            "FastAPI(\n    title='x',  # name\n)",
+            "FastAPI(\n    title='x',  # name\n    lifespan=lifespan,\n)",
+        ),
+    ],
+)
+def test_the_application_gets_its_lifespan(call: str, expected: str) -> None:
+    text = f"from fastapi import FastAPI\n\napp = {call}\nx = 1\n"
+    after = with_lifespan(text, "app", "app.db.session_manager")
+    assert after == (
+        "from fastapi import FastAPI\nfrom app.db.session_manager import lifespan\n\n"
+        f"app = {expected}\nx = 1\n"
+    )
+    assert with_lifespan(after, "app", "app.db.session_manager") == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "app = FastAPI(lifespan=mine)\n",
+        "app = FastAPI(**options)\n",
+        "app = make()\n",
+        "app = FastAPI()\n@app.on_event('startup')\ndef f(): ...\n",
+        "async def lifespan(app): ...\napp = FastAPI()\n",
+    ],
+)
+def test_an_application_that_is_not_simple_is_left_alone(text: str) -> None:
+    text = f"from fastapi import FastAPI\n{text}"
+    assert with_lifespan(text, "app", "app.db.session_manager") is None
+
+
+def test_a_block_is_python_and_can_be_read_back() -> None:
+    base = MetadataSource("declarative", "shop.orm", "Base", None, 1)
+    url = UrlSource("settings", "shop.settings:get_settings().dsn")
+    block = render_block(("shop.a", "shop.b"), [base], url)
+    names = [getattr(node, "name", "") for node in ast.parse(block).body]
+    assert names == ["", "load_metadata", "database_url"]
+    assert modules_of(block) == ("shop.a", "shop.b")
+    longer = with_modules(block, ("shop.a", "shop.b", "shop.c"))
+    assert longer is not None
+    assert longer.replace('    "shop.c",\n', "") == block
+    assert "from shop.settings import get_settings" in block
+
+
+def test_the_template_has_a_block_and_round_trips() -> None:
+    text = (TEMPLATES / "env.py").read_text()
+    found = EnvFile.parse(text)
+    assert found is not None
+    assert found.text() == text
+    assert modules_of(found.block) == ("app.models",)
+    assert EnvFile.parse(text.replace("# -- end of project settings --", "")) is None
+
+
+@pytest.mark.parametrize("expression", ["1 + 1", "f'x'", "a b", "[x][0]", ""])
+def test_only_names_can_be_imported(expression: str) -> None:
+    with pytest.raises(BlockError):
+        first_name(expression)
+
+
+def test_imports_are_added_behind_the_last_one() -> None:
+    text = "import os\n\nfrom app.db import Base\n\nx = Base\n"
+    after = with_imports(text, ["app.models.a", "models"])
+    assert after.splitlines()[:3] == text.splitlines()[:3]
+    assert after.endswith("# noqa: E402, F401\n\nx = Base\n")
+    names = {
+        alias.asname
+        for node in ast.parse(after).body
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert names == {None, "_app_models_a", "_models"}
+    windows = with_imports(text.replace("\n", "\r\n"), ["models"])
+    assert windows.count("\n") == windows.count("\r\n")
+
+
+def test_a_persons_ini_gets_one_line(tmp_path) -> None:
+    ini = "[alembic]\nscript_location = app/alembic\n# more\n"
+    after = with_import_root(ini, tmp_path / "alembic.ini", tmp_path / "src")
+    assert option(after, "prepend_sys_path") == "src"
+    assert with_import_root(after, tmp_path / "alembic.ini", tmp_path) == after
+    modern = ini + "path_separator = os\n"
+    after = with_import_root(modern, tmp_path / "alembic.ini", tmp_path)
+    assert option(after, "prepend_sys_path") == "%(here)s"
+
+
+def test_the_template_ini_follows_the_layout(tmp_path) -> None:
+    template = (TEMPLATES / "alembic.ini").read_text()
+    text = render_ini(template, tmp_path / "alembic.ini", tmp_path / "db mig", tmp_path / "src")
+    assert option(text, "script_location") == "%(here)s/db mig"
+    assert option(text, "prepend_sys_path") == "%(here)s/src"
+    assert "sqlalchemy.url" not in text
+
+
+def test_what_an_import_brings_along(tmp_path) -> None:
+    files = {
+        "app/__init__.py": "",
+        "app/models/__init__.py": "from . import user\nfrom .deep import *\n",
+        "app/models/user.py": "",
+        "app/models/deep.py": "if True:\n    from ..other import x\n",
+        "app/other.py": "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from app.types import T\n",
+        "app/types.py": "",
+        "app/lonely.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert reachable(tmp_path, ["app.models"]) == {
+        "app",
+        "app.models",
+        "app.models.user",
+        "app.models.deep",
+        "app.other",
+    }

@@ -1,0 +1,397 @@
+"""env.py writes revisions: right on every dialect, self-contained, nothing dropped by accident."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from templates.env_project import TEMPLATES, EnvProject
+
+NOTE = """
+class Note(Base):
+    __tablename__ = "note"
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+
+COLORS = """
+class Color(enum.Enum):
+    red = "red"
+    green = "green"
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, database_url: str) -> EnvProject:
+    return EnvProject.create(tmp_path / "project", database_url)
+
+
+def test_round_trip_of_many_types(project: EnvProject) -> None:
+    project.models(
+        COLORS
+        + """
+class Author(Base):
+    __tablename__ = "author"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(50), unique=True, index=True)
+    color: Mapped[Color]
+    active: Mapped[bool] = mapped_column(server_default=sa.true())
+    score: Mapped[decimal.Decimal] = mapped_column(sa.Numeric(10, 2), server_default=sa.text("0"))
+    extra: Mapped[dict] = mapped_column(sa.JSON)
+    seen: Mapped[datetime.datetime] = mapped_column(server_default=sa.func.now())
+    __table_args__ = (sa.CheckConstraint("score >= 0", name="score_positive"),)
+
+class Book(Base):
+    __tablename__ = "book"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    author_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("author.id", ondelete="CASCADE"))
+    color: Mapped[Color] = mapped_column(server_default="red")
+    kind: Mapped[str] = mapped_column(sa.Enum("a", "b", name="kind", native_enum=False))
+    """
+    )
+    project.autogenerate("initial")
+    project.round_trip()
+
+
+@pytest.fixture
+def base_model_project(tmp_path: Path, database_url: str) -> EnvProject:
+    source = (TEMPLATES / "base_model.py").read_text()
+    return EnvProject.create(tmp_path / "project", database_url, base=source)
+
+
+def test_models_on_the_base_model_template(base_model_project: EnvProject) -> None:
+    project = base_model_project
+    project.models(
+        COLORS
+        + """
+from app.db.base_model import BaseModel, SimpleBaseModel, VersionMixin, UTCDateTime
+
+class Account(VersionMixin, BaseModel):
+    __tablename__ = "account"
+    email: Mapped[str] = mapped_column(sa.String(200), unique=True)
+    color: Mapped[Color]
+    seen_at: Mapped[datetime.datetime | None]
+    due_at: Mapped[datetime.datetime | None] = mapped_column(UTCDateTime(), index=True)
+
+class Tag(SimpleBaseModel):
+    __tablename__ = "tag"
+    account_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("account.id"))
+    """
+    )
+    source = project.autogenerate("initial")
+    assert "app" not in source.replace("application", "").replace("Apply", "")
+    assert "mysql.DATETIME(fsp=6)" in source
+    project.round_trip()
+
+
+@pytest.mark.dialects("postgresql", "sqlite")
+def test_sqlmodel_and_custom_types(project: EnvProject) -> None:
+    project.models(
+        """
+from sqlmodel import Field, SQLModel
+
+class Upper(sa.types.TypeDecorator[str]):
+    impl = sa.String(20)
+    cache_ok = True
+
+class Guid(sa.types.TypeDecorator[uuid.UUID]):
+    impl = sa.CHAR(32)
+    cache_ok = True
+    def load_dialect_impl(self, dialect):
+        native = dialect.name == "postgresql"
+        return dialect.type_descriptor(sa.Uuid() if native else sa.CHAR(32))
+
+class Hero(SQLModel, table=True):
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(index=True)
+    short: str = Field(max_length=10)
+
+SQLModel.metadata.naming_convention = Base.metadata.naming_convention
+sa.Table("odd", SQLModel.metadata, sa.Column("id", Guid, primary_key=True), sa.Column("u", Upper))
+        """
+    )
+    project.edit_env(
+        'import_module("app.db.base_model").Base', 'import_module("sqlmodel").SQLModel'
+    )
+    source = project.autogenerate("initial")
+    assert "sqlmodel" not in source
+    assert "sa.CHAR(length=32).with_variant(sa." in source
+    project.round_trip()
+
+
+@pytest.mark.dialects("postgresql")
+def test_a_type_of_another_package_is_imported(project: EnvProject) -> None:
+    (project.root / "app/types.py").write_text(
+        "import sqlalchemy as sa\n"
+        "class Point(sa.types.UserDefinedType):\n"
+        "    cache_ok = True\n"
+        "    def get_col_spec(self, **kw): return 'POINT'\n"
+    )
+    project.models(NOTE + "    at: Mapped[str] = mapped_column(Point())\n")
+    models = project.root / "app/models.py"
+    models.write_text("from app.types import Point\n" + models.read_text())
+    source = project.autogenerate("initial")
+    assert "import app.types\n" in source
+    project.alembic("upgrade", "head")
+
+
+TYPES = "SELECT typname FROM pg_type WHERE typtype = 'e' ORDER BY typname"
+
+
+@pytest.mark.dialects("postgresql")
+def test_enum_types_come_grow_and_go(project: EnvProject) -> None:
+    project.models(
+        COLORS + NOTE + "    color: Mapped[Color]\n"
+        "class Twin(Base):\n    __tablename__ = 'twin'\n"
+        "    id: Mapped[int] = mapped_column(primary_key=True)\n    color: Mapped[Color]\n"
+    )
+    source = project.autogenerate("two tables, one type")
+    assert source.count("CREATE TYPE color AS ENUM ('red', 'green')") == 1
+    project.round_trip()
+    project.alembic("downgrade", "base")
+    assert project.execute(TYPES) == []
+    project.alembic("upgrade", "head")
+
+    # A new table reuses the type; an old one gets a column of a new type, odd names and all.
+    project.models(
+        COLORS
+        + NOTE
+        + "    color: Mapped[Color]\n"
+        "    size: Mapped[str | None] = mapped_column(\n"
+        "        sa.Enum('it''s', 'a:b', '50%', name='Odd Size'))\n"
+        "    tags: Mapped[list[str] | None] = mapped_column(sa.ARRAY(sa.Enum('x', name='tag')))\n"
+        "class Twin(Base):\n    __tablename__ = 'twin'\n"
+        "    id: Mapped[int] = mapped_column(primary_key=True)\n    color: Mapped[Color]\n"
+        "class Third(Base):\n    __tablename__ = 'third'\n"
+        "    id: Mapped[int] = mapped_column(primary_key=True)\n    color: Mapped[Color]\n".replace(
+            "''", "\\'"
+        )
+    )
+    source = project.autogenerate("a column")
+    assert "CREATE TYPE color" not in source
+    project.round_trip()
+    project.alembic("downgrade", "-1")
+    assert project.execute(TYPES) == [("color",)]
+    project.alembic("upgrade", "head")
+    values = 'SELECT unnest(enum_range(NULL::"Odd Size"))::text'
+    assert project.execute(values) == [("it's",), ("a:b",), ("50%",)]
+
+    # A value more: seen by check, written as ALTER TYPE, usable.
+    before = (project.root / "app/models.py").read_text()
+    (project.root / "app/models.py").write_text(
+        before.replace('    green = "green"', '    green = "green"\n    blue = "it\'s: blue"\n')
+    )
+    assert "ADD VALUE" in project.alembic("check", fails=True)
+    source = project.autogenerate("a value")
+    assert source.count("ALTER TYPE color ADD VALUE IF NOT EXISTS 'blue'") == 1
+    assert "alter_column" not in source
+    project.alembic("upgrade", "head")
+    project.execute("INSERT INTO note (color) VALUES ('blue')", "DELETE FROM note")
+    project.alembic("downgrade", "-1")
+    project.round_trip()
+
+    # The last column of a type goes: so does the type, and it comes back.
+    project.models(NOTE)
+    source = project.autogenerate("no colours")
+    project.alembic("upgrade", "head")
+    assert project.execute(TYPES) == []
+    project.alembic("downgrade", "-1")
+    assert project.execute(TYPES) == [("Odd Size",), ("color",), ("tag",)]
+    project.round_trip()
+
+
+@pytest.mark.dialects("postgresql")
+def test_enum_in_another_schema(project: EnvProject) -> None:
+    project.execute("CREATE SCHEMA sales")
+    project.models(
+        NOTE + "    s: Mapped[str] = mapped_column(sa.Enum('a', name='kind', schema='sales'))\n"
+        "    __table_args__ = {'schema': 'sales'}\n"
+    )
+    project.autogenerate("initial")
+    project.round_trip()
+    assert "CREATE TYPE sales.kind" in project.alembic("upgrade", "head", "--sql")
+
+
+@pytest.mark.dialects("sqlite")
+def test_a_revision_written_on_sqlite_is_right_on_postgresql(
+    project: EnvProject, make_database
+) -> None:
+    project.models(COLORS + NOTE + "    color: Mapped[Color]\n")
+    project.autogenerate("initial")
+    project.round_trip()
+    project.url = make_database("postgresql")
+    project.round_trip()
+
+
+@pytest.mark.dialects("postgresql", "mysql")
+def test_tables_of_other_schemas_are_left_alone(
+    project: EnvProject, dialect: str, make_database
+) -> None:
+    project.models(NOTE)
+    if dialect == "postgresql":
+        project.execute(
+            "CREATE SCHEMA audit",
+            "CREATE TABLE audit.ledger (id int)",
+            "CREATE SCHEMA mine",
+            "CREATE TABLE mine.stale (id int)",
+        )
+        project.models(
+            NOTE
+            + """
+class Order(Base):
+    __tablename__ = "order"
+    __table_args__ = {"schema": "mine"}
+    id: Mapped[int] = mapped_column(primary_key=True)
+    note_id: Mapped[int] = mapped_column(sa.ForeignKey("note.id"))
+        """
+        )
+    else:
+        other = EnvProject(project.root, make_database("mysql"))
+        other.execute("CREATE TABLE ledger (id int)")
+    source = project.autogenerate("initial")
+    assert "ledger" not in source
+    assert ("op.drop_table('stale', schema='mine')" in source) is (dialect == "postgresql")
+    project.round_trip()
+
+
+@pytest.mark.dialects("sqlite")
+def test_an_empty_revision_is_not_written(project: EnvProject) -> None:
+    project.models(NOTE)
+    project.autogenerate()
+    project.alembic("upgrade", "head")
+    for arguments in (("-m", "nothing"), ()):
+        output = project.alembic("revision", "--autogenerate", *arguments)
+        assert "No changes between models and database: no revision written." in output
+    assert "No new upgrade operations" in project.alembic("check")
+    assert len(project.versions()) == 1
+    project.alembic("revision", "-m", "by hand")
+    ini = project.root / "alembic.ini"
+    ini.write_text(ini.read_text().replace("[alembic]", "[alembic]\nrevision_environment = true"))
+    project.alembic("upgrade", "head")
+    project.alembic("revision", "-m", "by hand again")
+    assert len(project.versions()) == 3
+    project.alembic("upgrade", "head")
+    # In-process, with a hook of the caller's that empties the revision first or sees it all.
+    output = project.script(
+        """
+        seen = []
+        def hook(context, revision, scripts):
+            seen.append([script.upgrade_ops.is_empty() for script in scripts])
+            if EMPTY:
+                scripts.clear()
+        for EMPTY in (False, True):
+            print("script:", command.revision(
+                config, "x", autogenerate=True, process_revision_directives=hook))
+        command.check(config)
+        print("seen:", seen)
+        """
+    )
+    assert output.count("script: []") == 2
+    assert "seen: [[True], [True]]" in output
+    assert len(project.versions()) == 3
+
+
+@pytest.mark.dialects("sqlite")
+def test_a_callers_hook_sees_the_operations(project: EnvProject) -> None:
+    project.models(COLORS + NOTE + "    color: Mapped[Color]\n")
+    output = project.script(
+        """
+        def hook(context, revision, scripts):
+            print("ops:", [type(op).__name__ for op in scripts[0].upgrade_ops.ops])
+        script = command.revision(config, "x", autogenerate=True, process_revision_directives=hook)
+        print("path:", script.path)
+        """
+    )
+    assert "ops: ['CreateTableOp']" in output
+    assert len(project.versions()) == 1
+    project.round_trip()
+
+
+def test_no_model_at_all_drops_nothing(project: EnvProject) -> None:
+    project.execute("CREATE TABLE precious (id int)")
+    output = project.alembic("revision", "--autogenerate", "-m", "oops", fails=True)
+    assert "no model has a table" in output
+    assert project.versions() == []
+    assert "precious" not in project.alembic("check")
+    project.alembic("upgrade", "head")
+
+
+def test_changes_are_seen(project: EnvProject, dialect: str) -> None:
+    project.models(
+        NOTE + "    n: Mapped[int]\n    s: Mapped[str] = mapped_column(sa.String(10))\n"
+        "    d: Mapped[int] = mapped_column(server_default=sa.text('1'))\n"
+        "    u: Mapped[int] = mapped_column(unique=True)\n"
+    )
+    source = project.autogenerate("initial")
+    assert "batch_alter_table" not in source
+    project.alembic("upgrade", "head")
+    project.models(
+        NOTE + "    n: Mapped[str] = mapped_column(sa.String(5))\n"
+        "    s: Mapped[str] = mapped_column(sa.String(20))\n"
+        "    d: Mapped[int] = mapped_column(server_default=sa.text('2'))\n"
+        "    u: Mapped[int]\n"
+        "    __table_args__ = (sa.CheckConstraint('d > 0', name='d_positive'),)\n"
+    )
+    source = project.autogenerate("changes")
+    assert ("batch_alter_table" in source) is (dialect == "sqlite")
+    for part in ("server_default=sa.text('2')", "type_=sa.String(length=20)", "uq_note_u"):
+        assert part in source
+    plugin = importlib.util.find_spec("alembic.ext.checkconstraint_byname")
+    assert ("ck_note_d_positive" in source) is bool(plugin)
+    if dialect == "postgresql":  # which wants a USING for integer to varchar: none is needed
+        assert "postgresql_using" not in source
+    project.alembic("upgrade", "head")
+    assert "No new upgrade operations" in project.alembic("check")
+    project.models(
+        NOTE + "    n: Mapped[str] = mapped_column(sa.String(5))\n"
+        "    s: Mapped[str] = mapped_column(sa.String(20))\n"
+        "    d: Mapped[int] = mapped_column(server_default=sa.text('2'))\n"
+        "    u: Mapped[int]\n"
+    )
+    assert ("ck_note_d_positive" in project.autogenerate("no check")) is bool(plugin)
+    project.alembic("upgrade", "head")
+    project.alembic("downgrade", "-1")
+    project.alembic("upgrade", "head")
+
+
+@pytest.mark.dialects("postgresql", "sqlite")
+def test_the_generated_file_is_typed_and_clean(project: EnvProject) -> None:
+    project.models(
+        COLORS + NOTE + "    color: Mapped[Color]\n"
+        "    j: Mapped[dict] = mapped_column(sa.JSON().with_variant(JSONB(), 'postgresql'))\n"
+    )
+    models = project.root / "app/models.py"
+    models.write_text("from sqlalchemy.dialects.postgresql import JSONB\n" + models.read_text())
+    project.autogenerate('initial: it\'s "quoted"')
+    project.alembic("upgrade", "head")
+    project.models(NOTE)
+    project.autogenerate("drop")
+    project.alembic("upgrade", "head")
+    project.alembic("revision", "-m", "by hand")
+    project.alembic("upgrade", "head")
+    names = [path.name for path in project.versions()]
+    assert all(name[:2] == "20" and name[4] == name[7] == name[10] == "_" for name in names), names
+    files = [str(path) for path in project.versions()]
+    ruff = [
+        "ruff",
+        "check",
+        "--isolated",
+        "--select",
+        "E,F,W,I,B,UP,RUF,N",
+        "--ignore",
+        "E501,RUF100",
+    ]
+    ruff += ["--config", "lint.isort.known-third-party=['alembic']"]
+    for command in (ruff, ["mypy", "--strict"]):
+        if importlib.util.find_spec(command[0]):
+            for file in files:
+                done = subprocess.run(
+                    [sys.executable, "-m", *command, file],
+                    cwd=project.root,
+                    capture_output=True,
+                    text=True,
+                )
+                assert done.returncode == 0, done.stdout + done.stderr + Path(file).read_text()
+    assert "Create Date: 20" in Path(files[0]).read_text()
+    assert "+00:00" in Path(files[0]).read_text()
