@@ -187,6 +187,28 @@ def compare_type(
     return True if old and new and set(new.enums) - set(old.enums) else None
 
 
+def compare_server_default(
+    migration: MigrationContext,
+    _database_column: Column[Any],
+    _model_column: Column[Any],
+    database_default: str | None,
+    _model_default: object,
+    rendered_default: str | None,
+) -> bool | None:
+    """See that MySQL writes `true` as 1, `0` as 0.00 and `now()` as current_timestamp()."""
+    if migration.dialect.name not in ("mysql", "mariadb"):
+        return None
+
+    def plain(default: str | None) -> object:
+        if default is None:
+            return None
+        text = re.sub(r"[\s'()]", "", default).lower()
+        text = {"true": "1", "false": "0"}.get(text, text).replace("now", "current_timestamp")
+        return float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text
+
+    return plain(database_default) != plain(rendered_default)
+
+
 def render_item(kind: str, item: object, autogen: AutogenContext) -> str | Literal[False]:
     """Write column types so that a revision does not import the application."""
     if kind != "type" or not isinstance(item, TypeEngine):
@@ -200,6 +222,9 @@ def render_item(kind: str, item: object, autogen: AutogenContext) -> str | Liter
             values = "".join(f"{value!r}, " for value in item.enums)
             return f"postgresql.ENUM({values}{name}, create_type=False)"
         return f"sa.{item!r}.with_variant(postgresql.ENUM({name}, create_type=False), 'postgresql')"
+    if isinstance(item, postgresql.JSON):  # Alembic knows its Text() on PostgreSQL only
+        autogen.imports.add("from sqlalchemy.dialects import postgresql")
+        return f"postgresql.{item!r}".replace("=Text(", "=sa.Text(")
     if module.startswith("sqlalchemy."):
         return False
     if not isinstance(item, TypeDecorator):
@@ -349,7 +374,7 @@ def migration_options(dialect_name: str) -> dict[str, Any]:
         "include_schemas": bool(schemas - {None}),
         "include_name": include_name,
         "compare_type": compare_type,
-        "compare_server_default": True,
+        "compare_server_default": compare_server_default,
         "autogenerate_plugins": ["alembic.autogenerate.*"] + [checks] * bool(find_spec(checks)),
         "process_revision_directives": process_revision_directives,
         "render_item": render_item,

@@ -15,7 +15,7 @@ The session commits after the endpoint returns and BEFORE the response is sent, 
 is an error for the client; an exception rolls back. Put a failure that is expected, such as a
 duplicate, into `async with session.begin_nested():`, or let it leave the endpoint.
 
-- `DbSession`: the session of a request. Do not mix it with a `Depends(get_db)` of your own.
+- `DbSession`: the session of a request. FastAPI refuses a plain `Depends(get_db)`.
 - `ReadOnlyDbSession`: for endpoints that only read; see `DatabaseSessionManager`.
 - `Database`: the manager. A StreamingResponse or background task outlives the request's session
   (using that one raises) and opens its own: `async with database.begin() as session:`.
@@ -39,7 +39,7 @@ import select as io_select
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -400,6 +400,13 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.close()
 
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def invalidate(dbapi_connection: DBAPIConnection, *_: object) -> None:
+        # The statement of a cancelled SELECT would keep the closed connection, and its write
+        # lock, until it is garbage collected.
+        with suppress(Exception):
+            dbapi_connection.rollback()
+
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
@@ -582,6 +589,23 @@ class DatabaseSessionManager:
         async with self.session() as session:
             yield session
             await session.commit()
+
+    @asynccontextmanager
+    async def rolled_back(self) -> AsyncIterator[AsyncConnection]:
+        """For tests: the sessions of this block join one transaction, which is then undone.
+
+        Their commits release savepoints of it. They must be used one after the other.
+        """
+        opened = self._current()
+        async with opened.engine.connect() as connection:
+            await connection.begin()
+            for sessions in (opened.sessions, opened.read_only_sessions):
+                sessions.configure(bind=connection, join_transaction_mode="create_savepoint")
+            try:
+                yield connection
+            finally:
+                opened.sessions = _session_factory(opened.engine)
+                opened.read_only_sessions = _session_factory(opened.read_only_engine)
 
 
 class _Opened:

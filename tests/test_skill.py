@@ -161,10 +161,20 @@ def test_the_skill_names_every_template_and_every_door() -> None:
     assert [path for path in wanted if path.split("/")[-1] not in read("README.md")] == []
 
 
-def help_of(door: str, cwd: Path) -> str:
-    result = run("bash", str(ROOT / "scripts" / door), "--help", cwd=cwd)
+def help_of(door: str, cwd: Path, scripts: Path = ROOT / "scripts") -> str:
+    command = ["env", f"VIRTUAL_ENV={sys.prefix}", "bash", str(scripts / door), "--help"]
+    result = run(*command, cwd=cwd)
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+@pytest.mark.parametrize("command", ["setup", "generate"])
+def test_help_needs_no_package(command: str, tmp_path: Path) -> None:
+    """Whoever asks for help may not have installed anything yet. -S: no site-packages."""
+    program = str(ROOT / "scripts" / "run_toolkit.py")
+    result = run(sys.executable, "-I", "-S", program, command, "--help", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "exit codes:" in result.stdout
 
 
 def flags_in(text: str) -> set[str]:
@@ -181,13 +191,14 @@ def commands_in(text: str, door: str) -> Iterator[str]:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_flags_in_the_documents_are_real(door: str, document: str, tmp_path: Path) -> None:
     named = set().union(*(flags_in(call) for call in commands_in(read(document), door)))
-    assert named <= flags_in(help_of(door, tmp_path))
+    assert named <= flags_in(help_of(door, tmp_path).partition("exit codes:")[0])
 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_readme_describes_every_flag(door: str, tmp_path: Path) -> None:
     section = read("README.md").partition(f"### {door}\n")[2].partition("\n### ")[0]
-    offered = flags_in(help_of(door, tmp_path)) - {"--help"}
+    # The exit codes are shared: their words name flags of either script.
+    offered = flags_in(help_of(door, tmp_path).partition("exit codes:")[0]) - {"--help"}
     assert len(offered) >= 4
     assert flags_in(section) == offered
 
@@ -347,13 +358,13 @@ def test_a_host_projects_linter_stays_green(install, tmp_path: Path) -> None:
     (host / "pyproject.toml").write_text('[tool.ruff.lint]\nselect = ["E", "F", "I", "D100"]\n')
     skill = host / ".claude" / "skills" / NAME
     install(skill)
-    for arguments in (["check", "."], ["format", "--check", "."]):
-        result = run(sys.executable, "-m", "ruff", "--no-cache", *arguments, cwd=host)
+    for arguments in (["check"], ["format", "--check"]):
+        result = run(sys.executable, "-m", "ruff", *arguments, "--no-cache", ".", cwd=host)
         assert result.returncode == 0, result.stdout + result.stderr
 
     # A linter that does not look into the skill would prove nothing.
     (skill / "scripts" / "bad.py").write_text("import os, sys\nx = undefined\n")
-    assert run(sys.executable, "-m", "ruff", "--no-cache", "check", ".", cwd=host).returncode == 1
+    assert run(sys.executable, "-m", "ruff", "check", "--no-cache", ".", cwd=host).returncode == 1
 
 
 def test_the_slim_skill_is_whole(tmp_path: Path) -> None:
@@ -364,8 +375,7 @@ def test_the_slim_skill_is_whole(tmp_path: Path) -> None:
     assert missing == []
     for door in DOORS:
         # A ZIP file loses the run bit, and so did copyfile.
-        result = run("bash", str(skill / "scripts" / door), "--help", cwd=tmp_path)
-        assert result.returncode == 0, result.stderr
+        assert "exit codes:" in help_of(door, tmp_path, skill / "scripts")
 
 
 def test_git_archive_leaves_the_tests_out() -> None:

@@ -158,12 +158,7 @@ def test_the_commands_to_go_on_by_hand_work(first: tuple[Path, str]) -> None:
     script = ["set -e"]
     for line in commands:
         if "uvicorn" in line:
-            assert shlex.split(line, comments=True)[:4] == [
-                "python",
-                "-m",
-                "uvicorn",
-                "app.main:app",
-            ]
+            assert line.startswith("python -m uvicorn app.main:app ")
             script.append("python -c 'from app.main import app'")
         elif "generate-migration.sh" in line:
             script.append(f"{line} || [ $? = 11 ]  # nothing was changed")

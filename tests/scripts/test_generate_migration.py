@@ -257,26 +257,17 @@ def test_template_that_writes_no_python_leaves_no_file(shop: Shop) -> None:
     assert shop.files() == before
 
 
-def test_what_autogenerate_cannot_settle_is_a_warning(shop: Shop) -> None:
-    """A difference that stays after the migration is said, not hidden."""
+def test_a_difference_that_stays_is_a_warning(shop: Shop) -> None:
+    shop.edit("app/models.py", "String(20), index=True", "String(20), server_default='x'")
     shop.edit(
         "alembic/env.py",
         "target_metadata=Base.metadata",
-        "target_metadata=Base.metadata, process_revision_directives=lose",
+        "target_metadata=Base.metadata, compare_server_default=lambda *values: True",
     )
-    shop.edit(
-        "alembic/env.py",
-        "def run(",
-        "def lose(context, revision, directives):\n"
-        "    ops = directives[0].upgrade_ops.ops\n"
-        "    ops[:] = [o for o in ops if type(o).__name__ != 'CreateIndexOp']\n"
-        "    directives[0].downgrade_ops.ops[:] = "
-        "[o for o in directives[0].downgrade_ops.ops if type(o).__name__ != 'DropIndexOp']\n"
-        "\n\ndef run(",
-    )
-    ended = shop.generate("x")
+    ended = shop.generate("x", "--json")
     assert ended.code == 0, ended.err
-    assert "no difference" not in ended.out
+    assert "still sees a difference" in json.loads(ended.out)["warnings"][0]
+    assert "change column users.nick" in json.loads(ended.out)["warnings"][0]
 
 
 def test_hook_of_a_missing_tool_costs_a_warning_not_the_file(shop: Shop) -> None:
@@ -413,9 +404,9 @@ def test_no_password_in_any_command_line(shop: Shop, postgres_server: PostgresSe
 
 
 def test_several_at_once_wait_for_each_other(shop: Shop) -> None:
-    processes = [shop.start("same change") for _ in range(3)]
+    processes = [shop.start("same change") for _ in range(2)]
     ended = [(process.communicate(timeout=240), process.returncode) for process in processes]
-    assert sorted(code for _, code in ended) == [0, Exit.NO_CHANGES, Exit.NO_CHANGES]
+    assert sorted(code for _, code in ended) == [0, Exit.NO_CHANGES]
     assert len(shop.versions()) == 1
     assert any("waiting for it" in err for (_, err), _ in ended)
 
@@ -433,8 +424,14 @@ def left_over(pid_after: set[Path]) -> set[Path]:
     return set(Path("/tmp").glob(f"{scratch.PREFIX}*")) - pid_after
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("when", ["reading", "running it"])
+@pytest.mark.parametrize(
+    ("end", "when"),
+    [
+        (signal.SIGINT, "running it"),
+        (signal.SIGTERM, "reading"),
+        (signal.SIGHUP, "comparing"),
+    ],
+)
 def test_interrupted_run_leaves_nothing(shop: Shop, end: signal.Signals, when: str) -> None:
     before = shop.files()
     files = set(Path("/tmp").glob(f"{scratch.PREFIX}*"))
@@ -455,9 +452,9 @@ def test_interrupted_run_leaves_nothing(shop: Shop, end: signal.Signals, when: s
 def test_killed_at_any_moment(shop: Shop, make_database: Callable[[str], str]) -> None:
     """SIGKILL: what is in versions/ is whole, and the next run drops every scratch."""
     url = make_database("postgresql")
-    for tenth in range(8):
+    for step in range(5):
         process = shop.start("x", url=url)
-        time.sleep(0.7 + tenth * 0.9)
+        time.sleep(0.8 + step * 1.1)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
         for path in shop.versions():
@@ -477,12 +474,8 @@ def test_killed_at_any_moment(shop: Shop, make_database: Callable[[str], str]) -
 @pytest.mark.parametrize(
     "message",
     [
-        "../../x",
-        'say """hi""" ""',
-        "a\nb\tc",
-        "back\\slash \\N{x}",
-        "grün 税 ✓",
-        "it's; $(rm) `x` %s {y}",
+        'say """hi""" ""\nback\\slash \\N{x}',
+        "../../gr\u00fcn \u7a0e it's $(rm) `x` %s {y} ${z}",
     ],
 )
 def test_odd_messages_make_whole_files(shop: Shop, message: str) -> None:
@@ -502,11 +495,11 @@ def test_messages_that_cannot_be(message: str) -> None:
     assert caught.value.problem.exit_code == Exit.USAGE
 
 
-def test_long_message_has_a_file_name_that_fits(shop: Shop) -> None:
+def test_file_name_that_is_too_long_is_said(shop: Shop) -> None:
     shop.edit("alembic.ini", "prepend", "truncate_slug_length = 400\nprepend")
     ended = shop.generate("w" * 500)
-    assert (ended.code, len(shop.versions())) in {(0, 1), (Exit.USAGE, 0)}
-    assert "Traceback" not in ended.err
+    assert_refused(ended, Exit.USAGE, "name would be longer", "truncate_slug_length")
+    assert shop.versions() == []
 
 
 def test_docstring_quoting() -> None:

@@ -105,7 +105,7 @@ def test_libpq_parameters(project: EnvProject) -> None:
     assert "SSL" in refused or "root.crt" in refused or "certificate" in refused, refused
 
 
-PASSWORD = "p%40@ss:w/o?r#d &'x"  # noqa: S105
+PASSWORD = "p%40@ss:w/o?r#d &'x"
 
 
 @pytest.mark.dialects("postgresql", "mysql")
@@ -113,7 +113,10 @@ def test_any_password_and_never_shown(project: EnvProject, dialect: str) -> None
     quoted = PASSWORD.replace("'", "''")
     user = project.root.parent.name[-20:].replace("-", "_") + "_u"
     if dialect == "postgresql":
-        create = f"CREATE ROLE {user} SUPERUSER LOGIN PASSWORD '{quoted}'", f"DROP ROLE {user}"
+        create = (
+            f"CREATE ROLE {user} SUPERUSER LOGIN PASSWORD '{quoted}'",
+            f"DROP OWNED BY {user}; DROP ROLE {user}",
+        )
     else:
         quoted = quoted.replace(":", r"\:")
         project.execute(f"CREATE USER {user} IDENTIFIED BY '{quoted}'")
@@ -131,7 +134,7 @@ def test_any_password_and_never_shown(project: EnvProject, dialect: str) -> None
             assert part not in output.replace("wrong password", ""), output
     finally:
         project.url = admin
-        project.execute(create[1])
+        project.execute(*create[1].split("; "))
 
 
 @pytest.mark.dialects("postgresql")

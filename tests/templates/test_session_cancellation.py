@@ -1,5 +1,7 @@
 """A cancellation at any await point costs neither a connection nor a place in the pool."""
 
+import asyncio
+
 import pytest
 from session_manager import DatabaseConfig, DatabaseSessionManager, _Opened, build_engine
 from sqlalchemy import text
@@ -13,8 +15,6 @@ def parts(url: str, **settings: float):
     config = DatabaseConfig(url, pool_size=2, max_overflow=0, **settings)  # type: ignore[arg-type]
 
     def manager_of(engine: AsyncEngine) -> DatabaseSessionManager:
-        import asyncio
-
         manager = DatabaseSessionManager(config)
         manager._opened = _Opened(asyncio.get_running_loop(), engine, None)
         return manager
@@ -34,6 +34,7 @@ async def test_sweep_finds_nothing(database_url: str, state: str, kind: str):
     async def write(engine: AsyncEngine) -> None:
         async with manager_of(engine).begin() as session:
             await session.execute(text("INSERT INTO t VALUES (1)"))
+            await session.execute(text("SELECT id FROM t"))
             async with session.begin_nested():
                 await session.execute(text("SELECT id FROM t"))
 
@@ -46,6 +47,31 @@ async def test_sweep_finds_nothing(database_url: str, state: str, kind: str):
         write if kind == "writes" else read,
         warm=state != "cold",
         recycle=state == "recycled",
-        cancels=2 if state == "warm" else 1,
+        # On SQLite a second cancellation leaves a task of aiosqlite's waiting, for which the
+        # sweep waits five seconds, a hundred times. It finds nothing there either.
+        cancels=2 if state == "warm" and "sqlite" not in database_url else 1,
     )
     assert found == []
+
+
+@pytest.mark.dialects("sqlite")
+async def test_cancelled_writer_gives_up_its_lock(database_url: str):
+    """Even while its exception, and with it the cursor of a SELECT, is still being looked at."""
+    config = DatabaseConfig(database_url, lock_timeout=0.5)
+    async with DatabaseSessionManager(config) as database:
+        async with database.begin() as session:
+            await session.execute(text("CREATE TABLE t (id INTEGER)"))
+
+        async def write() -> None:
+            async with database.begin() as session:
+                await session.execute(text("INSERT INTO t VALUES (1)"))
+                await session.execute(text("SELECT id FROM t"))
+
+        with cancellation.await_points() as points:
+            await points.create_task(write())
+        for point in range(1, points.count + 1):
+            with cancellation.await_points((point,)) as points:
+                task = points.create_task(write())
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            await write()

@@ -66,7 +66,10 @@ def test_url_gets_its_async_driver(given: str, driver: str):
         ),
         (r"options=-c%20datestyle%3DISO,%5C%20MDY", {"server_settings": {"datestyle": "ISO, MDY"}}),
         ("channel_binding=prefer", {}),
-        ("command_timeout=7&statement_cache_size=0", {"command_timeout": 7.0} | {"statement_cache_size": 0}),
+        (
+            "command_timeout=7&statement_cache_size=0",
+            {"command_timeout": 7.0} | {"statement_cache_size": 0},
+        ),
     ],
 )
 def test_libpq_parameters_become_asyncpgs(query: str, arguments: dict[str, object]):
@@ -135,12 +138,12 @@ def test_unquoted_password_that_is_not_ambiguous_works(password: str):
 def test_ambiguous_password_is_refused_and_never_shown(password: str):
     with pytest.raises(ConfigurationError) as caught:
         normalize_url(f"postgresql://user:{password}@host:5432/db")
-    shown = "".join(traceback.format_exception(caught.value, chain=True))
+    shown = "".join(traceback.format_exception(caught.value))
     assert "quote" in str(caught.value)
     assert "\n" not in str(caught.value)
     for part in ("s3cret", "tail", "ail:1"):
         assert part not in str(caught.value)
-        assert part not in shown.split("ConfigurationError", 1)[1]
+        assert part not in shown
 
 
 def test_half_quoted_percent_is_refused():
@@ -149,9 +152,10 @@ def test_half_quoted_percent_is_refused():
 
 
 def test_bad_port_does_not_show_the_password():
+    secret = "s3" + "cret"  # a traceback shows source lines
     with pytest.raises(ConfigurationError) as caught:
-        normalize_url("postgresql://user@host:s3cret/db")
-    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+        normalize_url(f"postgresql://user:pw@host:{secret}/db")
+    assert secret not in "".join(traceback.format_exception(caught.value))
 
 
 def test_repr_masks_the_password_wherever_it_was():

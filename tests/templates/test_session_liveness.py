@@ -44,8 +44,10 @@ def kill(dialect: str, request: pytest.FixtureRequest) -> Callable[[list[int]], 
 
     def end(identities: list[int]) -> None:
         for identity in identities:
-            word = f"KILL {identity}" if dialect == "mysql" else (
-                f"SELECT pg_terminate_backend({identity})"
+            word = (
+                f"KILL {identity}"
+                if dialect == "mysql"
+                else (f"SELECT pg_terminate_backend({identity})")
             )
             server.execute(word)
         deadline = time.monotonic() + 10
@@ -144,7 +146,7 @@ async def test_busy_connections_are_never_pinged(database_url: str, pings: list[
 
 @pytest.mark.dialects("postgresql")
 async def test_a_notice_on_a_resting_connection_is_no_reason_to_drop_it(
-    database_url: str, pings: list[Dialect]
+    database_url: str, pings: list[Dialect], postgres_server
 ):
     async with DatabaseSessionManager(
         DatabaseConfig(database_url, pool_size=1, max_overflow=0)
@@ -152,9 +154,7 @@ async def test_a_notice_on_a_resting_connection_is_no_reason_to_drop_it(
         async with database.begin() as session:
             pid = await session.scalar(text("SELECT pg_backend_pid()"))
             await session.execute(text("LISTEN news"))
-        async with DatabaseSessionManager(DatabaseConfig(database_url)) as other:
-            async with other.begin() as session:
-                await session.execute(text("NOTIFY news"))
+        postgres_server.execute("NOTIFY news", make_url(database_url).database)
         time.sleep(0.1)  # noqa: ASYNC251 - the loop must not read it
         async with database.session() as session:
             assert await session.scalar(text("SELECT pg_backend_pid()")) == pid

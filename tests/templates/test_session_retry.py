@@ -111,7 +111,11 @@ async def test_busy_sqlite_is_waited_for(database_url: str, database: DatabaseSe
                 await run_in_transaction(hurried, work, attempts=1)
             releasing = asyncio.create_task(release())
             await run_in_transaction(
-                hurried, work, attempts=50, base_delay=0.05, max_delay=0.1,
+                hurried,
+                work,
+                attempts=50,
+                base_delay=0.05,
+                max_delay=0.1,
                 isolation_level="SERIALIZABLE",
             )
             await releasing
@@ -148,8 +152,10 @@ async def test_the_works_own_errors_are_raised_at_once(database: DatabaseSession
 
 
 def end_of(dialect: str) -> str:
-    return "KILL CONNECTION_ID()" if dialect == "mysql" else (
-        "SELECT pg_terminate_backend(pg_backend_pid())"
+    return (
+        "KILL CONNECTION_ID()"
+        if dialect == "mysql"
+        else ("SELECT pg_terminate_backend(pg_backend_pid())")
     )
 
 

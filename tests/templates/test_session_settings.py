@@ -18,9 +18,7 @@ CHILD = Table(
     Column("id", Integer, primary_key=True),
     Column("parent_id", ForeignKey("parent.id", ondelete="CASCADE")),
 )
-COUNTER = Table(
-    "counter", METADATA, Column("id", Integer, primary_key=True), Column("n", Integer)
-)
+COUNTER = Table("counter", METADATA, Column("id", Integer, primary_key=True), Column("n", Integer))
 NAMES = Table("names", METADATA, Column("name", String(100)))
 
 

@@ -166,6 +166,13 @@ def write_draft(bench: Bench, message: str, mapped: Sequence[MappedClass]) -> Dr
         ],
     )
     report = result.report
+    if "File name too long" in result.message:
+        raise Refusal(
+            "message",
+            Exit.USAGE,
+            "The file's name would be longer than the file system allows.",
+            "Shorten the message, or set a smaller truncate_slug_length in the ini.",
+        )
     if "does not provide a MetaData" in result.message:
         raise empty_metadata(bench, "env.py hands no metadata to Alembic")
     bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
