@@ -27,8 +27,6 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from sqlalchemy import Connection, make_url
-from sqlalchemy.ext.asyncio import AsyncSession
 
 # What to change: your declarative base, your copy of session_manager.py, your application.
 from app.db.base_model import Base  # type: ignore[import-not-found, unused-ignore]
@@ -38,6 +36,8 @@ from app.db.session_manager import (  # type: ignore[import-not-found, unused-ig
     normalize_url,
 )
 from app.main import app  # type: ignore[import-not-found, unused-ignore]
+from sqlalchemy import Connection, make_url
+from sqlalchemy.ext.asyncio import AsyncSession
 
 ALEMBIC_INI = Path(__file__).parents[1] / "alembic.ini"
 

@@ -527,7 +527,8 @@ def test_words() -> None:
     operations = [
         {"op": "CreateTable", "table": "a", "schema": "s", "columns": 1, "unique_constraints": 0,
          "foreign_keys": 2, "checks": 0},
-        {"op": "CreateIndex", "table": "a", "schema": "s", "name": "i", "unique": True, "on": ["x"]},
+        {"op": "CreateIndex", "table": "a", "schema": "s", "name": "i", "unique": True,
+         "on": ["x"]},
         {"op": "CreateIndex", "table": "b", "name": "j", "on": ["x", "y"]},
         {"op": "DropTable", "table": "c"},
         {"op": "AlterColumn", "table": "b", "column": "x", "changes": ["NOT NULL"]},

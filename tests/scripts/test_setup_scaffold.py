@@ -60,6 +60,14 @@ async def main():
 asyncio.run(main())
 """
 
+TEST = """
+import httpx
+
+async def test_two(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/customers", params={"name": "Bob"})).status_code == 201
+    assert sorted((await client.get("/customers")).json()) == ["Ada", "Bob"]
+"""
+
 
 @pytest.mark.dialects("sqlite", "postgresql", "mysql")
 def test_after_one_command_only_models_and_endpoints_are_missing(
@@ -75,7 +83,7 @@ def test_after_one_command_only_models_and_endpoints_are_missing(
     assert first.code == 0, first.err
     assert any("no tables yet" in note for note in first.document["notes"])
     after = tree(layout.root)
-    again = setup(layout.root, "--scaffold", "app.db", "--json", url=database_url)
+    again = setup(layout.root, "--scaffold", "app.db", "--no-prove", "--json", url=database_url)
     assert again.document["status"] == "nothing-to-do", again.out
     assert tree(layout.root) == after
 
@@ -100,6 +108,18 @@ def test_after_one_command_only_models_and_endpoints_are_missing(
         check=False,
     )
     assert ran.stdout == "201 ['Ada']\n", ran.stderr
+    (layout.root / "tests/test_customers.py").write_text(TEST)
+    options = ["-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-W", "error"]
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", *options],
+        cwd=layout.root,
+        env=environment(database_url),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "1 passed" in tested.stdout, tested.stdout + tested.stderr
 
 
 def test_what_is_written_is_shown_and_only_adds(project_factory: Factory) -> None:
@@ -107,7 +127,7 @@ def test_what_is_written_is_shown_and_only_adds(project_factory: Factory) -> Non
     file = layout.root / "pyproject.toml"
     main = layout.root / "app/main.py"
     old, old_main = tomllib.loads(file.read_text()), main.read_text()
-    ended = setup(layout.root, "--scaffold", "app.db", url="sqlite+aiosqlite:///x.db")
+    ended = setup(layout.root, "--scaffold", "app.db", "--no-prove", url="sqlite+aiosqlite:///x.db")
     assert ended.code == 0, ended.err
     new = tomllib.loads(file.read_text())
     extra = new["project"]["dependencies"][len(old["project"]["dependencies"]) :]
@@ -133,7 +153,7 @@ def test_the_projects_settings_object_is_used(project_factory: Factory) -> None:
         )
     )
     url = "sqlite+aiosqlite:///x.db"
-    ended = setup(layout.root, "--scaffold", "app.data.store", "--json", url=url)
+    ended = setup(layout.root, "--scaffold", "app.data.store", "--no-prove", "--json", url=url)
     assert ended.code == 0, ended.err
     # From another folder that has no DATABASE_URL of its own: only the settings know it.
     code = (
@@ -156,15 +176,15 @@ def test_the_projects_settings_object_is_used(project_factory: Factory) -> None:
 def test_files_that_a_person_changed_are_kept(project_factory: Factory) -> None:
     layout = project_factory("fresh")
     url = "sqlite+aiosqlite:///x.db"
-    assert setup(layout.root, "--scaffold", "app.db", url=url).code == 0
+    assert setup(layout.root, "--scaffold", "app.db", "--no-prove", url=url).code == 0
     base = layout.root / "app/db/base_model.py"
     base.write_text(base.read_text() + "\n# mine\n")
     mine = base.read_text()
-    again = setup(layout.root, "--scaffold", "app.db", "--json", url=url)
+    again = setup(layout.root, "--scaffold", "app.db", "--no-prove", "--json", url=url)
     assert again.document["status"] == "nothing-to-do"
     assert base.read_text() == mine
     assert any("base_model.py differs" in note for note in again.document["notes"])
-    assert setup(layout.root, "--scaffold", "app.db", "--force", url=url).code == 0
+    assert setup(layout.root, "--scaffold", "app.db", "--no-prove", "--force", url=url).code == 0
     (backup,) = base.parent.glob("base_model.py.bak-*")
     assert backup.read_text() == mine
 

@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
-from session_manager import DatabaseConfig, DatabaseSessionManager, _Opened, build_engine
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from session_manager import DatabaseConfig, DatabaseSessionManager, _Opened, build_engine
 
 cancellation = pytest.importorskip("sqlalchemy.testing.cancellation")
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import text
+
 import session_manager
 from session_manager import (
     ConfigurationError,
@@ -19,7 +21,6 @@ from session_manager import (
     normalize_url,
     require_fastapi,
 )
-from sqlalchemy import text
 
 TEMPLATES = Path(session_manager.__file__).parent
 ASYNCPG = "postgresql+asyncpg://u:p@h/d"

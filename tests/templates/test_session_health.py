@@ -5,11 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
-import session_manager
 from alembic import command
 from alembic.config import Config
-from session_manager import DatabaseConfig, DatabaseSessionManager, check_live, check_ready
 from sqlalchemy import text
+
+import session_manager
+from session_manager import DatabaseConfig, DatabaseSessionManager, check_live, check_ready
 
 REVISION = '''"""{name}"""
 revision = "{name}"

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from session_manager import DatabaseConfig, DatabaseSessionManager
 from sqlalchemy import event, make_url, text
 from sqlalchemy.engine.interfaces import Dialect
+
+from session_manager import DatabaseConfig, DatabaseSessionManager
 
 
 async def use(database: DatabaseSessionManager, read_only: bool = False) -> object:

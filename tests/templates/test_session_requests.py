@@ -12,6 +12,10 @@ import uvicorn
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException
 from fastapi.exceptions import DependencyScopeError
 from fastapi.responses import StreamingResponse
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, func, select, text
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from session_manager import (
     REQUEST_LIMIT,
     Database,
@@ -22,9 +26,6 @@ from session_manager import (
     get_db,
     lifespan,
 )
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, func, select, text
-from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 METADATA = MetaData()
 ITEM = Table("item", METADATA, Column("id", Integer, primary_key=True))

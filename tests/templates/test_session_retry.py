@@ -4,15 +4,16 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, event, func, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from session_manager import (
     CommitOutcomeUnknownError,
     DatabaseConfig,
     DatabaseSessionManager,
     run_in_transaction,
 )
-from sqlalchemy import Column, Integer, MetaData, Table, event, func, select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 METADATA = MetaData()
 ACCOUNT = Table(
@@ -94,31 +95,30 @@ async def test_serialization_failure_is_run_again(database: DatabaseSessionManag
 @pytest.mark.dialects("sqlite")
 async def test_busy_sqlite_is_waited_for(database_url: str, database: DatabaseSessionManager):
     hurried = DatabaseSessionManager(DatabaseConfig(database_url, lock_timeout=0))
-    async with hurried:
-        async with database.session() as holder:
-            await holder.execute(ACCOUNT.update().values(amount=1))
-            asyncio.get_running_loop().call_later(0.3, holder_done := asyncio.Event().set)
-            del holder_done
+    async with hurried, database.session() as holder:
+        await holder.execute(ACCOUNT.update().values(amount=1))
+        asyncio.get_running_loop().call_later(0.3, holder_done := asyncio.Event().set)
+        del holder_done
 
-            async def release() -> None:
-                await asyncio.sleep(0.3)
-                await holder.commit()
+        async def release() -> None:
+            await asyncio.sleep(0.3)
+            await holder.commit()
 
-            async def work(session: AsyncSession) -> None:
-                await session.execute(ACCOUNT.update().values(amount=ACCOUNT.c.amount + 1))
+        async def work(session: AsyncSession) -> None:
+            await session.execute(ACCOUNT.update().values(amount=ACCOUNT.c.amount + 1))
 
-            with pytest.raises(OperationalError, match="locked"):
-                await run_in_transaction(hurried, work, attempts=1)
-            releasing = asyncio.create_task(release())
-            await run_in_transaction(
-                hurried,
-                work,
-                attempts=50,
-                base_delay=0.05,
-                max_delay=0.1,
-                isolation_level="SERIALIZABLE",
-            )
-            await releasing
+        with pytest.raises(OperationalError, match="locked"):
+            await run_in_transaction(hurried, work, attempts=1)
+        releasing = asyncio.create_task(release())
+        await run_in_transaction(
+            hurried,
+            work,
+            attempts=50,
+            base_delay=0.05,
+            max_delay=0.1,
+            isolation_level="SERIALIZABLE",
+        )
+        await releasing
     assert await amounts(database) == [2, 2]
 
 

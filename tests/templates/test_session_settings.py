@@ -6,9 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from session_manager import DatabaseConfig, DatabaseSessionManager, ReadOnlySessionError
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, OperationalError
+
+from session_manager import DatabaseConfig, DatabaseSessionManager, ReadOnlySessionError
 
 METADATA = MetaData()
 PARENT = Table("parent", METADATA, Column("id", Integer, primary_key=True))

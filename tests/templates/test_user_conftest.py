@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 import session_manager
 
 TEMPLATES = Path(session_manager.__file__).parent

@@ -13,6 +13,7 @@ from toolkit.database.scratch import Scratch, open_scratch, scratch_name
 from toolkit.database.urls import TITLES
 from toolkit.migration.situation import Situation, choose_setup, look, shown
 from toolkit.project.facts import Project
+from toolkit.project.prove import import_models
 from toolkit.report.exits import Exit
 from toolkit.setup.errors import SetupError
 
@@ -128,6 +129,25 @@ class _Bench:
             self.notes.append(f"`alembic upgrade head --sql` fails: {offline.message}")
         return tables
 
+    def refuse_import(self) -> None:
+        """Raise SetupError when the models do not import, with the line that is to blame."""
+        report = import_models(
+            self.project, self.project.model_modules, environment=self.situation.environment
+        )
+        if report.ok:
+            return
+        details = [str(failure) for failure in report.errors]
+        if report.mapper_error:
+            details.append(report.mapper_error)
+        raise SetupError(
+            "import",
+            Exit.BROKEN_PROJECT,
+            "the project's models do not import",
+            "repair the line that is named; a package that is missing: install the project's "
+            "dependencies into this environment",
+            details,
+        )
+
     def look_back(self) -> None:
         """A history that cannot run back is the project's own affair: say it, go on."""
         result = self.alembic("downgrade", "base")
@@ -154,6 +174,7 @@ class _Bench:
         )
 
     def refuse(self, result: AlembicResult, what: str) -> None:
+        self.refuse_import()
         where = result.error.get("where")
         details: Sequence[str] = [f"at {shown(where, self.project.root)}"] if where else []
         raise SetupError(

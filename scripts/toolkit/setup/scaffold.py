@@ -210,7 +210,8 @@ def _tests(
         return [], []
     text = placed_conftest(template, project.app, package)
     change = FileChange(folder / "conftest.py", None, text, "fixtures for tests with a database")
-    return [change], []
+    note = "tests/conftest.py needs httpx and pytest-asyncio; its first lines say which setting too"
+    return [change], [note]
 
 
 def placed_conftest(template: str, app: str, package: str) -> str:
