@@ -225,17 +225,22 @@ def render_item(kind: str, item: object, autogen: AutogenContext) -> str | Liter
     if isinstance(item, postgresql.JSON):  # Alembic knows its Text() on PostgreSQL only
         autogen.imports.add("from sqlalchemy.dialects import postgresql")
         return f"postgresql.{item!r}".replace("=Text(", "=sa.Text(")
-    if module.startswith("sqlalchemy."):
-        return False
-    if not isinstance(item, TypeDecorator):
+    if not module.startswith("sqlalchemy."):
+        if isinstance(item, TypeDecorator):
+            return render_decorated(item, autogen)
         autogen.imports.add(f"import {module}")
-        return False
+    return False
+
+
+def render_decorated(item: TypeDecorator[Any], autogen: AutogenContext) -> str:
+    """What a decorator stores, with a variant where a dialect stores something else."""
     rendered = render_type(item.impl_instance, autogen)
     variants: dict[str, list[str]] = {}
     for dialect_name, dialect in DIALECTS.items():
         stored = item.load_dialect_impl(dialect)
-        if type(stored).__name__.startswith("_"):  # a driver's own flavour
-            stored = stored.as_generic()
+        package = ".".join(type(stored).__module__.split(".")[:3])
+        if "dialects" in package and not hasattr(import_module(package), type(stored).__name__):
+            stored = stored.as_generic()  # it was a driver's own flavour, in a private class
         if (variant := render_type(stored, autogen)) != rendered:
             variants.setdefault(variant, []).append(repr(dialect_name))
     for variant, names in variants.items():

@@ -1,4 +1,6 @@
 <%
+    # The message is a person's: it may not end the docstring, nor be an escape in it.
+    title = (message or "(no message)").replace("\\", "\\\\").replace('"', "'")
     body = f"{upgrades or ''}{downgrades or ''}"
     # A revision to be written by hand has both imports ready, used or not.
     unused = "" if body else "  # noqa: F401"
@@ -8,10 +10,10 @@
     lines += imports.splitlines() if imports else []
     lines.sort(key=lambda line: (line.startswith("from"), line))
 %>\
-"""${message or "(no message)"}
+"""${title}
 
 Revision ID: ${up_revision}
-Revises: ${down_revision | comma,n}
+Revises: ${down_revision or "<base>" | comma,n}
 Create Date: ${create_date}
 
 Deploy contract: the application's last version still runs while and after this is applied.

@@ -67,7 +67,13 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool, QueuePool
+from sqlalchemy.pool import (
+    AsyncAdaptedQueuePool,
+    ConnectionPoolEntry,
+    NullPool,
+    PoolResetState,
+    QueuePool,
+)
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -399,6 +405,12 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.close()
+
+    @event.listens_for(engine.sync_engine, "reset")
+    def reset(dbapi_connection: DBAPIConnection, _: object, state: PoolResetState) -> None:
+        # Unlike a server, SQLite leaves a transaction open whose COMMIT failed.
+        if state.asyncio_safe and cast(Any, dbapi_connection).driver_connection.in_transaction:
+            dbapi_connection.rollback()
 
     @event.listens_for(engine.sync_engine, "invalidate")
     def invalidate(dbapi_connection: DBAPIConnection, *_: object) -> None:

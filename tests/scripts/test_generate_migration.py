@@ -330,6 +330,11 @@ def test_project_with_a_package_called_toolkit(shop: Shop) -> None:
         "app/models.py", "from app.db", "import toolkit.database\nimport guard, urls\nfrom app.db"
     )
     shop.edit("app/models.py", '"users"', "toolkit.database.NAME")
+    shop.write(
+        "app/__init__.py",
+        "from importlib.util import find_spec\n\n"
+        "assert find_spec('alembic_worker') is find_spec('run_toolkit') is None\n",
+    )
     shop.edit("app/models.py", "String(20)", "String(guard.LENGTH + urls.LENGTH - 20)")
     ended = shop.generate("x")
     assert ended.code == 0, ended.err

@@ -109,7 +109,7 @@ def test_after_one_command_only_models_and_endpoints_are_missing(
     )
     assert ran.stdout == "201 ['Ada']\n", ran.stderr
     (layout.root / "tests/test_customers.py").write_text(TEST)
-    options = ["-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-W", "error"]
+    options = ["-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", *options],
         cwd=layout.root,

@@ -104,12 +104,9 @@ async def test_every_libpq_parameter_reaches_the_server(database_url: str):
         f"{plain}?sslmode=prefer&connect_timeout=5&application_name=via-url&channel_binding=prefer"
         "&options=-c%20statement_timeout%3D1234"
     )
-    async with DatabaseSessionManager(DatabaseConfig(url)) as manager:
-        async with manager.session() as session:
-            shown = [
-                await session.scalar(text(f"SHOW {name}"))
-                for name in ("application_name", "statement_timeout", "lock_timeout")
-            ]
+    names = ("application_name", "statement_timeout", "lock_timeout")
+    async with DatabaseSessionManager(DatabaseConfig(url)) as manager, manager.session() as session:
+        shown = [await session.scalar(text(f"SHOW {name}")) for name in names]
     assert shown == ["via-url", "1234ms", "5s"]
 
 
@@ -120,9 +117,9 @@ async def test_hard_password_works_when_quoted(database_url: str, postgres_serve
     try:
         place = database_url.split("@", 1)[1]
         url = f"postgres://{role}:{quote(HARD_PASSWORD, safe='')}@{place}"
-        async with DatabaseSessionManager(DatabaseConfig(url)) as manager:
-            async with manager.session() as session:
-                assert await session.scalar(text("SELECT current_user")) == role
+        manager = DatabaseSessionManager(DatabaseConfig(url))
+        async with manager, manager.session() as session:
+            assert await session.scalar(text("SELECT current_user")) == role
     finally:
         postgres_server.execute(f"DROP ROLE {role}")
 

@@ -95,28 +95,22 @@ async def test_serialization_failure_is_run_again(database: DatabaseSessionManag
 @pytest.mark.dialects("sqlite")
 async def test_busy_sqlite_is_waited_for(database_url: str, database: DatabaseSessionManager):
     hurried = DatabaseSessionManager(DatabaseConfig(database_url, lock_timeout=0))
+
+    async def work(session: AsyncSession) -> None:
+        await session.execute(ACCOUNT.update().values(amount=ACCOUNT.c.amount + 1))
+
     async with hurried, database.session() as holder:
         await holder.execute(ACCOUNT.update().values(amount=1))
-        asyncio.get_running_loop().call_later(0.3, holder_done := asyncio.Event().set)
-        del holder_done
+        with pytest.raises(OperationalError, match="locked"):
+            await run_in_transaction(hurried, work, attempts=1)
 
         async def release() -> None:
             await asyncio.sleep(0.3)
             await holder.commit()
 
-        async def work(session: AsyncSession) -> None:
-            await session.execute(ACCOUNT.update().values(amount=ACCOUNT.c.amount + 1))
-
-        with pytest.raises(OperationalError, match="locked"):
-            await run_in_transaction(hurried, work, attempts=1)
         releasing = asyncio.create_task(release())
         await run_in_transaction(
-            hurried,
-            work,
-            attempts=50,
-            base_delay=0.05,
-            max_delay=0.1,
-            isolation_level="SERIALIZABLE",
+            hurried, work, attempts=50, max_delay=0.1, isolation_level="SERIALIZABLE"
         )
         await releasing
     assert await amounts(database) == [2, 2]
@@ -274,17 +268,17 @@ async def test_a_session_is_not_a_manager(database: DatabaseSessionManager):
 
 
 async def test_cancelled_work_is_not_run_again(database: DatabaseSessionManager):
-    runs = 0
+    runs, running = 0, asyncio.Event()
 
     async def work(session: AsyncSession) -> None:
         nonlocal runs
         runs += 1
         await session.scalar(select(func.count()).select_from(ACCOUNT))
+        running.set()
         await asyncio.sleep(30)
 
     task = asyncio.create_task(run_in_transaction(database, work))
-    while not runs:
-        await asyncio.sleep(0.01)
+    await running.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -184,6 +184,25 @@ async def test_sqlite_settings(database: DatabaseSessionManager):
 
 
 @pytest.mark.dialects("sqlite", "postgresql")
+async def test_failed_commit_leaves_no_transaction(database: DatabaseSessionManager):
+    async with database.begin() as session:
+        await session.execute(
+            text(
+                "CREATE TABLE late (id INTEGER REFERENCES parent "
+                "(id) DEFERRABLE INITIALLY DEFERRED)"
+            )
+        )
+    for _ in range(3):
+        with pytest.raises(IntegrityError):
+            async with database.begin() as session:
+                await session.execute(text("INSERT INTO late VALUES (99)"))
+    async with database.session() as session, database.session() as other:
+        assert await session.scalar(text("SELECT count(*) FROM late")) == 0
+        await session.commit()
+        await other.execute(PARENT.insert().values(id=1))
+
+
+@pytest.mark.dialects("sqlite", "postgresql")
 async def test_ddl_is_rolled_back(database: DatabaseSessionManager):
     async with database.session() as session:
         await session.execute(text("CREATE TABLE half_done (id INTEGER)"))
@@ -212,7 +231,10 @@ async def test_sqlite_processes_can_start_together(tmp_path: Path):
     connection.close()
 
 
-PG_SETTINGS = ("application_name", "statement_timeout", "lock_timeout") + (
+PG_SETTINGS = (
+    "application_name",
+    "statement_timeout",
+    "lock_timeout",
     "idle_in_transaction_session_timeout",
 )
 

@@ -111,7 +111,8 @@ def project(tmp_path: Path) -> Path:
     shutil.copy(TEMPLATES / "conftest.py", root / "tests")
     (root / "tests" / "test_users.py").write_text(TESTS)
     (root / "pyproject.toml").write_text(
-        '[tool.pytest.ini_options]\nasyncio_mode = "auto"\npythonpath = ["."]\n'
+        '[tool.pytest.ini_options]\nasyncio_mode = "auto"\n'
+        'asyncio_default_fixture_loop_scope = "session"\npythonpath = ["."]\n'
         'filterwarnings = ["error"]\n'
     )
     return root
