@@ -65,7 +65,7 @@ def test_scratch_is_dropped_after_an_error(dialect: str, server_url: URL | None)
     with pytest.raises(KeyboardInterrupt), open_scratch(dialect, server_url=server_url) as made:
         raise KeyboardInterrupt
     if server_url is None:
-        assert not Path(str(made.url.database)).exists()
+        assert not Path(str(made.url.database)).parent.exists()
     else:
         assert made.url.database not in scratches(server_url)
 
