@@ -29,6 +29,7 @@ from alembic import context
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _repr_type as render_type
+from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
@@ -187,26 +188,32 @@ def compare_type(
     return True if old and new and set(new.enums) - set(old.enums) else None
 
 
-def compare_server_default(
-    migration: MigrationContext,
-    _database_column: Column[Any],
-    _model_column: Column[Any],
-    database_default: str | None,
-    _model_default: object,
-    rendered_default: str | None,
-) -> bool | None:
-    """See that MySQL writes `true` as 1, `0` as 0.00 and `now()` as current_timestamp()."""
-    if migration.dialect.name not in ("mysql", "mariadb"):
+class _QuietDefaults:
+    """See that MySQL writes `true` as 1, `0` as 0.00 and `now()` as current_timestamp().
+
+    Not context.configure's callback: Alembic calls that for generated columns too, and fails.
+    """
+
+    def compare_server_default(
+        self, _database: object, _model: object, wanted: str | None, present: str | None
+    ) -> bool:
+        return plain_default(wanted) != plain_default(present)
+
+
+class QuietMySQL(_QuietDefaults, MySQLImpl):
+    __dialect__ = "mysql"
+
+
+class QuietMariaDB(_QuietDefaults, MariaDBImpl):
+    __dialect__ = "mariadb"
+
+
+def plain_default(default: str | None) -> object:
+    if default is None:
         return None
-
-    def plain(default: str | None) -> object:
-        if default is None:
-            return None
-        text = re.sub(r"[\s'()]", "", default).lower()
-        text = {"true": "1", "false": "0"}.get(text, text).replace("now", "current_timestamp")
-        return float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text
-
-    return plain(database_default) != plain(rendered_default)
+    text = re.sub(r"[\s'()]", "", default).lower()
+    text = {"true": "1", "false": "0"}.get(text, text).replace("now", "current_timestamp")
+    return float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text
 
 
 def render_item(kind: str, item: object, autogen: AutogenContext) -> str | Literal[False]:
@@ -316,6 +323,23 @@ def take_added_values(container: ops.OpContainer) -> dict[str, PostgresqlOp]:
     return added
 
 
+def drop_indexes_with_their_table(container: ops.OpContainer) -> None:
+    """A table takes its indexes along; MySQL refuses to drop first what a foreign key needs."""
+    dropped = {
+        (operation.schema, operation.table_name)
+        for operation in container.ops
+        if isinstance(operation, ops.DropTableOp)
+    }
+    for part in container.ops:
+        if isinstance(part, ops.ModifyTableOps) and (part.schema, part.table_name) in dropped:
+            part.ops = [inner for inner in part.ops if not isinstance(inner, ops.DropIndexOp)]
+    container.ops = [
+        operation
+        for operation in container.ops
+        if not (isinstance(operation, ops.ModifyTableOps) and operation.is_empty())
+    ]
+
+
 def write_enum_types(script: ops.MigrationScript, metadatas: list[MetaData]) -> None:
     """Create, extend and drop the enum types, which autogenerate leaves out.
 
@@ -368,6 +392,8 @@ def migration_options(dialect_name: str) -> dict[str, Any]:
         if writes and not schemas:
             raise CommandError("no model has a table: is every model module in MODEL_MODULES?")
         for script in scripts:
+            for container in (*script.upgrade_ops_list, *script.downgrade_ops_list):
+                drop_indexes_with_their_table(container)
             write_enum_types(script, metadatas)
         if writes and all(ops.is_empty() for script in scripts for ops in script.upgrade_ops_list):
             scripts.clear()
@@ -379,7 +405,7 @@ def migration_options(dialect_name: str) -> dict[str, Any]:
         "include_schemas": bool(schemas - {None}),
         "include_name": include_name,
         "compare_type": compare_type,
-        "compare_server_default": compare_server_default,
+        "compare_server_default": True,
         "autogenerate_plugins": ["alembic.autogenerate.*"] + [checks] * bool(find_spec(checks)),
         "process_revision_directives": process_revision_directives,
         "render_item": render_item,

@@ -2,16 +2,19 @@
 
 import ast
 import tomllib
+from dataclasses import replace
 
 import pytest
 
 from projects.setup_door import SCRIPTS
+from toolkit.project import read_project
 from toolkit.project.facts import MetadataSource, UrlSource
 from toolkit.setup.application import with_lifespan
 from toolkit.setup.dependencies import (
     ALEMBIC,
     SQLALCHEMY,
     CannotEditError,
+    outdated,
     with_requirements,
 )
 from toolkit.setup.env_file import with_imports
@@ -189,6 +192,16 @@ def test_the_template_ini_follows_the_layout(tmp_path) -> None:
     assert option(text, "script_location") == "%(here)s/db mig"
     assert option(text, "prepend_sys_path") == "%(here)s/src"
     assert "sqlalchemy.url" not in text
+
+
+@pytest.mark.parametrize(
+    ("version", "old"),
+    [("1.4.54", True), ("2.0.57", True), ("2.0.58", False), ("2.1.0", True), ("2.1.9", False)],
+)
+def test_an_old_sqlalchemy_is_said(version: str, old: bool, tmp_path) -> None:
+    (tmp_path / "main.py").write_text("from fastapi import FastAPI\n\napp = FastAPI()\n")
+    project = replace(read_project(tmp_path), versions={"sqlalchemy": version})
+    assert (outdated(project) is not None) == old
 
 
 def test_what_an_import_brings_along(tmp_path) -> None:

@@ -16,7 +16,7 @@ from toolkit.project.facts import Problem, Project
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.setup.apply import BusyError, StaleError, Transaction, recover
 from toolkit.setup.changes import relative, unified_diff
-from toolkit.setup.dependencies import sync_line
+from toolkit.setup.dependencies import outdated, sync_line
 from toolkit.setup.errors import SetupError
 from toolkit.setup.plan import Options, Plan, make_plan
 
@@ -135,6 +135,11 @@ def run(options: argparse.Namespace) -> Result:
         result.refused = would_overwrite(plan, project)
         return result
     missing = missing_packages(project)
+    old = outdated(project)
+    if old is not None and "sqlalchemy[asyncio]" not in missing:
+        result.notes.append(old)
+        if (project.versions.get("sqlalchemy") or "").startswith("1."):
+            missing = ("sqlalchemy[asyncio]>=2.0.58", *missing)
     if options.dry_run:
         if missing:
             result.notes.append(f"to be installed first: {install_line(project, missing)}")

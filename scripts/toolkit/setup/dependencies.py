@@ -47,6 +47,18 @@ class CannotEditError(Exception):
     """The dependency file has a form that is not edited; the text says which."""
 
 
+def outdated(project: Project) -> str | None:
+    """One line when the installed SQLAlchemy is older than the templates need."""
+    installed = project.versions.get("sqlalchemy")
+    numbers = tuple(int(number) for number in re.findall(r"\d+", installed or "")[:3])
+    if not numbers or numbers >= (2, 1, 9) or (2, 0, 58) <= numbers < (2, 1):
+        return None
+    return (
+        f"SQLAlchemy {installed} loses connections when a request is cancelled; "
+        "2.0.58 or 2.1.9 is the first without that"
+    )
+
+
 def sync_line(project: Project) -> str:
     """What a person types to install what the dependency file lists."""
     file = project.dependency_file
