@@ -24,7 +24,7 @@ from toolkit.report.exits import Exit
 
 @pytest.fixture(autouse=True)
 def no_given_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(scratch.VARIABLE, raising=False)
+    monkeypatch.delenv(scratch.SCRATCH_VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -513,7 +513,7 @@ def test_docstring_quoting() -> None:
 
 def test_password_in_an_option_is_refused(shop: Shop) -> None:
     ended = shop.generate("x", "--scratch-url", "postgresql://u:p@h/d")
-    assert_refused(ended, Exit.USAGE, scratch.VARIABLE)
+    assert_refused(ended, Exit.USAGE, scratch.SCRATCH_VARIABLE)
 
 
 def test_help_lists_the_exit_codes() -> None:

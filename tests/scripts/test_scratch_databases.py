@@ -25,7 +25,7 @@ LIST = scratch.LIST
 
 @pytest.fixture(autouse=True)
 def no_given_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(scratch.VARIABLE, raising=False)
+    monkeypatch.delenv(scratch.SCRATCH_VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -234,14 +234,14 @@ def test_no_server_and_no_programs_asks_for_one(monkeypatch: pytest.MonkeyPatch)
         pass
     problem = caught.value.problem
     assert problem.exit_code == Exit.NO_SCRATCH
-    assert scratch.VARIABLE in problem.remedy
+    assert scratch.SCRATCH_VARIABLE in problem.remedy
     assert "p4ssw0rd" not in str(caught.value)
 
 
 def test_the_variable_overrides_the_project(
     monkeypatch: pytest.MonkeyPatch, postgres_server: PostgresServer
 ) -> None:
-    monkeypatch.setenv(scratch.VARIABLE, postgres_server.url("postgres"))
+    monkeypatch.setenv(scratch.SCRATCH_VARIABLE, postgres_server.url("postgres"))
     elsewhere = make_url("postgresql+asyncpg://u:p@127.0.0.1:1/db")
     with open_scratch("postgresql", server_url=elsewhere) as made:
         assert made.url.port == postgres_server.port
@@ -253,7 +253,7 @@ def test_the_variable_overrides_the_project(
 def test_a_wrong_variable_is_an_error_not_a_detour(
     monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
-    monkeypatch.setenv(scratch.VARIABLE, given)
+    monkeypatch.setenv(scratch.SCRATCH_VARIABLE, given)
     with pytest.raises(DatabaseError) as caught, open_scratch("postgresql", server_url=None):
         pass
     assert caught.value.problem.exit_code == Exit.NO_SCRATCH

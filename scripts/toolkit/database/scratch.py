@@ -35,6 +35,7 @@ from toolkit.database.errors import DatabaseError
 from toolkit.database.private_server import NoBinaries, private_server
 from toolkit.database.urls import (
     ASYNC_DRIVERS,
+    SCRATCH_VARIABLE,
     SYNC_DRIVERS,
     TITLES,
     Kind,
@@ -47,7 +48,6 @@ from toolkit.database.urls import (
 from toolkit.project.facts import Problem
 from toolkit.report.exits import Exit
 
-VARIABLE = "SCRATCH_DATABASE_URL"
 PREFIX = "alembic_scratch_"
 NAME = re.compile(rf"{PREFIX}(?P<pid>\d+)_(?P<machine>[0-9a-f]{{6}})[0-9a-f]{{8}}")
 CONNECT_SECONDS = 10
@@ -90,7 +90,7 @@ def open_scratch(kind: Kind, *, server_url: URL | None) -> Iterator[Scratch]:
             admin = create_database(server, name)
         except (SQLAlchemyError, OSError, TimeoutError, ValueError) as error:
             notes.append(why_not(server, error))
-            if os.environ.get(VARIABLE):
+            if os.environ.get(SCRATCH_VARIABLE):
                 raise no_scratch(kind, notes) from None
         except BaseException:
             drop_quietly(server, name)
@@ -117,7 +117,7 @@ def open_scratch(kind: Kind, *, server_url: URL | None) -> Iterator[Scratch]:
 
 
 def wanted_server(kind: Kind, server_url: URL | None) -> URL | None:
-    given = os.environ.get(VARIABLE)
+    given = os.environ.get(SCRATCH_VARIABLE)
     if given:
         try:
             server_url = make_url(given)
@@ -127,7 +127,7 @@ def wanted_server(kind: Kind, server_url: URL | None) -> URL | None:
             raise DatabaseError(
                 Problem(
                     "scratch-url",
-                    f"{VARIABLE} is not the URL of a {TITLES[kind]} server.",
+                    f"{SCRATCH_VARIABLE} is not the URL of a {TITLES[kind]} server.",
                     "Set it to one whose role may create databases, or unset it.",
                     Exit.NO_SCRATCH,
                 )
@@ -162,8 +162,8 @@ def no_scratch(kind: Kind, notes: list[str]) -> DatabaseError:
         Problem(
             "no-scratch",
             f"No scratch {TITLES[kind]} database can be made: {'; '.join(notes)}.",
-            f"Set the environment variable {VARIABLE} to a {TITLES[kind]} server whose role may"
-            " create databases (--scratch-url for a URL without a password), or install the"
+            f"Set the environment variable {SCRATCH_VARIABLE} to a {TITLES[kind]} server whose role"
+            " may create databases (--scratch-url for a URL without a password), or install the"
             f" {TITLES[kind]} server's programs on this machine.",
             Exit.NO_SCRATCH,
         )

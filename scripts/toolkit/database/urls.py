@@ -4,10 +4,14 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, quote_plus, unquote
 
-from sqlalchemy.engine import URL
+if TYPE_CHECKING:  # asked for help, the commands run where nothing is installed
+    from sqlalchemy.engine import URL
+
+SCRATCH_VARIABLE = "SCRATCH_DATABASE_URL"
+"""The environment variable that names the server for scratch databases."""
 
 Kind = Literal["sqlite", "postgresql", "mysql"]
 
@@ -92,7 +96,7 @@ def mask(text: str, secrets: Iterable[str] = ()) -> str:
     return text
 
 
-def secrets_of(environment: Mapping[str, str], urls: Iterable[URL] = ()) -> set[str]:
+def secrets_of(environment: Mapping[str, str], urls: "Iterable[URL]" = ()) -> set[str]:
     """Passwords that a program with this environment might print."""
     found = {str(url.password) for url in urls if url.password}
     for name, value in environment.items():

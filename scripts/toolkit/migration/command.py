@@ -4,23 +4,24 @@ import argparse
 import json
 import os
 import re
-import signal
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.scratch import VARIABLE
-from toolkit.database.urls import KINDS, installed
-from toolkit.migration.generate import Outcome, generate
+from toolkit.database.urls import KINDS, SCRATCH_VARIABLE
 from toolkit.migration.message import clean_message
 from toolkit.migration.refusal import Refusal
 from toolkit.project import read_project
+from toolkit.project.dependencies import install_line, missing_packages
 from toolkit.project.errors import ProjectError
-from toolkit.project.facts import Problem
+from toolkit.project.facts import Problem, Project
 from toolkit.report.exits import Exit, exit_code_table
+
+if TYPE_CHECKING:
+    from toolkit.migration.generate import Outcome
 
 DESCRIPTION = """\
 Write an Alembic migration for what changed in the models.
@@ -33,8 +34,8 @@ neither needed nor touched. A run that fails leaves no file.
 EPILOG = f"""\
 The scratch database is made on the project's own server if its role may create
 databases, else on a private server from programs on this machine; for SQLite it is a
-file. {VARIABLE} names another server (the variable, not the
-option, where the URL has a password).
+file. {SCRATCH_VARIABLE} names another server (the variable, not the option, where
+the URL has a password).
 
 exit codes:
 {exit_code_table()}
@@ -44,7 +45,6 @@ exit codes:
 def main(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code."""
     options = parser().parse_args(arguments)
-    end_once()
 
     def say(line: str) -> None:
         print(f"... {line}", file=sys.stderr, flush=True)
@@ -99,7 +99,7 @@ def seconds(text: str) -> float:
     return value
 
 
-def run(options: argparse.Namespace, say: Any) -> Outcome:  # noqa: ANN401
+def run(options: argparse.Namespace, say: Any) -> "Outcome":  # noqa: ANN401
     message = clean_message(options.message)
     if options.scratch_url:
         if re.search(r"://[^/@]*:[^/]*@", options.scratch_url):
@@ -107,20 +107,12 @@ def run(options: argparse.Namespace, say: Any) -> Outcome:  # noqa: ANN401
                 "scratch-url",
                 Exit.USAGE,
                 "--scratch-url holds a password, which every user of this machine can read.",
-                f"Put the URL into the environment variable {VARIABLE}.",
+                f"Put the URL into the environment variable {SCRATCH_VARIABLE}.",
             )
-        os.environ[VARIABLE] = options.scratch_url
+        os.environ[SCRATCH_VARIABLE] = options.scratch_url
     directory = options.project.resolve()
     if not directory.is_dir():
         raise Refusal("project", Exit.USAGE, f"{directory} is not a folder.", "See --project.")
-    for module, package in (("alembic", "alembic"), ("greenlet", "sqlalchemy[asyncio]")):
-        if not installed(module):
-            raise Refusal(
-                "missing-dependency",
-                Exit.MISSING_DEPENDENCY,
-                f"{module} is not installed in this environment ({sys.executable}).",
-                f"Install it: pip install '{package}'",
-            )
     project = read_project(
         directory,
         base=options.base,
@@ -128,6 +120,10 @@ def run(options: argparse.Namespace, say: Any) -> Outcome:  # noqa: ANN401
         url_from=options.url_from,
         ini=options.ini,
     )
+    require_packages(project)
+    # Not at the top: it imports SQLAlchemy, which may be what is missing.
+    from toolkit.migration.generate import generate  # noqa: PLC0415
+
     return generate(
         project,
         message,
@@ -137,19 +133,18 @@ def run(options: argparse.Namespace, say: Any) -> Outcome:  # noqa: ANN401
     )
 
 
-def end_once() -> None:
-    """Let the first signal end the run, and none disturb the cleaning up after it."""
-
-    def stop(_signal: int, _frame: object) -> None:
-        for name in SIGNALS:
-            signal.signal(name, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for name in SIGNALS:
-        signal.signal(name, stop)
-
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+def require_packages(project: Project) -> None:
+    """Raise Refusal without what every run needs; which driver, the scratch database decides."""
+    needed = {"sqlalchemy[asyncio]", "alembic"}
+    missing = [package for package in missing_packages(project) if package in needed]
+    if missing:
+        raise Refusal(
+            "missing-dependency",
+            Exit.MISSING_DEPENDENCY,
+            f"Not installed in this environment: {', '.join(missing)}.",
+            f"Install with: {install_line(project, missing)}",
+            [f"Python: {sys.executable}"],
+        )
 
 
 def report_problem(problem: Problem, details: Sequence[str], *, as_json: bool) -> int:
@@ -171,7 +166,7 @@ def report_problem(problem: Problem, details: Sequence[str], *, as_json: bool) -
     return int(problem.exit_code)
 
 
-def report_outcome(outcome: Outcome, *, as_json: bool) -> None:
+def report_outcome(outcome: "Outcome", *, as_json: bool) -> None:
     if as_json:
         document = {
             "status": "created",
