@@ -1,21 +1,24 @@
 """Run Alembic commands of a project, one operating-system process each.
 
 One process per command because projects keep pooled engines in modules: in a second
-`asyncio.run` of the same process they fail. The process runs `alembic_worker.py` by its
-path, under the guard that lets it reach the scratch database only.
+`asyncio.run` of the same process they fail. `alembic_worker.py`, run by its path, forks
+them under the guard that lets them reach the scratch database only.
 """
 
+import atexit
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from toolkit.database.errors import DatabaseError
 from toolkit.database.scratch import Scratch, scratch_name
@@ -66,9 +69,10 @@ def run_alembic(
     """
     if scratch is None and (extra or {}).get("action") not in {"probe", "hooks"}:
         raise ValueError("only a probe or the hooks can do without a scratch database")
-    variables = child_environment(environment or {})
     with tempfile.TemporaryDirectory(prefix=scratch_name() + "_") as folder:
-        result = Path(folder, "result.json")
+        stdout, stderr, result = (Path(folder, name) for name in ("stdout", "stderr", "result"))
+        stdout.touch()
+        stderr.touch()
         request = {
             "action": "command",
             "args": list(args),
@@ -76,26 +80,17 @@ def run_alembic(
             "root": str(project.root.resolve()),
             "import_root": str(project.import_root.resolve()),
             "scratch": scratch.url.render_as_string(hide_password=False) if scratch else None,
+            "cwd": str(working_folder(project, ini)),
+            "environment": dict(environment or {}),
             "result": str(result),
+            "stdout": str(stdout),
+            "stderr": str(stderr),
             **(extra or {}),
         }
-        with (
-            Path(folder, "stdout").open("w+b") as stdout,
-            Path(folder, "stderr").open("w+b") as stderr,
-        ):
-            process = subprocess.Popen(
-                [sys.executable, "-P", str(WORKER)],
-                cwd=working_folder(project, ini),
-                env=variables,
-                stdin=subprocess.PIPE,
-                stdout=stdout,
-                stderr=stderr,
-                # Ctrl-C reaches this program only, which then ends the worker itself.
-                start_new_session=True,
-            )
-            returncode = converse(process, request, timeout)
-            texts = [read(stdout), read(stderr)]
+        returncode = worker().run(request, timeout)
+        texts = [file.read_text("utf-8", "replace") for file in (stdout, stderr)]
         report = json.loads(result.read_text("utf-8")) if result.exists() else None
+    variables = child_environment(environment or {})
     urls = [scratch.url] if scratch else []
     secrets = secrets_of(variables, urls) | set(request.get("secrets", ()))
     seen = (report or {}).get("seen") or {}
@@ -123,36 +118,107 @@ def working_folder(project: Project, ini: Path) -> Path:
     return own
 
 
-def converse(process: "subprocess.Popen[bytes]", request: Mapping[str, Any], timeout: float) -> int:
-    """Hand over the request, keep the lifeline open, wait for the end."""
-    assert process.stdin is not None
-    try:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-        return process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        command = " ".join(["alembic", *request["args"]])
-        raise DatabaseError(
+class Worker:
+    """The process that forks for each command.
+
+    To start Python and import Alembic takes longer than most commands do, and a run has
+    seven of them.
+    """
+
+    def __init__(self) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(WORKER)],
+            env=child_environment({}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            # Ctrl-C reaches this program only, which then ends the worker itself.
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def run(self, request: Mapping[str, Any], timeout: float) -> int:
+        """Hand over the request and wait for its end; the status of its process."""
+        deadline = time.monotonic() + timeout
+        child: int | None = None
+        status: int | None = None
+        try:
+            self._requests.write(json.dumps(request).encode() + b"\n")
+            self._requests.flush()
+            child = self._number(deadline)
+            status = self._number(deadline)
+        except BrokenPipeError:
+            raise self._ended() from None
+        except TimeoutError:
+            command = " ".join(["alembic", *request["args"]])
+            raise DatabaseError(
+                Problem(
+                    "timeout",
+                    f"`{command}` was still running after {timeout:g} s and was stopped.",
+                    "Something in env.py or in a model's module waits; or allow more with"
+                    " --timeout.",
+                    Exit.PROOF_FAILED,
+                )
+            ) from None
+        finally:
+            if status is None:
+                self.close(child)
+        return status
+
+    def _number(self, deadline: float) -> int:
+        """The next line of the worker. Raises TimeoutError; DatabaseError if it has ended."""
+        line = b""
+        while not line.endswith(b"\n"):
+            remaining = max(0.0, deadline - time.monotonic())
+            if not select.select([self._answers], [], [], remaining)[0]:
+                raise TimeoutError
+            byte = os.read(self._answers.fileno(), 1)
+            if not byte:
+                raise self._ended()
+            line += byte
+        return int(line)
+
+    def _ended(self) -> DatabaseError:
+        self._stderr.seek(0)
+        said = mask(self._stderr.read().decode("utf-8", "replace"), secrets_of(os.environ))
+        last = (said.strip().splitlines() or ["it said nothing"])[-1]
+        return DatabaseError(
             Problem(
-                "timeout",
-                f"`{command}` was still running after {timeout:g} s and was stopped.",
-                "Something in env.py or in a model's module waits; or allow more with --timeout.",
+                "worker",
+                f"The process that runs Alembic ended: {last}",
+                "If that does not say why, run it again; Alembic itself may not import.",
                 Exit.PROOF_FAILED,
             )
-        ) from None
-    finally:
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        with contextlib.suppress(OSError):
-            process.stdin.close()
+        )
+
+    def close(self, child: int | None = None) -> None:
+        """End it, with the command that is under way."""
+        for group in (child, self._process.pid):
+            if group is not None and self.is_alive:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(group, signal.SIGKILL)
+        self._process.wait()
+        for file in (self._requests, self._answers, self._stderr):
+            with contextlib.suppress(OSError):
+                file.close()
 
 
-def read(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode("utf-8", "replace")
+_workers: list[Worker] = []
+
+
+def worker() -> Worker:
+    """This program's worker, started at its first use and after its death."""
+    if not _workers or not _workers[-1].is_alive:
+        _workers.append(Worker())
+        atexit.register(_workers[-1].close)
+    return _workers[-1]
 
 
 def error_text(error: Mapping[str, Any]) -> str:

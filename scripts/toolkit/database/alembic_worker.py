@@ -1,15 +1,18 @@
-"""Run one Alembic command of a project, guarded, in a process of its own.
+"""Run Alembic commands of a project, guarded, each in a process of its own.
 
 Run by path (`python -P alembic_worker.py`): this package must not be importable here,
-since a project may have a package of the same name. The request is one line of JSON on
-standard input, the answer is a JSON file that the request names: standard output belongs
-to the project. Standard input stays open as a lifeline; when it closes, the process that
-asked is gone and this one ends too.
+since a project may have a package of the same name. Each line of standard input is a
+request in JSON; the process, which has imported Alembic and nothing of the project, forks
+for it and writes two lines: the child's number, and at its end its status. The answer
+itself is a JSON file that the request names: standard output belongs to the project.
+Standard input is a lifeline, too; when it closes, the process that asked is gone and
+these end as well.
 """
 
 # ruff: noqa: ANN401  (Alembic's operations and a project's objects have no common type)
 
 import contextlib
+import gc
 import importlib.util
 import json
 import os
@@ -28,15 +31,43 @@ from alembic.script import ScriptDirectory, write_hooks
 from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, UniqueConstraint
 from sqlalchemy.engine import make_url
 
+# What most projects import next: loaded here it is loaded once, not by each command.
+with contextlib.suppress(ImportError):
+    import sqlalchemy.ext.asyncio
+    import sqlalchemy.orm  # noqa: F401
+
 Report = dict[str, Any]
 
 
 def main() -> int:
-    lifeline = os.fdopen(os.dup(0), "rb", buffering=0)
+    requests = os.fdopen(os.dup(0), "rb", buffering=0)
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
     silence = os.open(os.devnull, os.O_RDONLY)
     os.dup2(silence, 0)
-    request = json.loads(lifeline.readline())
+    os.dup2(2, 1)
+    gc.freeze()  # else each child's collector copies the pages that it shares with us
+    while line := requests.readline():
+        child = os.fork()
+        if child == 0:
+            answers.close()
+            return answer(json.loads(line), requests)
+        with contextlib.suppress(OSError):  # it may have ended already
+            os.setpgid(child, child)
+        answers.write(b"%d\n" % child)
+        _, status = os.waitpid(child, 0)
+        answers.write(b"%d\n" % os.waitstatus_to_exitcode(status))
+    return 0
+
+
+def answer(request: Report, lifeline: Any) -> int:
+    """Carry out one request, in the child."""
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
     threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(request[name], os.O_WRONLY | os.O_APPEND), number)
+    os.environ.update(request["environment"])
+    os.chdir(request["cwd"])
 
     report: Report = {}
     guard = load_guard()
