@@ -5,9 +5,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from projects import warm
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 DOOR = SCRIPTS / "setup-alembic.sh"
@@ -49,16 +52,14 @@ def setup(directory: Path, *arguments: str, url: str | None = None, **more: str)
 
 def alembic(ini: Path, *arguments: str, url: str) -> Ended:
     """Run the project's own alembic, beside its ini."""
-    ended = subprocess.run(
-        [str(Path(sys.prefix, "bin", "alembic")), "-c", str(ini), *arguments],
-        cwd=ini.parent,
-        env=environment(url),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    with tempfile.NamedTemporaryFile() as stderr:
+        code, out = warm.run(
+            ["-m", "alembic", "-c", str(ini), *arguments],
+            cwd=ini.parent,
+            environment=environment(url),
+            stderr=stderr,
+        )
+        return Ended(code, out, Path(stderr.name).read_text())
 
 
 def tree(directory: Path) -> dict[str, str]:

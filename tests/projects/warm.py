@@ -1,0 +1,116 @@
+"""Python programs in processes of their own that need not import SQLAlchemy and Alembic again.
+
+That import is most of what an `alembic` command costs, and the tests run about a thousand.
+A server, started once for each test process, has them imported and forks for each program.
+What runs is the same, but for environment variables that Python reads at its start.
+"""
+
+import atexit
+import functools
+import gc
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    stderr: IO[bytes] | None = None,
+    timeout: float = 120,
+) -> tuple[int, str]:
+    """`python -W error <arguments>` in `cwd`: its exit status and output.
+
+    `arguments` is `-m MODULE ...`, `-c CODE` or `FILE ...`. Errors go to `stderr`, else
+    with the rest. A program that is still running after `timeout` seconds is ended.
+    """
+    with tempfile.NamedTemporaryFile() as output:
+        request = {
+            "arguments": list(arguments),
+            "cwd": str(cwd),
+            "environment": dict(environment),
+            "output": output.name,
+            "stderr": stderr.name if stderr else None,
+            "timeout": timeout,
+        }
+        server = _server()
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        status = int(server.stdout.readline())
+        return status, Path(output.name).read_text(encoding="utf-8", errors="replace")
+
+
+@functools.cache
+def _server() -> "subprocess.Popen[str]":
+    server = subprocess.Popen(
+        [sys.executable, "-P", "-W", "error", __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert server.stdin is not None
+    atexit.register(server.wait)
+    atexit.register(server.stdin.close)
+    return server
+
+
+def _serve() -> None:
+    # Imported here: the tests' own processes want only what is above.
+    import alembic.command
+    import sqlalchemy.ext.asyncio
+    import sqlalchemy.orm  # noqa: F401
+
+    with os.fdopen(os.dup(0)) as requests, os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        gc.freeze()
+        for line in requests:
+            child = os.fork()
+            if child == 0:
+                request = json.loads(line)
+                break
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+        else:
+            return
+    _become(request)
+
+
+def _become(request: dict[str, Any]) -> None:
+    output = os.open(request["output"], os.O_WRONLY | os.O_APPEND)
+    errors = os.open(request["stderr"], os.O_WRONLY | os.O_APPEND) if request["stderr"] else output
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["cwd"])
+    signal.setitimer(signal.ITIMER_REAL, request["timeout"])
+    sys.dont_write_bytecode = True
+    first, *rest = request["arguments"]
+    if first == "-c":
+        sys.path.insert(0, "")
+        sys.argv = ["-c", *rest[1:]]
+        exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
+    elif first == "-m":
+        sys.path.insert(0, request["cwd"])
+        sys.argv = list(rest)
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.path.insert(0, str(Path(first).parent.resolve()))
+        sys.argv = [first, *rest]
+        runpy.run_path(first, run_name="__main__")
+
+
+if __name__ == "__main__":
+    _serve()
