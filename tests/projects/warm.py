@@ -68,7 +68,7 @@ def _server() -> "subprocess.Popen[str]":
 
 def _serve() -> None:
     # Imported here: the tests' own processes want only what is above.
-    import alembic.command
+    import alembic.command  # noqa: F401
     import sqlalchemy.ext.asyncio
     import sqlalchemy.orm  # noqa: F401
 

@@ -4,12 +4,16 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from projects.layouts import Layout
 from projects.setup_door import alembic, environment, setup, tree
+from toolkit.project import read_project
+from toolkit.project.dependencies import missing_packages
+from toolkit.setup.application import with_lifespan
 
 Factory = Callable[[str], Layout]
 
@@ -133,13 +137,55 @@ def test_what_is_written_is_shown_and_only_adds(project_factory: Factory) -> Non
     extra = new["project"]["dependencies"][len(old["project"]["dependencies"]) :]
     new["project"]["dependencies"] = old["project"]["dependencies"]
     assert new == old
-    assert [line.split(">=")[0] for line in extra] == ["sqlalchemy[asyncio]", "alembic", "asyncpg"]
+    assert [line.split(">=")[0] for line in extra] == [
+        "sqlalchemy[asyncio]",
+        "alembic",
+        "aiosqlite",
+    ]
     for line in extra:
         assert f"+{line}" in ended.out or f'"{line}"' in ended.out
     added = [line for line in main.read_text().splitlines() if line not in old_main.splitlines()]
     assert added == [
         "from app.db.session_manager import lifespan",
         "app = FastAPI(title=settings.app_name, lifespan=lifespan)",
+    ]
+
+
+def test_only_the_driver_of_the_database_in_use_is_needed(
+    project_factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scaffold names every driver; none but the project's own is to be installed."""
+    layout = project_factory("fresh")
+    url = "mysql+aiomysql://me@db/shop"
+    assert setup(layout.root, "--scaffold", "app.db", "--no-prove", url=url).code == 0
+    bare = dict.fromkeys(("sqlalchemy", "greenlet", "alembic", "fastapi"), "2.1.9")
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert missing_packages(replace(read_project(layout.root), versions=bare)) == ("aiomysql",)
+    monkeypatch.delenv("DATABASE_URL")
+    (layout.root / ".env").write_text("DATABASE_URL='sqlite:///x.db'\n")
+    assert missing_packages(replace(read_project(layout.root), versions=bare)) == ("aiosqlite",)
+    (layout.root / ".env").unlink()
+    project = replace(read_project(layout.root), versions=bare | {"asyncpg": "0.31"})
+    assert missing_packages(project) == ()
+    assert project.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "place"),
+    [
+        (["import os", "", "from fastapi import FastAPI"], [3, 4]),
+        (["from fastapi import FastAPI", "", "from app.a import x", "from app.z import y"], [3]),
+        (["from fastapi import FastAPI", "", "from app.a import x"], [3]),
+    ],
+)
+def test_the_import_goes_where_a_sorter_puts_it(before: list[str], place: list[int]) -> None:
+    text = "\n".join([*before, "", "", "app = FastAPI()", ""])
+    after = with_lifespan(text, "app", "app.db.session_manager")
+    assert after is not None
+    lines = after.splitlines()
+    assert lines[place[-1]] == "from app.db.session_manager import lifespan"
+    assert [line for number, line in enumerate(lines) if number not in place] == [
+        line.replace("FastAPI()", "FastAPI(lifespan=lifespan)") for line in text.splitlines()
     ]
 
 

@@ -111,7 +111,7 @@ def test_the_application_gets_its_lifespan(call: str, expected: str) -> None:
     text = f"from fastapi import FastAPI\n\napp = {call}\nx = 1\n"
     after = with_lifespan(text, "app", "app.db.session_manager")
     assert after == (
-        "from fastapi import FastAPI\nfrom app.db.session_manager import lifespan\n\n"
+        "from fastapi import FastAPI\n\nfrom app.db.session_manager import lifespan\n\n"
         f"app = {expected}\nx = 1\n"
     )
     assert with_lifespan(after, "app", "app.db.session_manager") == after

@@ -54,15 +54,16 @@ def dialect_of(scheme: str) -> str | None:
 def missing_packages(project: Project, scheme: str | None = None) -> tuple[str, ...]:
     """Requirements that async SQLAlchemy with Alembic needs and that are not installed.
 
-    `scheme` is that of the real URL, where the caller knows it; otherwise the
-    schemes in the source decide. When nothing tells the database, any one async
-    driver is enough.
+    `scheme` is that of the real URL, where the caller knows it; otherwise that of the
+    environment, then those in the source decide. When nothing tells the database, any
+    one async driver is enough.
     """
     versions = project.versions
     missing = [name for name in ("alembic",) if not versions.get(name)]
     if not versions.get("sqlalchemy") or not versions.get("greenlet"):
         # greenlet is not installed with SQLAlchemy 2.1 by itself: the extra asks for it.
         missing.insert(0, "sqlalchemy[asyncio]")
+    scheme = scheme or project.scheme
     wanted = _wanted_drivers([scheme] if scheme else project.schemes)
     for dialect in wanted:
         if not any(versions.get(driver) for driver in wanted[dialect]):

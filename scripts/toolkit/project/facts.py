@@ -135,6 +135,8 @@ class Project:
     """Is `app` a function that makes the application?"""
     schemes: tuple[str, ...] = ()
     """URL schemes that the source and the `.env` files mention (`postgresql+asyncpg`)."""
+    scheme: str | None = None
+    """That of the URL in use, where the environment or a `.env` has it."""
     notes: tuple[str, ...] = ()
     """What could not be told from the source, one honest line each."""
 

@@ -61,6 +61,7 @@ def read_project(
         settings=settings,
         app_is_factory=factory,
         schemes=urls.schemes,
+        scheme=urls.scheme,
         notes=(*urls.notes, *_unowned(index, mapped)),
     )
 

@@ -1,6 +1,7 @@
 """Where the database URL comes from: candidates, best first, never a value."""
 
 import ast
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from toolkit.project.trace import Origin, Tracer
 _ENGINES = {"create_async_engine", "create_engine"}
 _CONFIGURATIONS = {"SQLAlchemyAsyncConfig", "SQLAlchemySyncConfig"}
 _SCHEME = re.compile(r"^(?:postgres(?:ql)?|mysql|mariadb|sqlite|cockroachdb)(?:\+\w+)?(?=:|$)")
+_ALL_KINDS = 3  # postgres, mysql, sqlite
 _ENV_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*['\"]?(.*)$", re.MULTILINE)
 _ENV_FILES = (".env", ".env.example", ".env.sample", ".env.template", ".env.dist", "env.example")
 _REFERENCE = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_].*$")
@@ -29,6 +31,7 @@ class UrlFacts:
     sources: tuple[UrlSource, ...] = ()
     notes: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
+    scheme: str | None = None
 
 
 @dataclass
@@ -63,7 +66,10 @@ def find_urls(
             reference = f"{item.module}:{expression}"
             found.sources.append(UrlSource("settings", reference, item.path, item.line))
     for module in environments:
-        found.add(_from_env_py(tracer, module))
+        in_use = list(_from_env_py(tracer, module))
+        found.add(in_use)
+        if in_use:  # what cannot be told from the engine, env.py has told
+            found.notes.clear()
     for module in resolver.modules.values():
         found.add(_environment_reads(tracer, module))
     files = [folder / name for folder in folders for name in _ENV_FILES]
@@ -71,7 +77,12 @@ def find_urls(
         for name, line in _env_keys(path):
             found.sources.append(UrlSource("environment", f"env:{name}", path, line))
     sources = _distinct(sorted(found.sources, key=_is_for_tests))
-    return UrlFacts(sources, tuple(dict.fromkeys(found.notes)), _schemes(resolver, files))
+    return UrlFacts(
+        sources,
+        tuple(dict.fromkeys(found.notes)),
+        _schemes(resolver, files),
+        _scheme_in_use(sources, files),
+    )
 
 
 def chosen_url(text: str) -> UrlSource:
@@ -175,17 +186,38 @@ def _schemes(resolver: Resolver, env_files: list[Path]) -> tuple[str, ...]:
     """Dialects and drivers by the beginnings of strings; the rest is not looked at."""
     found: dict[str, None] = {}
     for module in resolver.modules.values():
+        mentioned: dict[str, None] = {}
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 match = _SCHEME.match(node.value)
                 if match and ("+" in match[0] or "://" in node.value):
-                    found[match[0]] = None
+                    mentioned[match[0]] = None
+        # A table of drivers, as in templates/session_manager.py, says nothing of this project.
+        if len({re.split(r"ql|\+", scheme)[0] for scheme in mentioned}) < _ALL_KINDS:
+            found |= mentioned
     for path in env_files:
         for line in _ENV_LINE.finditer(read_text(path) if path.is_file() else ""):
             match = _SCHEME.match(line[2])
             if match and "://" in line[2]:
                 found[match[0]] = None
     return tuple(found)
+
+
+def _scheme_in_use(sources: tuple[UrlSource, ...], env_files: list[Path]) -> str | None:
+    """The scheme of the URL itself, where the environment or a `.env` has it."""
+    # `settings.database_url` is filled from the variable DATABASE_URL.
+    names = [
+        re.split(r"[.:]", source.reference)[-1].removesuffix("()").upper()
+        for source in sources
+        if source.kind != "literal"
+    ]
+    values = [os.environ.get(name, "") for name in (*names, "DATABASE_URL")]
+    for path in env_files:
+        if path.name == ".env" and path.is_file():
+            lines = _ENV_LINE.findall(read_text(path))
+            values += [value for key, value in lines if key.upper() in {*names, "DATABASE_URL"}]
+    matches = (_SCHEME.match(value) for value in values if "://" in value)
+    return next((match[0] for match in matches if match), None)
 
 
 def _kind(origin: Origin) -> UrlKind:

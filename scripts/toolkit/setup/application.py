@@ -24,16 +24,38 @@ def with_lifespan(text: str, attribute: str, module: str) -> str | None:
         return None
     lines = text.splitlines(keepends=True)
     _add_argument(lines, call)
-    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    end = imports[-1].end_lineno or 0
     newline = "\r\n" if lines[0].endswith("\r\n") else "\n"
-    lines.insert(end, f"from {module} import lifespan{newline}")
+    position, blank = _import_position(tree, module)
+    lines.insert(position, f"{newline * blank}from {module} import lifespan{newline}")
     result = "".join(lines)
     try:
         ast.parse(result)
     except SyntaxError:
         return None
     return result
+
+
+def _import_position(tree: ast.Module, module: str) -> tuple[int, bool]:
+    """The line to insert `from module import ...` at, and whether a blank line goes before it.
+
+    In the alphabet among the package's other imports, as sorters of imports have it;
+    where there are none, in a group of its own at the end.
+    """
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    package = module.partition(".")[0]
+    own = [
+        node
+        for node in imports
+        if isinstance(node, ast.ImportFrom)
+        and not node.level
+        and (node.module or "").partition(".")[0] == package
+    ]
+    for node in own:
+        if (node.module or "") > module:
+            return node.lineno - 1, False
+    if own:
+        return own[-1].end_lineno or 0, False
+    return imports[-1].end_lineno or 0, True
 
 
 def _application_call(tree: ast.Module, attribute: str) -> ast.Call | None:

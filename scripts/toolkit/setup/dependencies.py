@@ -75,8 +75,8 @@ def sync_line(project: Project) -> str:
 
 
 def driver_for(project: Project) -> Requirement:
-    """The driver of the database that the project speaks of, else of the one installed."""
-    for scheme in project.schemes:
+    """The driver of the database in use, else spoken of, else of the one installed."""
+    for scheme in filter(None, (project.scheme, *project.schemes)):
         dialect = dialect_of(scheme)
         if dialect is not None:
             return DRIVERS[dialect]
