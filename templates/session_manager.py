@@ -784,8 +784,11 @@ async def _attempt(
         try:
             # Before `work`, whose own ConnectionErrors are not the database's.
             await session.connection(execution_options=options)
-        except OSError as error:  # SQLAlchemy 2.1 makes it an OperationalError itself
-            raise OperationalError(None, None, error, connection_invalidated=True) from error
+        except Exception as error:
+            # SQLAlchemy 2.1 makes both an OperationalError itself.
+            if isinstance(error, OSError) or getattr(error, "sqlstate", None) in _SERVER_GOES:
+                raise OperationalError(None, None, error, connection_invalidated=True) from error
+            raise
         result = await work(session)
         await session.flush()
         try:

@@ -257,6 +257,27 @@ async def test_refused_connection_is_tried_again(tmp_path: Path):
     assert len(started) == 3
 
 
+@pytest.mark.dialects("postgresql")
+async def test_a_server_that_is_starting_up_is_tried_again(database: DatabaseSessionManager):
+    from asyncpg.exceptions import CannotConnectNowError
+
+    refusals: list[object] = []
+
+    def refuse_twice(*_: object) -> None:
+        if len(refusals) < 2:
+            refusals.append(None)
+            raise CannotConnectNowError("the database system is starting up")
+
+    event.listen(database.engine.sync_engine, "do_connect", refuse_twice)
+    await database.engine.dispose()
+
+    async def work(session: AsyncSession) -> object:
+        return await session.scalar(select(1))
+
+    assert await run_in_transaction(database, work, attempts=3, base_delay=0.01) == 1
+    assert len(refusals) == 2
+
+
 async def test_a_session_is_not_a_manager(database: DatabaseSessionManager):
     async def work(session: AsyncSession) -> None: ...
 

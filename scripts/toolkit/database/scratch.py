@@ -27,7 +27,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -304,8 +304,13 @@ async def execute_async(url: URL, statement: str) -> list[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            async with asyncio.timeout(CONNECT_SECONDS):
-                connection = await engine.connect()
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    connection = await engine.connect()
+            except (SQLAlchemyError, OSError):
+                raise
+            except Exception as error:  # asyncpg's own, which SQLAlchemy 2.0 lets through
+                raise OperationalError(None, None, error) from None
             try:
                 async with asyncio.timeout(STATEMENT_SECONDS):
                     result = await connection.execute(text(statement))
