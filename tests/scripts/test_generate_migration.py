@@ -147,6 +147,20 @@ def test_model_that_env_does_not_import_is_refused_with_its_import(shop: Shop) -
     assert "drop_table" not in shop.versions()[-1].read_text().partition("def downgrade")[0]
 
 
+def test_code_that_does_not_load_does_not_hide_a_model_that_is_not_imported(shop: Shop) -> None:
+    """Who only made it load would run into the DROP TABLE next."""
+    shop.write("app/items.py", ITEM)
+    shop.edit("app/db.py", "import os", "import os\n\nos.environ['SECRET_KEY']")
+    ended = shop.generate("next")
+    assert_refused(
+        ended, Exit.MODELS_MISSING, "app/items.py:6 class Item (table items)", "SECRET_KEY"
+    )
+    # Not where modules are imported by a rule: it may well be among them.
+    rule = "for one in ('models', 'items'):\n    __import__(f'app.{one}')"
+    shop.edit("alembic/env.py", "import app.models", rule)
+    assert_refused(shop.generate("next"), Exit.BROKEN_PROJECT, "SECRET_KEY")
+
+
 def test_no_model_imported_at_all_is_refused(shop: Shop) -> None:
     shop.edit("alembic/env.py", "import app.models\n", "")
     ended = shop.generate("initial")
@@ -195,7 +209,7 @@ def test_missing_package_names_the_install_line(shop: Shop) -> None:
     shop.edit("app/db.py", "import os", "import os\n\nimport psycopg2")
     shop.write("uv.lock", "")
     ended = shop.generate("x")
-    assert_refused(ended, Exit.MISSING_DEPENDENCY, "uv add 'psycopg2-binary'")
+    assert_refused(ended, Exit.MISSING_DEPENDENCY, "uv add psycopg2-binary")
 
 
 def test_no_alembic_names_the_setup_script(shop: Shop) -> None:

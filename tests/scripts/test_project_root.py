@@ -7,7 +7,7 @@ import pytest
 
 from projects.layouts import write
 from toolkit.project import ProjectError, read_project
-from toolkit.project.dependencies import missing_dependencies, missing_packages
+from toolkit.project.dependencies import install_line, missing_dependencies, missing_packages
 from toolkit.report.exits import Exit, exit_code_table
 
 MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
@@ -255,6 +255,18 @@ def test_install_line(tmp_path: Path, manager: str, line: str) -> None:
     project = replace(project, versions=versions, package_manager=manager)  # type: ignore[arg-type]
     (text,) = missing_dependencies(project, "postgresql")
     assert text == f"asyncpg is not installed (the async database driver): {line}"
+
+
+def test_what_the_dependency_file_lists_is_not_added_again(tmp_path: Path) -> None:
+    listed = PROJECT + 'dependencies = ["sqlalchemy[asyncio]", "Alembic>=1"]\n'
+    write(tmp_path, {"pyproject.toml": listed, "uv.lock": "", "main.py": MAIN})
+    project = read_project(tmp_path)
+    assert install_line(project, ["sqlalchemy[asyncio]", "alembic"]) == "uv sync"
+    assert install_line(project, ["alembic", "asyncpg"]) == "uv add alembic asyncpg"
+    plain = listed.replace("sqlalchemy[asyncio]", "sqlalchemy")
+    write(tmp_path, {"pyproject.toml": plain})
+    line = install_line(read_project(tmp_path), ["sqlalchemy[asyncio]"])
+    assert line == "uv add 'sqlalchemy[asyncio]'"
 
 
 def test_exit_codes_are_distinct_and_listed() -> None:

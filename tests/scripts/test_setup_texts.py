@@ -9,6 +9,7 @@ import pytest
 from projects.setup_door import SCRIPTS
 from toolkit.project import read_project
 from toolkit.project.facts import MetadataSource, UrlSource
+from toolkit.project.reach import reachable
 from toolkit.setup.application import with_lifespan
 from toolkit.setup.dependencies import (
     ALEMBIC,
@@ -19,7 +20,6 @@ from toolkit.setup.dependencies import (
 )
 from toolkit.setup.env_file import with_imports
 from toolkit.setup.ini import option, render_ini, with_import_root
-from toolkit.setup.reach import reachable
 from toolkit.setup.settings_block import (
     BlockError,
     EnvFile,

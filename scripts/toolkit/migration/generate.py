@@ -18,7 +18,7 @@ from toolkit.database.urls import TITLES
 from toolkit.migration.install import install, only_run, sweep_halves, uninstall
 from toolkit.migration.message import as_docstring
 from toolkit.migration.refusal import Refusal
-from toolkit.migration.situation import Situation, choose_setup, look, shown
+from toolkit.migration.situation import Situation, choose_setup, look, models_missing, shown
 from toolkit.migration.words import data_losses, in_words
 from toolkit.project.facts import MappedClass, Project
 from toolkit.report.exits import Exit
@@ -154,16 +154,7 @@ def write_draft(bench: Bench, message: str, mapped: Sequence[MappedClass]) -> Dr
         as_docstring(message),
         action="autogenerate",
         message=as_docstring(message),
-        mapped=[
-            {
-                "name": one.name,
-                "module": one.module,
-                "table": one.table,
-                "path": str(one.path),
-                "line": one.line,
-            }
-            for one in mapped
-        ],
+        mapped=[{"name": one.name, "module": one.module, "table": one.table} for one in mapped],
     )
     report = result.report
     if "File name too long" in result.message:
@@ -177,7 +168,10 @@ def write_draft(bench: Bench, message: str, mapped: Sequence[MappedClass]) -> Dr
         raise empty_metadata(bench, "env.py hands no metadata to Alembic")
     bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
     if report["missing"]:
-        raise models_missing(bench, report["missing"], bool(report["tables"]))
+        names = {(one["module"], one["name"]) for one in report["missing"]}
+        missing = [one for one in mapped if (one.module, one.name) in names]
+        empty = not report["tables"]
+        raise models_missing(bench.project, bench.situation.setup, missing, empty=empty)
     if not report["tables"]:
         raise empty_metadata(bench, "The metadata that env.py hands to Alembic has no tables")
     if not report["operations"] or not report["files"]:
@@ -199,31 +193,6 @@ def write_draft(bench: Bench, message: str, mapped: Sequence[MappedClass]) -> Dr
         if path.is_relative_to(bench.folder.resolve())
         else path.relative_to(bench.folder),
         operations=tuple(report["operations"]),
-    )
-
-
-def models_missing(bench: Bench, missing: Sequence[Mapping[str, Any]], some: bool) -> Refusal:
-    project = bench.project
-    tables = sorted({str(one["table"] or one["name"]) for one in missing})
-    modules = sorted({str(one["module"]) for one in missing})
-    env = shown(bench.situation.setup.env, project.root)
-    return Refusal(
-        "models-missing",
-        Exit.MODELS_MISSING,
-        f"{len(missing)} mapped {'class is' if len(missing) == 1 else 'classes are'} not in the"
-        f" metadata that {env} hands to Alembic"
-        + ("" if some else ", which has no tables at all")
-        + f". The migration would treat {', '.join(tables)} as deleted: DROP TABLE where it"
-        " exists.",
-        f"Import them in {env}: "
-        + "; ".join(f"import {module}" for module in modules)
-        + " (or let setup-alembic.sh write that). If they belong to another database, name the"
-        " base that is meant with --base MODULE:NAME.",
-        [
-            f"{shown(one['path'], project.root)}:{one['line']} class {one['name']}"
-            + (f" (table {one['table']})" if one["table"] else "")
-            for one in missing
-        ],
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from toolkit.database.urls import (
     placeholder_url,
 )
 from toolkit.migration.refusal import Refusal
-from toolkit.project.facts import AlembicSetup, Project
+from toolkit.project.dependencies import install_line
+from toolkit.project.facts import AlembicSetup, MappedClass, Project
+from toolkit.project.reach import unimported_models
 from toolkit.report.exits import Exit
 
 Say = Callable[[str], None]
@@ -37,7 +39,6 @@ INSTALLABLE = {
     "alembic": "alembic",
     "sqlalchemy": "sqlalchemy[asyncio]",
 }
-ADD = {"uv": "uv add", "poetry": "poetry add", "pipenv": "pipenv install", "pdm": "pdm add"}
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def look(
             result, environment = second, attempt
             notes.append(f"{', '.join(unset)} is not set; working with {TITLES[kind]} ({why})")
             say(notes[-1])
-    refuse_broken(project, result)
+    refuse_broken(project, setup, result)
     report = result.report
     refuse_heads(project, setup, report.get("heads", []))
     seen = report.get("seen")
@@ -224,7 +225,7 @@ def unset_names(project: Project) -> list[str]:
     ]
 
 
-def refuse_broken(project: Project, result: AlembicResult) -> None:
+def refuse_broken(project: Project, setup: AlembicSetup, result: AlembicResult) -> None:
     """Raise Refusal when the project's own code did not load."""
     error = result.error
     if not error or result.report.get("seen"):
@@ -233,14 +234,19 @@ def refuse_broken(project: Project, result: AlembicResult) -> None:
     missing = str(error.get("missing_module") or "")
     package = INSTALLABLE.get(missing.partition(".")[0])
     if package:
-        add = ADD.get(project.package_manager, "pip install")
         raise Refusal(
             "missing-dependency",
             Exit.MISSING_DEPENDENCY,
             f"{missing} is not installed in this environment.",
-            f"Install it: {add} '{package}'",
+            f"Install with: {install_line(project, [package])}",
             place,
         )
+    unimported = unimported_models(project, setup)
+    if unimported:
+        # The worse of the two: who only makes the code load would get a DROP TABLE.
+        refusal = models_missing(project, setup, unimported)
+        refusal.details = (*refusal.details, f"not run: the code stops with {result.message}")
+        raise refusal
     remedy = "Repair it, then run this again."
     if missing:
         remedy = (
@@ -258,6 +264,33 @@ def refuse_broken(project: Project, result: AlembicResult) -> None:
         f"The project's code does not load: {result.message}",
         remedy,
         place,
+    )
+
+
+def models_missing(
+    project: Project, setup: AlembicSetup, missing: Sequence[MappedClass], *, empty: bool = False
+) -> Refusal:
+    """`empty`: the metadata that env.py has holds no table at all."""
+    tables = sorted({str(one.table or one.name) for one in missing})
+    modules = sorted({one.module for one in missing})
+    env = shown(setup.env, project.root)
+    return Refusal(
+        "models-missing",
+        Exit.MODELS_MISSING,
+        f"{len(missing)} mapped {'class is' if len(missing) == 1 else 'classes are'} not in the"
+        f" metadata that {env} hands to Alembic"
+        + (", which has no tables at all" if empty else "")
+        + f". The migration would treat {', '.join(tables)} as deleted: DROP TABLE where it"
+        " exists.",
+        f"Import them in {env}: "
+        + "; ".join(f"import {module}" for module in modules)
+        + " (or let setup-alembic.sh write that). If they belong to another database, name the"
+        " base that is meant with --base MODULE:NAME.",
+        [
+            f"{shown(one.path, project.root)}:{one.line} class {one.name}"
+            + (f" (table {one.table})" if one.table else "")
+            for one in missing
+        ],
     )
 
 

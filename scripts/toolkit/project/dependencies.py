@@ -1,8 +1,11 @@
 """What is installed, what is missing, and the exact line that installs it."""
 
 import importlib.metadata
+import re
 import shlex
+import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 
 from toolkit.project.facts import PackageManager, Project
 
@@ -76,7 +79,66 @@ def missing_packages(project: Project, scheme: str | None = None) -> tuple[str, 
 
 def install_line(project: Project, packages: Iterable[str]) -> str:
     """The command that installs `packages` with the project's package manager."""
+    packages = list(packages)
+    if _are_declared(project, packages):
+        return sync_line(project)
     return f"{_COMMANDS[project.package_manager]} {shlex.join(packages)}"
+
+
+def sync_line(project: Project) -> str:
+    """What a person types to install what the dependency file lists."""
+    file = project.dependency_file
+    if project.package_manager == "pip":
+        listed = file is not None and file.suffix == ".txt"
+        target = ["-r", str(file)] if listed else ["-e", str(project.root)]
+        return f"python -m pip install {shlex.join(target)}"
+    return {
+        "uv": "uv sync",
+        "poetry": "poetry lock && poetry install",
+        "pdm": "pdm install",
+        "pipenv": "pipenv install",
+    }[project.package_manager]
+
+
+def _are_declared(project: Project, packages: Iterable[str]) -> bool:
+    """Does the dependency file list them all, so that nothing has to be added to it?"""
+    declared = declared_names(project.dependency_file)
+    for package in packages:
+        listed = _normal(package) in declared
+        if package == "sqlalchemy[asyncio]":
+            listed = listed and ("greenlet" in declared or has_asyncio_extra(project))
+        if not listed:
+            return False
+    return True
+
+
+def declared_names(file: Path | None) -> set[str]:
+    """Normalised names of the packages that a dependency file lists."""
+    if file is None or not file.is_file():
+        return set()
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".txt":
+        return {_normal(line) for line in text.splitlines() if re.match(r"\s*\w", line)}
+    if file.name == "pyproject.toml":
+        content = tomllib.loads(text)
+        names = {_normal(line) for line in content.get("project", {}).get("dependencies", [])}
+        poetry = content.get("tool", {}).get("poetry", {}).get("dependencies", {})
+        return names | {_normal(name) for name in poetry}
+    if file.name == "Pipfile":
+        return {_normal(name) for name in tomllib.loads(text).get("packages", {})}
+    return set()
+
+
+def _normal(line: str) -> str:
+    found = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", line)
+    return re.sub(r"[-_.]+", "-", found[1]).lower() if found else ""
+
+
+def has_asyncio_extra(project: Project) -> bool:
+    """Does the dependency file ask for `sqlalchemy[asyncio]`?"""
+    file = project.dependency_file
+    text = file.read_text(encoding="utf-8") if file is not None else ""
+    return re.search(r"(?i)sqlalchemy.{0,60}asyncio", text) is not None
 
 
 def missing_dependencies(project: Project, scheme: str | None = None) -> list[str]:

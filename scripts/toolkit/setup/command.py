@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.project import read_project
-from toolkit.project.dependencies import install_line, missing_packages
+from toolkit.project.dependencies import install_line, missing_packages, sync_line
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.setup.apply import BusyError, StaleError, Transaction, recover
 from toolkit.setup.changes import relative, unified_diff
-from toolkit.setup.dependencies import outdated, sync_line
+from toolkit.setup.dependencies import outdated
 from toolkit.setup.errors import SetupError
 from toolkit.setup.plan import Options, Plan, make_plan
 

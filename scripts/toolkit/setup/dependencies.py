@@ -1,13 +1,11 @@
 """Which packages the templates need, written into the dependency file of a project."""
 
 import re
-import shlex
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from toolkit.project.dependencies import dialect_of
+from toolkit.project.dependencies import declared_names, dialect_of, has_asyncio_extra
 from toolkit.project.facts import Project
 
 
@@ -59,21 +57,6 @@ def outdated(project: Project) -> str | None:
     )
 
 
-def sync_line(project: Project) -> str:
-    """What a person types to install what the dependency file lists."""
-    file = project.dependency_file
-    if project.package_manager == "pip":
-        listed = file is not None and file.suffix == ".txt"
-        target = ["-r", str(file)] if listed else ["-e", str(project.root)]
-        return f"python -m pip install {shlex.join(target)}"
-    return {
-        "uv": "uv sync",
-        "poetry": "poetry lock && poetry install",
-        "pdm": "pdm install",
-        "pipenv": "pipenv install",
-    }[project.package_manager]
-
-
 def driver_for(project: Project) -> Requirement:
     """The driver of the database in use, else spoken of, else of the one installed."""
     for scheme in filter(None, (project.scheme, *project.schemes)):
@@ -93,26 +76,9 @@ def needed_for_scaffold(project: Project, driver: Requirement) -> list[Requireme
     if not declared & set(ASYNC_DRIVERS):
         needed.append(driver)
     missing = [requirement for requirement in needed if requirement.name not in declared]
-    if "sqlalchemy" in declared and "greenlet" not in declared and not _has_asyncio_extra(project):
+    if "sqlalchemy" in declared and "greenlet" not in declared and not has_asyncio_extra(project):
         missing.append(GREENLET)
     return missing
-
-
-def declared_names(file: Path | None) -> set[str]:
-    """Normalised names of the packages that a dependency file lists."""
-    if file is None or not file.is_file():
-        return set()
-    text = file.read_text(encoding="utf-8")
-    if file.suffix == ".txt":
-        return {_normal(line) for line in text.splitlines() if re.match(r"\s*\w", line)}
-    if file.name == "pyproject.toml":
-        content = tomllib.loads(text)
-        names = {_normal(line) for line in content.get("project", {}).get("dependencies", [])}
-        poetry = content.get("tool", {}).get("poetry", {}).get("dependencies", {})
-        return names | {_normal(name) for name in poetry}
-    if file.name == "Pipfile":
-        return {_normal(name) for name in tomllib.loads(text).get("packages", {})}
-    return set()
 
 
 def with_requirements(name: str, text: str, requirements: Sequence[Requirement]) -> str:
@@ -229,14 +195,3 @@ def _only_adds(old: object, new: object) -> bool:
     if isinstance(old, list) and isinstance(new, list):
         return new[: len(old)] == old
     return bool(old == new)
-
-
-def _normal(line: str) -> str:
-    found = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", line)
-    return re.sub(r"[-_.]+", "-", found[1]).lower() if found else ""
-
-
-def _has_asyncio_extra(project: Project) -> bool:
-    file = project.dependency_file
-    text = file.read_text(encoding="utf-8") if file is not None else ""
-    return re.search(r"(?i)sqlalchemy.{0,60}asyncio", text) is not None

@@ -1,17 +1,14 @@
 """What becomes of an env.py: made, kept up to date, repaired, or replaced."""
 
 import ast
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.project.facts import AlembicSetup, Project, UrlSource
+from toolkit.project.reach import imports_by_rule, missing_modules, module_file, reachable
 from toolkit.setup.changes import FileChange, read_text
-from toolkit.setup.reach import module_file, reachable
 from toolkit.setup.settings_block import EnvFile, modules_of, render_block, with_modules
-
-_DYNAMIC = re.compile(r"\b(?:import_module|walk_packages|iter_modules|__import__|find_modules)\b")
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ def _hand_written(
     missing = missing_modules(before, project, wanted.modules, setup)
     if not missing:
         return EnvPlan(unchanged)
-    if _DYNAMIC.search(before):
+    if imports_by_rule(before):
         note = (
             "env.py imports modules by a rule of its own; whether it finds "
             f"{', '.join(missing)} is only seen when it runs"
@@ -122,17 +119,6 @@ def _hand_written(
         return EnvPlan(unchanged, (note,))
     reason = f"imports of models that it leaves out: {', '.join(missing)}"
     return EnvPlan(FileChange(path, before, with_imports(before, missing), reason, True))
-
-
-def missing_modules(
-    text: str, project: Project, needed: Sequence[str], setup: AlembicSetup | None
-) -> list[str]:
-    """Modules with models that neither env.py nor what it imports imports."""
-    start = list(setup.imported_modules) if setup is not None else []
-    if project.base is not None and project.base.path is not None and project.base.module in text:
-        start.append(project.base.module)
-    reached = reachable(project.import_root, start)
-    return [name for name in needed if name not in reached]
 
 
 def with_imports(text: str, modules: Sequence[str]) -> str:

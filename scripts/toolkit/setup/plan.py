@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.project.facts import AlembicSetup, Project, UrlSource
+from toolkit.project.reach import missing_modules
 from toolkit.report.exits import Exit
 from toolkit.setup.changes import FileChange, read_text, real_changes, relative
-from toolkit.setup.env_file import Wanted, missing_modules, plan_env
+from toolkit.setup.env_file import Wanted, plan_env
 from toolkit.setup.errors import SetupError
 from toolkit.setup.ini import missing_hooks, option, render_ini, with_import_root
 from toolkit.setup.scaffold import plan_scaffold

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.project.facts import MetadataSource, Project, UrlSource
+from toolkit.project.reach import module_file
 from toolkit.report.exits import Exit
 from toolkit.setup.application import with_lifespan
 from toolkit.setup.changes import FileChange, read_text, relative
@@ -17,7 +18,6 @@ from toolkit.setup.dependencies import (
     with_requirements,
 )
 from toolkit.setup.errors import SetupError
-from toolkit.setup.reach import module_file
 from toolkit.setup.settings_block import render_url_value
 
 MODELS = '''\

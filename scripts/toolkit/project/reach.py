@@ -1,8 +1,47 @@
 """Which project modules get imported when some are? Read from the source, run nothing."""
 
 import ast
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from toolkit.project.facts import AlembicSetup, MappedClass, Project
+
+_RULE = re.compile(r"\b(?:import_module|walk_packages|iter_modules|__import__|find_modules)\b")
+
+
+def unimported_models(project: Project, setup: AlembicSetup) -> tuple[MappedClass, ...]:
+    """Mapped classes that env.py certainly does not import, so whose tables it would drop.
+
+    None where any module that it does import may import others by a rule of its own.
+    """
+    text = setup.env.read_text(encoding="utf-8", errors="replace")
+    missing = missing_modules(text, project, project.model_modules, setup)
+    files = [module_file(project.import_root, name) for name in _reached(text, project, setup)]
+    texts = [text, *(f.read_text("utf-8", "replace") for f in files if f and f.is_file())]
+    if any(imports_by_rule(one) for one in texts):
+        return ()
+    return tuple(item for item in project.models if item.module in missing)
+
+
+def missing_modules(
+    text: str, project: Project, needed: Sequence[str], setup: AlembicSetup | None
+) -> list[str]:
+    """Modules with models that neither env.py (its `text`) nor what it imports imports."""
+    reached = _reached(text, project, setup)
+    return [name for name in needed if name not in reached]
+
+
+def _reached(text: str, project: Project, setup: AlembicSetup | None) -> set[str]:
+    start = list(setup.imported_modules) if setup is not None else []
+    if project.base is not None and project.base.path is not None and project.base.module in text:
+        start.append(project.base.module)
+    return reachable(project.import_root, start)
+
+
+def imports_by_rule(text: str) -> bool:
+    """Does this source import modules whose names it does not spell out?"""
+    return _RULE.search(text) is not None
 
 
 def reachable(import_root: Path, start: Iterable[str]) -> set[str]:
