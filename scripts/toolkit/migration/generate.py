@@ -4,17 +4,15 @@ import ast
 import re
 import shlex
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.database.alembic_process import AlembicResult, run_alembic, working_folder
+from toolkit.database.alembic_process import AlembicResult, working_folder
 from toolkit.database.errors import DatabaseError
-from toolkit.database.scratch import Scratch, open_scratch, scratch_name
-from toolkit.database.urls import TITLES
+from toolkit.migration.bench import Bench, open_bench
 from toolkit.migration.install import install, only_run, sweep_halves, uninstall
 from toolkit.migration.message import as_docstring
 from toolkit.migration.refusal import Refusal
@@ -53,42 +51,6 @@ class Outcome:
     next: tuple[str, ...]
 
 
-class Bench:
-    """One project, one scratch database, and a folder for what is not proved yet."""
-
-    def __init__(
-        self, project: Project, situation: Situation, scratch: Scratch, folder: Path, timeout: float
-    ) -> None:
-        self.project = project
-        self.situation = situation
-        self.scratch = scratch
-        self.folder = folder
-        self.timeout = timeout
-
-    def alembic(self, *args: str, **extra: Any) -> AlembicResult:  # noqa: ANN401
-        return run_alembic(
-            self.project,
-            args,
-            self.scratch,
-            ini=self.situation.setup.ini,
-            extra={"version_location": str(self.folder), **extra},
-            environment=self.situation.environment,
-            timeout=self.timeout,
-        )
-
-    def expect(self, result: AlembicResult, what: str, remedy: str) -> None:
-        """Raise Refusal unless `result` is a success."""
-        if result.error:
-            place = result.error.get("where")
-            raise Refusal(
-                "proof",
-                Exit.PROOF_FAILED,
-                f"{what}: {result.message}",
-                remedy,
-                [f"at {shown(place, self.project.root)}"] if place else (),
-            )
-
-
 def generate(
     project: Project,
     message: str,
@@ -107,13 +69,10 @@ def generate(
         sweep_halves(setup.script_location)
         say(f"reading {shown(setup.env, project.root)} and the migration history")
         situation = look(project, setup, dialect, timeout, say)
-        scratch = stack.enter_context(open_scratch(situation.kind, server_url=situation.server))
-        for note in scratch.notes:
+        bench = stack.enter_context(open_bench(project, situation, timeout))
+        for note in bench.scratch.notes:
             say(f"not there: {note}")
-        say(f"scratch database: {TITLES[scratch.kind]} {scratch.origin}")
-        folder = Path(tempfile.mkdtemp(prefix=scratch_name() + "_"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        bench = Bench(project, situation, scratch, folder, timeout)
+        say(f"scratch database: {bench.place}")
 
         bring_to_head(bench, say)
         say("comparing the models with it")
@@ -129,7 +88,7 @@ def generate(
         words=tuple(in_words(draft.operations)),
         data_losses=tuple(losses),
         warnings=(*situation.notes, *warnings, *hook_warnings),
-        scratch=f"{TITLES[scratch.kind]} {scratch.origin}",
+        scratch=bench.place,
         next=tuple(next_steps(project, situation, path, losses)),
     )
 

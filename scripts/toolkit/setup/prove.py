@@ -1,17 +1,13 @@
 """Show on a scratch database that the set-up works: nothing is believed before that."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.database.alembic_process import AlembicResult, run_alembic
-from toolkit.database.scratch import Scratch, open_scratch, scratch_name
-from toolkit.database.urls import TITLES
-from toolkit.migration.situation import Situation, choose_setup, look, shown
+from toolkit.database.alembic_process import AlembicResult
+from toolkit.migration.bench import Bench, open_bench
+from toolkit.migration.situation import choose_setup, look, shown
 from toolkit.project.facts import Project
 from toolkit.project.prove import import_models
 from toolkit.report.exits import Exit
@@ -39,25 +35,18 @@ def prove(project: Project, ini: Path, say: Say, timeout: float = 120.0) -> Proo
     setup = choose_setup(project, ini)
     say(f"proving it: reading {shown(setup.env, project.root)}")
     situation = look(project, setup, None, timeout, say)
-    with ExitStack() as stack:
-        scratch = stack.enter_context(open_scratch(situation.kind, server_url=situation.server))
-        say(f"proving it on a scratch {TITLES[scratch.kind]} database {scratch.origin}")
-        folder = Path(tempfile.mkdtemp(prefix=scratch_name() + "_"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        return _Bench(project, situation, scratch, folder, timeout).run()
+    with open_bench(project, situation, timeout) as bench:
+        say(f"proving it on a scratch database: {bench.place}")
+        return _Proving(bench).run()
 
 
-class _Bench:
-    def __init__(
-        self, project: Project, situation: Situation, scratch: Scratch, folder: Path, timeout: float
-    ) -> None:
-        self.project = project
-        self.situation = situation
-        self.scratch = scratch
-        self.folder = folder
-        self.timeout = timeout
+class _Proving:
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.project = bench.project
+        self.situation = bench.situation
         self.steps: list[str] = []
-        self.notes: list[str] = [*situation.notes]
+        self.notes: list[str] = [*bench.situation.notes]
 
     def run(self) -> Proof:
         history = self.situation.head is not None
@@ -72,8 +61,7 @@ class _Bench:
             self.notes.append("the metadata has no tables yet; write models, then run this again")
         if history:
             self.look_back()
-        place = f"{TITLES[self.scratch.kind]} {self.scratch.origin}"
-        return Proof(place, tables, tuple(self.steps), tuple(self.notes))
+        return Proof(self.bench.place, tables, tuple(self.steps), tuple(self.notes))
 
     def generate(self) -> tuple[str, ...]:
         """Autogenerate outside of the project, run that up, down and up; the tables' names."""
@@ -120,7 +108,7 @@ class _Bench:
                 Path(path).unlink(missing_ok=True)
             self.must("check", what="`alembic check` sees differences")
             self.steps += ["upgrade", "check"]
-        offline = self.alembic("upgrade", "base:heads", "--sql")
+        offline = self.bench.alembic("upgrade", "base:heads", "--sql")
         if not offline.error:
             self.steps.append("offline SQL")
         elif self.situation.head is None:
@@ -150,28 +138,17 @@ class _Bench:
 
     def look_back(self) -> None:
         """A history that cannot run back is the project's own affair: say it, go on."""
-        result = self.alembic("downgrade", "base")
+        result = self.bench.alembic("downgrade", "base")
         if result.error:
             self.notes.append(f"`alembic downgrade base` fails: {result.message}")
         else:
             self.steps.append("downgrade to base")
 
     def must(self, *args: str, what: str, **extra: Any) -> AlembicResult:  # noqa: ANN401
-        result = self.alembic(*args, **extra)
+        result = self.bench.alembic(*args, **extra)
         if result.error:
             self.refuse(result, what)
         return result
-
-    def alembic(self, *args: str, **extra: Any) -> AlembicResult:  # noqa: ANN401
-        return run_alembic(
-            self.project,
-            args,
-            self.scratch,
-            ini=self.situation.setup.ini,
-            extra={"version_location": str(self.folder), **extra},
-            environment=self.situation.environment,
-            timeout=self.timeout,
-        )
 
     def refuse(self, result: AlembicResult, what: str) -> None:
         self.refuse_import()
@@ -180,7 +157,7 @@ class _Bench:
         raise SetupError(
             "proof",
             Exit.PROOF_FAILED,
-            f"{what} on a scratch {TITLES[self.scratch.kind]} database: {result.message}",
+            f"{what} on a scratch database ({self.bench.place}): {result.message}",
             "repair what the message names and run this again, or skip the proof with --no-prove",
             details,
         )

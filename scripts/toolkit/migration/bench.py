@@ -1,0 +1,68 @@
+"""Where migrations are tried: a scratch database and a folder outside of the project."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.database.alembic_process import AlembicResult, run_alembic
+from toolkit.database.scratch import Scratch, open_scratch, scratch_name
+from toolkit.database.urls import TITLES
+from toolkit.migration.refusal import Refusal
+from toolkit.migration.situation import Situation, shown
+from toolkit.project.facts import Project
+from toolkit.report.exits import Exit
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One project, one scratch database, and a folder for what is not proved yet."""
+
+    project: Project
+    situation: Situation
+    scratch: Scratch
+    folder: Path
+    timeout: float
+
+    @property
+    def place(self) -> str:
+        """The scratch database in words."""
+        return f"{TITLES[self.scratch.kind]} {self.scratch.origin}"
+
+    def alembic(self, *args: str, **extra: Any) -> AlembicResult:  # noqa: ANN401
+        """Run one Alembic command of the project on the scratch database."""
+        return run_alembic(
+            self.project,
+            args,
+            self.scratch,
+            ini=self.situation.setup.ini,
+            extra={"version_location": str(self.folder), **extra},
+            environment=self.situation.environment,
+            timeout=self.timeout,
+        )
+
+    def expect(self, result: AlembicResult, what: str, remedy: str) -> None:
+        """Raise Refusal unless `result` is a success."""
+        if result.error:
+            place = result.error.get("where")
+            raise Refusal(
+                "proof",
+                Exit.PROOF_FAILED,
+                f"{what}: {result.message}",
+                remedy,
+                [f"at {shown(place, self.project.root)}"] if place else (),
+            )
+
+
+@contextlib.contextmanager
+def open_bench(project: Project, situation: Situation, timeout: float) -> Iterator[Bench]:
+    """Make both, and remove both on the way out. Raises DatabaseError."""
+    with open_scratch(situation.kind, server_url=situation.server) as scratch:
+        folder = Path(tempfile.mkdtemp(prefix=scratch_name() + "_"))
+        try:
+            yield Bench(project, situation, scratch, folder, timeout)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
