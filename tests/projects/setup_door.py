@@ -1,4 +1,4 @@
-"""setup-alembic.sh, run as a user runs it."""
+"""The scripts and alembic, run as a user runs them."""
 
 import hashlib
 import json
@@ -37,9 +37,18 @@ def environment(url: str | None, **more: str) -> dict[str, str]:
 
 
 def setup(directory: Path, *arguments: str, url: str | None = None, **more: str) -> Ended:
-    """Run the door in `directory`."""
+    """Run setup-alembic.sh in `directory`."""
+    return _run(DOOR, directory, *arguments, url=url, **more)
+
+
+def generate(directory: Path, *arguments: str, url: str) -> Ended:
+    """Run generate-migration.sh in `directory`."""
+    return _run(SCRIPTS / "generate-migration.sh", directory, *arguments, url=url)
+
+
+def _run(door: Path, directory: Path, *arguments: str, url: str | None, **more: str) -> Ended:
     ended = subprocess.run(
-        ["bash", str(DOOR), *arguments],
+        ["bash", str(door), *arguments],
         cwd=directory,
         env=environment(url, **more),
         capture_output=True,

@@ -63,7 +63,9 @@ def test_bad_usage_is_2_and_one_usage_line(door: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_it_needs_no_run_bit_and_works_from_a_path_with_spaces(door: str, tmp_path: Path) -> None:
+def test_seed_49_it_needs_no_run_bit_and_works_from_a_path_with_spaces(
+    door: str, tmp_path: Path
+) -> None:
     skill = tmp_path / "my skills" / "a skill"
     shutil.copytree(SCRIPTS, skill / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(SCRIPTS.parent / "templates", skill / "templates")
@@ -183,7 +185,7 @@ def test_a_project_package_called_toolkit_is_not_confused_with_ours(
     assert "toolkit.db.base:Base" in ended.stdout
 
 
-def test_the_environment_is_never_printed(project_factory: Factory) -> None:
+def test_seed_44_the_environment_is_never_printed(project_factory: Factory) -> None:
     layout = project_factory("app")
     for content in ("", "# only a comment\n", "N=[\"qq zz\", 'c']\nIT=don't # so\r\nX=1\r\n"):
         (layout.root / ".env").write_text(content)

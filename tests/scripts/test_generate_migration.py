@@ -125,7 +125,7 @@ class Item(Base):
 """
 
 
-def test_model_that_env_does_not_import_is_refused_with_its_import(shop: Shop) -> None:
+def test_seed_35_model_that_env_does_not_import_is_refused_with_its_import(shop: Shop) -> None:
     """The database has the table; plain autogenerate would write op.drop_table('items')."""
     shop.write("app/items.py", ITEM)
     shop.edit("alembic/env.py", "import app.models", "import app.models\nimport app.items")
@@ -161,7 +161,7 @@ def test_code_that_does_not_load_does_not_hide_a_model_that_is_not_imported(shop
     assert_refused(shop.generate("next"), Exit.BROKEN_PROJECT, "SECRET_KEY")
 
 
-def test_no_model_imported_at_all_is_refused(shop: Shop) -> None:
+def test_seed_34_no_model_imported_at_all_is_refused(shop: Shop) -> None:
     shop.edit("alembic/env.py", "import app.models\n", "")
     ended = shop.generate("initial")
     assert_refused(ended, Exit.MODELS_MISSING, "no tables at all", "app/models.py")

@@ -1,8 +1,5 @@
 """Every generated layout is read right, and is itself a working project."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,35 +11,6 @@ from toolkit.project.prove import import_models, unregistered
 from toolkit.report.exits import Exit
 
 Factory = Callable[[str], Layout]
-
-DRIVE = """
-import asyncio, importlib, sys
-import httpx
-
-async def main(target, base):
-    module, name = target.split(":")
-    app = getattr(importlib.import_module(module), name)
-    module, name = base.split(":")
-    metadata = getattr(importlib.import_module(module), name).metadata
-    engine = next(m.engine for n, m in sys.modules.items() if hasattr(m, "engine")
-                  and type(m.engine).__name__ == "AsyncEngine")
-    async with engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        answers = [
-            await client.post("/items", json={"name": "tea"}),
-            await client.post("/items", json={"name": "tea"}),
-            await client.post("/items/1/notes", json={"text": "green"}),
-            await client.get("/items/1"),
-            await client.get("/items"),
-            await client.get("/items/9"),
-        ]
-    await engine.dispose()
-    print([a.status_code for a in answers], answers[3].json(), answers[4].json())
-
-asyncio.run(main(*sys.argv[1:]))
-"""
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -75,28 +43,6 @@ def test_layout_imports_and_knows_its_tables(
     assert report.tables[project.base.reference] == ("items", "notes")
     assert set(report.classes.values()) == {"items", "notes"}
     assert unregistered(project, report) == ()
-
-
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_layout_answers_over_http(name: str, project_factory: Factory, tmp_path: Path) -> None:
-    layout = project_factory(name)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", DRIVE, str(layout.app), str(layout.base)],
-        cwd=layout.root,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(layout.import_root),
-            "DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/a.db",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout.strip() == (
-        "[201, 409, 201, 200, 200, 404] "
-        "{'id': 1, 'name': 'tea', 'notes': ['green']} [{'id': 1, 'name': 'tea'}]"
-    ), done.stderr
 
 
 def test_monorepo_is_read_from_its_backend_too(project_factory: Factory) -> None:

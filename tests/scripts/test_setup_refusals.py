@@ -89,7 +89,9 @@ def test_a_failed_proof_puts_everything_back(project_factory: Factory) -> None:
     assert tree(layout.directory) == before
 
 
-def test_a_missing_package_has_its_install_line(project_factory: Factory, tmp_path: Path) -> None:
+def test_seed_48_a_missing_package_has_its_install_line(
+    project_factory: Factory, tmp_path: Path
+) -> None:
     venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
     for name, line in (
         ("app", "uv add 'sqlalchemy[asyncio]' alembic"),
@@ -117,7 +119,7 @@ def test_a_hand_written_ini_or_env_without_the_other_is_not_overwritten(
     assert not (layout.root / "alembic").exists()  # no second, unused environment
 
 
-def test_a_password_with_every_awkward_character_is_never_printed(
+def test_seed_46_a_password_with_every_awkward_character_is_never_printed(
     project_factory: Factory,
 ) -> None:
     layout = project_factory("app")
