@@ -41,6 +41,8 @@ lint: .venv/installed ## Check style, types and shell scripts
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
 	.venv/bin/shellcheck -x scripts/*.sh .ci/run
+	@.venv/bin/python -c 'text = open("SKILL.md", encoding="utf-8").read(); \
+	  print(f"SKILL.md: {text.count(chr(10))} lines, at most {len(text) / 3.5:.0f} tokens")'
 
 format: .venv/installed ## Format the code
 	.venv/bin/python -m ruff format .

@@ -1,16 +1,22 @@
 """The declarative base, and the mixins that models are built from.
 
-    from .base_model import BaseModel, unique_active
+```python
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
 
-    class User(BaseModel):
-        __tablename__ = "users"
-        __table_args__ = (unique_active("email"),)
-        updatable_fields = frozenset({"name"})
-        private_fields = frozenset({"password_hash"})
+from .base_model import BaseModel, unique_active
 
-        email: Mapped[str] = mapped_column(String(320))
-        name: Mapped[str] = mapped_column(String(100))
-        password_hash: Mapped[str] = mapped_column(String(200))
+
+class Customer(BaseModel):
+    __tablename__ = "customers"
+    __table_args__ = (unique_active("email"),)
+    updatable_fields = frozenset({"name"})
+    private_fields = frozenset({"password_hash"})
+
+    email: Mapped[str] = mapped_column(String(320))
+    name: Mapped[str] = mapped_column(String(100))
+    password_hash: Mapped[str] = mapped_column(String(200))
+```
 
 What to change: MAX_PAGE, and BaseModel if your models need another set of mixins. Every model
 must derive from this one Base, because Alembic sees only what its metadata holds.
@@ -384,8 +390,19 @@ def unique_active(*columns: str, name: str | None = None) -> Index:
 def active_marker() -> MappedColumn[bool | None]:
     """A generated column, true while the row is not deleted, then NULL: unique_active for MySQL.
 
-        active: Mapped[bool | None] = active_marker()
+    ```python
+    from sqlalchemy import UniqueConstraint
+
+    from .base_model import active_marker
+
+
+    class Subscriber(BaseModel):
+        __tablename__ = "subscribers"
         __table_args__ = (UniqueConstraint("email", "active"),)
+
+        email: Mapped[str] = mapped_column(String(320))
+        active: Mapped[bool | None] = active_marker()
+    ```
 
     NULLs are never equal in a unique constraint. Works on all databases.
     """

@@ -1,9 +1,18 @@
 """Fixtures for the tests of your application. Copy to tests/conftest.py, change the imports below.
 
-    async def test_create_user(client: httpx.AsyncClient, session: AsyncSession) -> None:
-        answer = await client.post("/users", json={"email": "a@example.com"})
-        assert answer.status_code == 201
-        assert await session.scalar(select(func.count()).select_from(User)) == 1
+```python
+import httpx
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.models import User
+
+
+async def test_create_user(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    answer = await client.post("/users", json={"email": "a@example.com"})
+    assert answer.status_code == 201
+    assert await session.scalar(select(func.count()).select_from(User)) == 1
+```
 
 Every test runs in one transaction that is rolled back at its end; the commits of the application
 become savepoints of it. The requests of a test therefore run one after the other. For a test that
@@ -16,9 +25,11 @@ else by `create_all`; nothing is ever dropped.
 
 Needs pytest-asyncio >= 1.0 and httpx, and in pyproject.toml:
 
-    [tool.pytest.ini_options]
-    asyncio_mode = "auto"
-    asyncio_default_fixture_loop_scope = "session"
+```toml
+[tool.pytest.ini_options]
+asyncio_mode = "auto"
+asyncio_default_fixture_loop_scope = "session"
+```
 """
 
 import os

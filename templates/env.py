@@ -404,6 +404,7 @@ def migration_options(dialect_name: str) -> dict[str, Any]:
         "target_metadata": metadatas,
         "include_schemas": bool(schemas - {None}),
         "include_name": include_name,
+        "include_object": lambda item, *_: is_for_dialect(item, dialect_name),
         "compare_type": compare_type,
         "compare_server_default": True,
         "autogenerate_plugins": ["alembic.autogenerate.*"] + [checks] * bool(find_spec(checks)),
@@ -414,6 +415,13 @@ def migration_options(dialect_name: str) -> dict[str, Any]:
         "transaction_per_migration": not sqlite,
         "transactional_ddl": True if sqlite else None,
     }
+
+
+def is_for_dialect(item: object, dialect_name: str) -> bool:
+    """False for an index or constraint whose `ddl_if(dialect=...)` names another database."""
+    ddl_if = getattr(item, "_ddl_if", None)
+    wanted = ddl_if.dialect if ddl_if else None
+    return wanted is None or dialect_name in ([wanted] if isinstance(wanted, str) else wanted)
 
 
 def changes_database() -> bool:

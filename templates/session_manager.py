@@ -1,15 +1,21 @@
 """Async database sessions for FastAPI. Copy this file and change `database_config`.
 
-    from .session_manager import DbSession, lifespan
+```python
+from fastapi import FastAPI
 
-    app = FastAPI(lifespan=lifespan)
+from .models import Role
+from .session_manager import DbSession, lifespan
 
-    @app.post("/users", status_code=201)
-    async def create_user(data: UserIn, session: DbSession) -> UserOut:
-        user = User(**data.model_dump())
-        session.add(user)
-        await session.flush()
-        return UserOut.model_validate(user)
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/roles", status_code=201)
+async def create_role(name: str, session: DbSession) -> dict[str, str]:
+    role = Role(name=name)
+    session.add(role)
+    await session.flush()
+    return {"id": str(role.id), "name": role.name}
+```
 
 The session commits after the endpoint returns and BEFORE the response is sent, so a failed commit
 is an error for the client; an exception rolls back. Put a failure that is expected, such as a
@@ -809,6 +815,8 @@ def _is_transient(error: DBAPIError) -> bool:
         _is_lost(error)
         or getattr(error.orig, "sqlstate", None) in _SERIALIZATION
         or _mysql_code(error) in _MYSQL_CONFLICT
+        # A deadlock in begin_nested() has rolled back all, and the savepoint with it.
+        or (_mysql_code(error) == 1305 and "SAVEPOINT" in (error.statement or ""))
         # The low byte is the kind; the rest tells one sort of busy from another.
         or getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BUSY
     )
@@ -860,8 +868,18 @@ async def check_ready(
 ) -> Health:
     """For readiness probes: the database answers within `timeout` seconds, and is migrated.
 
+    ```python
+    from fastapi import Response
+
+    from .session_manager import Database, check_ready
+
+
+    @app.get("/ready")
+    async def ready(database: Database, response: Response) -> dict[str, str]:
         health = await check_ready(database, migrations="alembic.ini")
         response.status_code = health.status_code
+        return health.checks
+    ```
 
     `migrations` is an alembic.ini or a script directory. A database behind its head is not ready.
     One with a revision unknown to this code is: a newer release has migrated it, as happens in

@@ -11,6 +11,7 @@ import platform
 import signal
 import sqlite3
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -22,12 +23,14 @@ from servers import mysql, postgres
 
 DIALECTS = ("sqlite", "postgresql", "mysql")
 USED = pytest.StashKey[dict[str, str]]()
+RUNS = pytest.StashKey[Counter[str]]()
 
 pytest_plugins = ["projects.fixtures"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[USED] = {}
+    config.stash[RUNS] = Counter()
     if hasattr(config, "workerinput"):
         return
     # A `kill` runs the same teardown as Ctrl-C.
@@ -95,14 +98,27 @@ def database_url(dialect: str, make_database: Callable[[str], str]) -> str:
     return make_database(dialect)
 
 
+@pytest.fixture
+def count_runs(pytestconfig: pytest.Config) -> Callable[[str, str, int], None]:
+    """Call it with what ran, on which database, and how many, for the summary."""
+
+    def count(what: str, dialect: str, number: int) -> None:
+        pytestconfig.stash[RUNS][f"{what} on {dialect}"] += number
+
+    return count
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["servers"] = session.config.stash[USED]
+        session.config.workeroutput["runs"] = dict(session.config.stash[RUNS])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: "object", error: object) -> None:
-    node.config.stash[USED].update(getattr(node, "workeroutput", {}).get("servers", {}))  # type: ignore[attr-defined]
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[USED].update(output.get("servers", {}))  # type: ignore[attr-defined]
+    node.config.stash[RUNS].update(output.get("runs", {}))  # type: ignore[attr-defined]
 
 
 def pytest_terminal_summary(
@@ -114,5 +130,9 @@ def pytest_terminal_summary(
         f"SQLAlchemy {sqlalchemy.__version__}, Python {platform.python_version()}; "
         f"databases: {databases or 'none used'}"
     )
+    runs = sorted(config.stash[RUNS].items())
+    if runs:
+        ran = ", ".join(f"{number} {what}" for what, number in runs)
+        terminalreporter.write_line(f"run as documented: {ran}")
     if not mysql.available():
         terminalreporter.write_line(f"WARNING: {mysql.NO_MYSQL}", red=True, bold=True)

@@ -151,14 +151,71 @@ def test_a_path_that_is_not_there_is_found() -> None:
     }
 
 
-def test_the_skill_names_every_template_and_every_door() -> None:
-    text = read("SKILL.md")
-    shipped = [path.relative_to(ROOT).as_posix() for path in project_files()]
-    wanted = [path for path in shipped if re.fullmatch(r"templates/[^/]+", path)]
-    wanted += [f"scripts/{door}" for door in DOORS]
-    assert len(wanted) >= 8
-    assert [path for path in wanted if path not in text] == []
-    assert [path for path in wanted if path.split("/")[-1] not in read("README.md")] == []
+def shipped_to_readers() -> list[str]:
+    """What a reader of the skill opens or runs; a folder of an example counts as one."""
+    names = {path.relative_to(ROOT).as_posix() for path in project_files()}
+    wanted = {name for name in names if re.fullmatch(r"(templates|references)/[^/]+", name)}
+    wanted |= {f"scripts/{door}" for door in DOORS}
+    wanted |= {name for name in names if re.fullmatch(r"examples/[a-z]\w*\.py", name)}
+    return sorted(wanted | {"examples/testing_patterns/", "examples/demo/run.py"})
+
+
+def test_the_table_of_tasks_names_every_file_once() -> None:
+    table = read("SKILL.md").partition("| Task | File |")[2].partition("\n\n")[0]
+    named = re.findall(r"`([^`]+/[^`]+)`", table)
+    assert sorted(named) == shipped_to_readers()
+    assert len(named) >= 20
+
+
+def test_readme_names_every_file() -> None:
+    names = [name.removeprefix("scripts/") for name in shipped_to_readers()]
+    missing = [name for name in names if name not in read("README.md")]
+    assert [name for name in missing if name != "examples/demo/run.py"] == []
+
+
+# A token of English or code is rarely shorter, by the tokenizers that can be looked into.
+CHARACTERS_PER_TOKEN = 3.5
+
+
+def test_the_skill_has_few_tokens() -> None:
+    assert len(read("SKILL.md")) / CHARACTERS_PER_TOKEN <= 3_000
+
+
+def test_long_references_have_a_table_of_contents() -> None:
+    references = sorted((ROOT / "references").glob("*.md"))
+    assert len(references) >= 11
+    for path in references:
+        text = path.read_text(encoding="utf-8")
+        titles = re.findall(r"^## (.+)$", text, re.MULTILINE)
+        anchors = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+        linked = re.findall(r"\(#([^)]+)\)", text)
+        assert set(linked) <= {*anchors, *inner_anchors(text)}, path.name
+        if len(text.splitlines()) > 100:
+            assert set(anchors) <= set(linked), path.name
+
+
+def inner_anchors(text: str) -> set[str]:
+    titles = re.findall(r"^#{3,} (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_links_and_tests_that_references_name_exist() -> None:
+    for path in sorted((ROOT / "references").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+            if "://" not in link:
+                assert (path.parent / link).exists(), f"{path.name}: {link}"
+        for name in re.findall(r"`((?:tests|templates|examples|scripts)/[\w./-]+)`", text):
+            assert (ROOT / name).exists(), f"{path.name}: {name}"
+        for file, test in re.findall(r"`(tests/[\w./-]+)::(\w+)`", text):
+            assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{test}"
+
+
+def test_every_defect_of_the_skill_before_this_has_a_test() -> None:
+    """Numbers 1 to 43 of its audit; those of the scripts after that follow with the scripts."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*/test_*.py"))
+    numbers = {int(number) for number in re.findall(r"def test_seed_(\d\d)_", sources)}
+    assert sorted(set(range(1, 44)) - numbers) == []
 
 
 def help_of(door: str, cwd: Path, scripts: Path = ROOT / "scripts") -> str:
@@ -219,9 +276,7 @@ def test_readme_names_every_variable_that_the_tests_read() -> None:
 
 
 def test_readme_commands_are_targets_of_the_makefile() -> None:
-    fences = "\n".join(code for kind, code in FENCE.findall(read("README.md")) if kind == "bash")
-    called = set(re.findall(r"^make ([a-z-]+)", fences, re.MULTILINE))
-    called |= set(re.findall(r"`make ([a-z-]+)`", read("README.md")))
+    called = set(re.findall(r"`make ([a-z-]+)", read("README.md")))
     assert {"demo", "test", "check"} <= called
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
     assert called <= targets
@@ -241,7 +296,7 @@ def fences(kind: str) -> list[tuple[str, str]]:
 
 def test_bash_fences_parse() -> None:
     found = fences("bash")
-    assert len(found) >= 5
+    assert len(found) >= 4
     for document, code in found:
         # <...> stands for what the reader fills in; bash would redirect.
         filled = re.sub(r"<[^>]+>", "filled", code)
@@ -257,15 +312,14 @@ async def test_the_python_of_the_skill_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_database
 ) -> None:
     """The one example, in the package that the scaffold would make, over HTTP on SQLite."""
-    found = fences("python")
-    assert [document for document, _ in found] == ["SKILL.md"]
+    found = [code for document, code in fences("python") if document == "SKILL.md"]
     package = tmp_path / "app" / "db"
     package.mkdir(parents=True)
     (tmp_path / "app" / "__init__.py").touch()
     (package / "__init__.py").touch()
     for name in ("base_model.py", "session_manager.py"):
         shutil.copy(ROOT / "templates" / name, package)
-    (tmp_path / "app" / "main.py").write_text(found[0][1], encoding="utf-8")
+    (tmp_path / "app" / "main.py").write_text(found[0], encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("DATABASE_URL", make_database("sqlite"))
     try:

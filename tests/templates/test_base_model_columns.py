@@ -148,7 +148,9 @@ async def raw(session: AsyncSession, column: str) -> Any:
 # -- types
 
 
-async def test_a_datetime_comes_back_in_utc_with_microseconds(session: AsyncSession) -> None:
+async def test_seed_10_a_datetime_comes_back_in_utc_with_microseconds(
+    session: AsyncSession,
+) -> None:
     note = await reloaded(session, await Note(happened=MOMENT).save(session))
     assert note.happened == MOMENT
     assert note.happened.tzinfo is UTC
@@ -296,7 +298,7 @@ async def test_keys_sort_by_creation_in_the_database(session: AsyncSession, dial
 # -- timestamps
 
 
-async def test_timestamps_can_be_read_after_every_flush(session: AsyncSession) -> None:
+async def test_seed_09_timestamps_can_be_read_after_every_flush(session: AsyncSession) -> None:
     """No refresh and no MissingGreenlet, and each UPDATE moves updated_at."""
     note = await Note(title="new").save(session)
     assert note.created_at == note.updated_at

@@ -155,7 +155,7 @@ def create_legacy(sync: Connection) -> None:
         )
 
 
-async def test_the_mixins_can_be_added_to_a_table_with_rows(
+async def test_seed_15_the_mixins_can_be_added_to_a_table_with_rows(
     connection: AsyncConnection, dialect: str
 ) -> None:
     """With batch mode on SQLite, and a plain ALTER TABLE elsewhere."""

@@ -88,7 +88,7 @@ async def test_get_by_id(session: AsyncSession) -> None:
     assert await Pair.get_by_id(session, (2, 1)) is pair
 
 
-async def test_pages_show_every_row_once(session: AsyncSession) -> None:
+async def test_seed_19_pages_show_every_row_once(session: AsyncSession) -> None:
     """Although the column of the ORDER BY is the same in all rows, which change meanwhile."""
     rows = await people(session, 103)
     seen = []
@@ -132,7 +132,7 @@ async def test_pages_of_a_composite_key(session: AsyncSession) -> None:
     assert pairs == sorted(pairs)
 
 
-async def test_update_takes_only_what_is_allowed(session: AsyncSession) -> None:
+async def test_seed_14_update_takes_only_what_is_allowed(session: AsyncSession) -> None:
     person = await Person(email="a@b.c", name="old").save(session)
     before = person.updated_at
     assert await person.update(session, {"name": "new"}) is person
@@ -169,7 +169,9 @@ async def test_delete_removes_the_row_and_does_not_commit(session: AsyncSession)
     assert await Person.count(session) == 1
 
 
-async def test_to_dict_has_the_loaded_columns_without_private_ones(session: AsyncSession) -> None:
+async def test_seed_08_to_dict_has_the_loaded_columns_without_private_ones(
+    session: AsyncSession,
+) -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     person = Person(email="a@b.c", name="A", created_at=moment)
     given = {name: value for name, value in person.to_dict().items() if value is not None}

@@ -164,7 +164,7 @@ async def titles(session: AsyncSession, statement: Any, **options: Any) -> list[
     return sorted(await session.scalars(statement, execution_options=options))
 
 
-async def test_selects_hide_deleted_rows(session: AsyncSession, author: Author) -> None:
+async def test_seed_11_selects_hide_deleted_rows(session: AsyncSession, author: Author) -> None:
     other = aliased(Book)
     having_books = select(Book.author_id).where(Book.title == "gone")
     for statement in [
@@ -331,7 +331,9 @@ async def test_a_deleted_object_can_be_read_and_refreshed(
     assert book.deleted_at == deleted_at
 
 
-async def test_nothing_commits(engine: AsyncEngine, session: AsyncSession, author: Author) -> None:
+async def test_seed_13_nothing_commits(
+    engine: AsyncEngine, session: AsyncSession, author: Author
+) -> None:
     book = await session.get_one(Book, author.books[0].id)
     gone = await session.get_one(
         Book, author.books[1].id, execution_options={INCLUDE_DELETED: True}
@@ -430,7 +432,7 @@ async def test_delete_and_hidden_children(session: AsyncSession, author: Author)
 
 
 @pytest.mark.dialects("sqlite", "postgresql")
-async def test_an_email_can_be_registered_again(session: AsyncSession) -> None:
+async def test_seed_12_an_email_can_be_registered_again(session: AsyncSession) -> None:
     connection = await session.connection()
     await connection.run_sync(Base.metadata.create_all, tables=[Account.__table__])
     await session.commit()

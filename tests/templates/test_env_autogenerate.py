@@ -27,7 +27,7 @@ def project(tmp_path: Path, database_url: str) -> EnvProject:
     return EnvProject.create(tmp_path / "project", database_url)
 
 
-def test_round_trip_of_many_types(project: EnvProject) -> None:
+def test_seed_40_round_trip_of_many_types(project: EnvProject) -> None:
     project.models(
         COLORS
         + """
@@ -60,7 +60,7 @@ def base_model_project(tmp_path: Path, database_url: str) -> EnvProject:
     return EnvProject.create(tmp_path / "project", database_url, base=source)
 
 
-def test_models_on_the_base_model_template(base_model_project: EnvProject) -> None:
+def test_seed_06_models_on_the_base_model_template(base_model_project: EnvProject) -> None:
     project = base_model_project
     project.models(
         COLORS
@@ -140,7 +140,7 @@ TYPES = "SELECT typname FROM pg_type WHERE typtype = 'e' ORDER BY typname"
 
 
 @pytest.mark.dialects("postgresql")
-def test_enum_types_come_grow_and_go(project: EnvProject) -> None:
+def test_seed_39_enum_types_come_grow_and_go(project: EnvProject) -> None:
     project.models(
         COLORS + NOTE + "    color: Mapped[Color]\n"
         "class Twin(Base):\n    __tablename__ = 'twin'\n"
@@ -225,7 +225,7 @@ def test_a_revision_written_on_sqlite_is_right_on_postgresql(
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-def test_tables_of_other_schemas_are_left_alone(
+def test_seed_36_tables_of_other_schemas_are_left_alone(
     project: EnvProject, dialect: str, make_database
 ) -> None:
     project.models(NOTE)
@@ -315,6 +315,21 @@ def test_no_model_at_all_drops_nothing(project: EnvProject) -> None:
     assert project.versions() == []
     assert "precious" not in project.alembic("check")
     project.alembic("upgrade", "head")
+
+
+def test_what_is_for_another_database_is_left_out(project: EnvProject, dialect: str) -> None:
+    """Left in, the migration would not run there, or never be in step with the model."""
+    project.models(
+        NOTE + "    t: Mapped[str] = mapped_column(sa.String(10))\n"
+        "    __table_args__ = (\n"
+        "        sa.Index('ix_hash', 't', postgresql_using='hash').ddl_if(dialect='postgresql'),\n"
+        "        sa.Index('ix_plain', 't').ddl_if(dialect=('sqlite', 'mysql', 'mariadb')),\n"
+        "    )\n"
+    )
+    source = project.autogenerate("initial")
+    assert ("ix_hash" in source) is (dialect == "postgresql")
+    assert ("ix_plain" in source) is (dialect != "postgresql")
+    project.round_trip()
 
 
 def test_changes_are_seen(project: EnvProject, dialect: str) -> None:

@@ -118,7 +118,9 @@ def test_a_migration_does_not_wait_long_for_a_table(project: EnvProject, dialect
 
 
 @pytest.mark.dialects("sqlite", "postgresql")
-def test_a_failed_migration_leaves_nothing_behind(project: EnvProject, dialect: str) -> None:
+def test_seed_41_a_failed_migration_leaves_nothing_behind(
+    project: EnvProject, dialect: str
+) -> None:
     project.revision(1, TABLE)
     project.revision(
         2, "op.create_table('half', sa.Column('id', sa.Integer))\nraise SystemError('no')"
@@ -322,7 +324,7 @@ def test_a_running_loop_without_a_connection_is_told_what_to_do(project: EnvProj
 
 
 @pytest.mark.dialects("sqlite")
-def test_application_loggers_stay_enabled(project: EnvProject) -> None:
+def test_seed_42_application_loggers_stay_enabled(project: EnvProject) -> None:
     project.edit_env(
         "if context.is_offline_mode():",
         "import logging\nprint('enabled:', not logging.getLogger('app.models').disabled)\n"

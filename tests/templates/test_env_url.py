@@ -109,7 +109,7 @@ PASSWORD = "p%40@ss:w/o?r#d &'x"
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-def test_any_password_and_never_shown(project: EnvProject, dialect: str) -> None:
+def test_seed_38_any_password_and_never_shown(project: EnvProject, dialect: str) -> None:
     quoted = PASSWORD.replace("'", "''")
     user = project.root.parent.name[-20:].replace("-", "_") + "_u"
     if dialect == "postgresql":
@@ -167,7 +167,7 @@ def test_a_missing_variable_and_a_failing_setting(project: EnvProject) -> None:
     assert "cret" not in output
 
 
-def test_the_ini_has_no_url_no_hook_and_the_settings_that_matter() -> None:
+def test_seed_43_the_ini_has_no_url_no_hook_and_the_settings_that_matter() -> None:
     ini = configparser.ConfigParser(defaults={"here": "HERE"})
     ini.read(TEMPLATES / "alembic.ini")
     assert ini["alembic"]["script_location"] == "HERE/alembic"

@@ -249,7 +249,7 @@ def test_import_refuses_an_old_fastapi():
     assert "needs fastapi>=0.121.1" in ran.stderr.splitlines()[-1]
 
 
-def test_import_connects_to_nothing_and_builds_nothing():
+def test_seed_05_import_connects_to_nothing_and_builds_nothing():
     code = """
 import socket, sqlalchemy.ext.asyncio as sa
 def no(*args, **kwargs): raise SystemExit("work at import")
@@ -277,7 +277,7 @@ async def test_opening_twice_is_an_error(tmp_path: Path):
         assert await session.scalar(text("SELECT 1")) == 1
 
 
-def test_second_event_loop_is_an_error_and_no_hang(postgres_server, tmp_path: Path):
+def test_seed_07_second_event_loop_is_an_error_and_no_hang(postgres_server, tmp_path: Path):
     for url in (f"sqlite:///{tmp_path}/a.db", postgres_server.url("postgres")):
         manager = DatabaseSessionManager(DatabaseConfig(url))
 

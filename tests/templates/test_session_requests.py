@@ -171,7 +171,7 @@ async def test_request_commits_or_rolls_back(database_url: str):
 
 
 @pytest.mark.dialects("postgresql", "sqlite")
-async def test_failed_commit_reaches_the_client(database_url: str):
+async def test_seed_01_failed_commit_reaches_the_client(database_url: str):
     async with application(database_url) as client:
         assert (await client.post("/late/99")).status_code == 500
         # The control: in FastAPI's default scope the client is told of success.
@@ -189,7 +189,7 @@ async def test_scope_that_commits_too_late_is_refused():
         async def root(session: Annotated[AsyncSession, Depends(get_db)]) -> None: ...
 
 
-async def test_what_was_answered_can_be_read(database_url: str):
+async def test_seed_02_what_was_answered_can_be_read(database_url: str):
     async with application(database_url) as client:
         for number in range(1, 31):
             assert (await client.post(f"/items/{number}")).status_code == 201
@@ -257,7 +257,7 @@ async def test_read_only_session_refuses_a_write(database_url: str):
         assert (await client.get("/count")).json() == 0
 
 
-async def test_streams_and_background_tasks_have_their_own_session(database_url: str):
+async def test_seed_03_streams_and_background_tasks_have_their_own_session(database_url: str):
     async with application(database_url) as client:
         for number in (1, 2, 3):
             await client.post(f"/items/{number}")
@@ -269,7 +269,7 @@ async def test_streams_and_background_tasks_have_their_own_session(database_url:
         assert (await client.get("/count")).json() == 5  # 10, and 1010 by the task
 
 
-async def test_abandoned_requests_give_their_connections_back(database_url: str):
+async def test_seed_04_abandoned_requests_give_their_connections_back(database_url: str):
     async with application(database_url, lock_timeout=30) as client:
         for _ in range(3):
             with contextlib.suppress(httpx.ReadTimeout):

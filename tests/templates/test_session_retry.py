@@ -1,6 +1,7 @@
 """run_in_transaction, against real deadlocks, conflicts and lost connections."""
 
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,8 @@ async def test_commits_and_returns(database: DatabaseSessionManager):
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-async def test_deadlock_is_run_again(database: DatabaseSessionManager):
+@pytest.mark.parametrize("savepoint", [False, True])
+async def test_deadlock_is_run_again(database: DatabaseSessionManager, savepoint: bool):
     both_hold_one = asyncio.Barrier(2)
     runs: list[int] = []
 
@@ -66,7 +68,8 @@ async def test_deadlock_is_run_again(database: DatabaseSessionManager):
                 first = False
                 await both_hold_one.wait()
             change = ACCOUNT.update().where(ACCOUNT.c.id == target)
-            await session.execute(change.values(amount=ACCOUNT.c.amount + 10))
+            async with session.begin_nested() if savepoint else nullcontext():
+                await session.execute(change.values(amount=ACCOUNT.c.amount + 10))
 
         await run_in_transaction(database, work)
 

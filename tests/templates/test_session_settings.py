@@ -144,7 +144,7 @@ async def add_up(database: DatabaseSessionManager, tasks: int, times: int) -> in
         return await session.scalar(select(COUNTER.c.n)) or 0
 
 
-async def test_concurrent_writers_lose_nothing(database_url: str):
+async def test_seed_18_concurrent_writers_lose_nothing(database_url: str):
     database = await opened(database_url, lock_timeout=30, pool_timeout=30)
     assert await add_up(database, 8, 10) == 80
     await database.close()

@@ -1,0 +1,1 @@
+"""Teams, their members, and invitations to them: just enough to be tested."""

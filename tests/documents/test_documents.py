@@ -1,0 +1,131 @@
+"""Every fenced block of every document, run on each database."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from documents.reading import Block, read_blocks
+from projects import warm
+
+ROOT = Path(__file__).resolve().parents[2]
+CARRY_OUT = Path(__file__).with_name("carry_out.py")
+SQLALCHEMY = sqlalchemy.__version__.rpartition(".")[0]
+REFERENCES = sorted((ROOT / "references").glob("*.md"))
+# What a person reads before there is a database layer: it runs in a project without one.
+GUIDES = [ROOT / "SKILL.md", ROOT / "README.md"]
+TEMPLATES = [
+    path for path in sorted((ROOT / "templates").glob("*.py")) if "```" in path.read_text()
+]
+DOCUMENTS = [*GUIDES, *REFERENCES, *TEMPLATES]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+
+
+def scaffolded(project: Path) -> None:
+    """The package that `--scaffold app.db` makes, with the models of the examples."""
+    package = project / "app" / "db"
+    package.mkdir(parents=True)
+    for init in (project / "app", package):
+        (init / "__init__.py").touch()
+    for name in ("base_model.py", "session_manager.py"):
+        shutil.copyfile(ROOT / "templates" / name, package / name)
+    models = (ROOT / "examples" / "user_model.py").read_text(encoding="utf-8")
+    models = re.sub(r"(?m)^import _setup\b.*\n", "", models)
+    models = re.sub(
+        r"(?m)^from (base_model|session_manager) import", r"from app.db.\1 import", models
+    )
+    models = models.partition('\nif __name__ == "__main__":')[0]
+    (package / "models.py").write_text(models, encoding="utf-8")
+
+
+def fresh(project: Path) -> None:
+    """A FastAPI application without a database."""
+    shutil.copytree(
+        ROOT / "examples" / "demo" / "project",
+        project,
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+
+
+def carry_out(path: Path, blocks: list[Block], url: str, tmp_path: Path) -> tuple[list[int], str]:
+    """The lines of the blocks that ran, and what was wrong with the one that did not."""
+    project = tmp_path / "a project"
+    guide = path in GUIDES
+    (fresh if guide else scaffolded)(project)
+    home = tmp_path / "home"
+    (home / ".claude" / "skills").mkdir(parents=True)
+    # A checkout may belong to another user than the one who runs the tests.
+    (home / ".gitconfig").write_text("[safe]\n\tdirectory = *\n", encoding="utf-8")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("DATABASE_")
+    } | {
+        "DATABASE_URL": url,
+        "HOME": str(home),
+        "VIRTUAL_ENV": sys.prefix,
+        "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
+    order = {
+        "package": "app.db" if path.suffix == ".py" else "",
+        "database": not guide,
+        "skill": str(ROOT),
+        "placeholders": {"<skill>": str(ROOT), "<this repository's URL>": str(ROOT)},
+        "environment": {"PYTHONDONTWRITEBYTECODE": "1"},
+        "blocks": [vars(block) | {"path": name_of(block.path)} for block in blocks],
+    }
+    order_file, answer_file = tmp_path / "order.json", tmp_path / "answer.json"
+    order_file.write_text(json.dumps(order), encoding="utf-8")
+    status, output = warm.run(
+        [str(CARRY_OUT), str(order_file), str(answer_file)],
+        cwd=project,
+        environment=environment,
+        timeout=300,
+    )
+    assert status == 0, f"{name_of(path)}: {output}"
+    answer = json.loads(answer_file.read_text(encoding="utf-8"))
+    failed = answer["failed"]
+    return answer["done"], f"{name_of(path)}:{failed}: {answer['error']}" if failed else ""
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_block_runs(
+    path: Path,
+    dialect: str,
+    make_database: Callable[[str], str],
+    tmp_path: Path,
+    count_runs: Callable[[str, str, int], None],
+) -> None:
+    blocks = [
+        block
+        for block in read_blocks(path)
+        if dialect in block.on and block.sqlalchemy in ("", SQLALCHEMY)
+    ]
+    done, wrong = carry_out(path, blocks, make_database(dialect), tmp_path)
+    assert not wrong, wrong
+    assert done == [block.line for block in blocks]
+    count_runs("blocks", dialect, len(done))
+    count_runs("commands", dialect, sum(block.language == "bash" for block in blocks))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_no_block_is_left_out_everywhere(path: Path) -> None:
+    for block in read_blocks(path):
+        assert block.on
+        assert block.sqlalchemy in ("", "2.0", "2.1"), block.place
+
+
+def test_every_document_has_its_test() -> None:
+    written = {path for path in ROOT.rglob("*.md") if not path.is_relative_to(ROOT / "tests")}
+    hidden = {path for path in written if any(p.startswith(".") for p in path.parts)}
+    # Without fences there is nothing to run.
+    plain = {path for path in written if "```" not in path.read_text(encoding="utf-8")}
+    made = {path for path in written if path.is_relative_to(ROOT / "demo")}
+    assert written - hidden - plain - made <= set(DOCUMENTS)
