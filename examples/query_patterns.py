@@ -409,7 +409,8 @@ async def top_posts(session: AsyncSession, count: int) -> Sequence[Post]:
 async def running_views(session: AsyncSession) -> list[tuple[str, str, int]]:
     """Author, title, and the views of the author's posts up to this one, by date.
 
-    ROWS is named: the default frame (RANGE) adds up all rows with an equal date at once.
+    Each row adds its own, by ROWS and by the key at the end of the order: the default (RANGE) adds
+    all the rows of an equal date at once.
     """
     total = func.sum(Post.views).over(
         partition_by=Post.author_id, order_by=(Post.published_at, Post.id), rows=(None, 0)

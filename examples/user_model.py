@@ -106,6 +106,8 @@ class User(BaseModel):
         # Not CheckConstraint(...) inside a mapped_column: autogenerate does not see that one.
         CheckConstraint("login_count >= 0", name="login_count_not_negative"),
         CheckConstraint("name <> ''", name="name_not_empty"),
+        # Two indexes of some databases only. Alembic does not look at ddl_if by itself and would
+        # propose them elsewhere again and again; templates/env.py makes it.
         # For lower(name) = :value. MariaDB has no functional indexes, and there, as on MySQL, the
         # usual collations compare without case anyway.
         Index("ix_users_name_lower", func.lower(text("name"))).ddl_if(
@@ -255,9 +257,13 @@ class Post(BaseModel):
     published_at: Mapped[datetime | None]
     views: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     # Kept by the database, so that it is right after plain SQL, too, and a list of posts shows it
-    # without reading bodies. Characters; bytes on MySQL. PostgreSQL before 18 has no computed
-    # columns but persisted ones, and SQLAlchemy 2.1 no longer assumes the word.
-    body_length: Mapped[int] = mapped_column(Computed("length(body)", persisted=True))
+    # without reading bodies. char_length, as MySQL's length() counts bytes; SQLAlchemy writes it
+    # as SQLite calls it. PostgreSQL before 18 has no computed columns but persisted ones, and
+    # SQLAlchemy 2.1 no longer assumes the word. nullable: MariaDB refuses NOT NULL on a generated
+    # column, and Alembic would write it; it is never NULL.
+    body_length: Mapped[int] = mapped_column(
+        Computed(func.char_length(text("body")), persisted=True), nullable=True
+    )
 
     author: Mapped[User] = relationship(back_populates="posts", lazy="raise")
     tags: Mapped[list["Tag"]] = relationship(

@@ -257,7 +257,8 @@ class UUIDMixin:
 
 def _created_at(context: DefaultExecutionContext) -> datetime:
     """A new row was last updated when it was created, not a microsecond later."""
-    parameters = context.get_current_parameters()  # type: ignore[no-untyped-call]
+    # get_current_parameters() fails for `insert(Model).values([{...}, {...}])`.
+    parameters: Mapping[str, Any] = context.current_parameters or {}
     created: datetime = parameters.get("created_at") or utcnow()
     return created
 

@@ -35,9 +35,18 @@ def server_user(*preferred: str) -> str:
     return next(name for name in (*preferred, "nobody") if name in accounts)
 
 
+MEMORY = Path("/dev/shm")
+ENOUGH_MEMORY = 2 * 1024**3
+
+
 def make_directory(prefix: str, user: str) -> Path:
-    """A fresh directory owned by `user`. In /tmp: a socket path may hold 107 bytes."""
-    directory = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    """A fresh directory owned by `user`, with a short name: a socket path may hold 107 bytes.
+
+    In memory where there is plenty of it: the tests make a database each, and on a disk most
+    of that time is waiting for it.
+    """
+    plenty = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ENOUGH_MEMORY
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY if plenty else "/tmp"))
     if user:
         account = pwd.getpwnam(user)
         os.chown(directory, account.pw_uid, account.pw_gid)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     func,
+    insert,
     inspect,
     select,
     text,
@@ -323,6 +324,15 @@ async def test_a_change_moves_updated_at_beyond_a_clock_that_is_ahead(
     note.title = "changed"
     await session.commit()
     assert note.updated_at == ahead + timedelta(microseconds=1)
+
+
+async def test_many_rows_in_one_statement_have_both_timestamps(session: AsyncSession) -> None:
+    await session.execute(insert(Note).values([{"title": "one"}, {"title": "two"}]))
+    await session.execute(insert(Note), [{"title": "three"}, {"title": "four"}])
+    notes = list(await session.scalars(select(Note)))
+    assert len(notes) == 4
+    for note in notes:
+        assert abs(note.updated_at - note.created_at) < timedelta(seconds=1)
 
 
 async def test_no_change_does_not_move_updated_at(session: AsyncSession) -> None:
