@@ -111,7 +111,7 @@ PASSWORD = "p%40@ss:w/o?r#d &'x"
 @pytest.mark.dialects("postgresql", "mysql")
 def test_seed_38_any_password_and_never_shown(project: EnvProject, dialect: str) -> None:
     quoted = PASSWORD.replace("'", "''")
-    user = project.root.parent.name[-20:].replace("-", "_") + "_u"
+    user = "u_" + project.root.parent.name[-20:].replace("-", "_")
     if dialect == "postgresql":
         create = (
             f"CREATE ROLE {user} SUPERUSER LOGIN PASSWORD '{quoted}'",
