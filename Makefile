@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-PYTEST_ARGS ?= -n 3 --dist loadfile
+PYTEST_ARGS ?= -n 3 --dist worksteal
 PIP := -m pip --disable-pip-version-check --quiet
 
 .PHONY: help demo test test-floor lint format check system-deps clean
