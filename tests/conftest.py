@@ -10,6 +10,7 @@ import os
 import platform
 import signal
 import sqlite3
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from servers import mysql, postgres
 DIALECTS = ("sqlite", "postgresql", "mysql")
 USED = pytest.StashKey[dict[str, str]]()
 RUNS = pytest.StashKey[Counter[str]]()
+CALLED = pytest.StashKey[set[tuple[str, str]]]()
+EXAMPLES = str(Path(__file__).resolve().parent.parent / "examples")
 
 pytest_plugins = ["projects.fixtures"]
 
@@ -31,6 +34,7 @@ pytest_plugins = ["projects.fixtures"]
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[USED] = {}
     config.stash[RUNS] = Counter()
+    config.stash[CALLED] = set()
     if hasattr(config, "workerinput"):
         return
     # A `kill` runs the same teardown as Ctrl-C.
@@ -108,10 +112,31 @@ def count_runs(pytestconfig: pytest.Config) -> Callable[[str, str, int], None]:
     return count
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """Note which functions of the examples are called in this process, for the summary."""
+    if pyfuncitem.path.parent.name != "examples":
+        return (yield)
+    parameters = pyfuncitem.callspec.params if hasattr(pyfuncitem, "callspec") else {}
+    dialect, called = str(parameters.get("dialect", "sqlite")), pyfuncitem.config.stash[CALLED]
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(EXAMPLES) and "<" not in code.co_name:
+            called.add((dialect, f"{code.co_filename}:{code.co_qualname}"))
+
+    sys.setprofile(note)
+    try:
+        return (yield)
+    finally:
+        sys.setprofile(None)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["servers"] = session.config.stash[USED]
         session.config.workeroutput["runs"] = dict(session.config.stash[RUNS])
+        session.config.workeroutput["called"] = sorted(session.config.stash[CALLED])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -119,6 +144,8 @@ def pytest_testnodedown(node: "object", error: object) -> None:
     output = getattr(node, "workeroutput", {})
     node.config.stash[USED].update(output.get("servers", {}))  # type: ignore[attr-defined]
     node.config.stash[RUNS].update(output.get("runs", {}))  # type: ignore[attr-defined]
+    called = {(dialect, name) for dialect, name in output.get("called", ())}
+    node.config.stash[CALLED].update(called)  # type: ignore[attr-defined]
 
 
 def pytest_terminal_summary(
@@ -130,7 +157,8 @@ def pytest_terminal_summary(
         f"SQLAlchemy {sqlalchemy.__version__}, Python {platform.python_version()}; "
         f"databases: {databases or 'none used'}"
     )
-    runs = sorted(config.stash[RUNS].items())
+    functions = Counter(f"example functions on {dialect}" for dialect, _ in config.stash[CALLED])
+    runs = sorted([*config.stash[RUNS].items(), *functions.items()])
     if runs:
         ran = ", ".join(f"{number} {what}" for what, number in runs)
         terminalreporter.write_line(f"run as documented: {ran}")

@@ -1,5 +1,6 @@
 """The skill as a package: what SKILL.md and README say exists, runs and stays in step."""
 
+import ast
 import io
 import os
 import re
@@ -279,6 +280,24 @@ def test_readme_commands_are_targets_of_the_makefile() -> None:
     assert {"demo", "test", "check"} <= called
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
     assert called <= targets
+
+
+def test_every_function_of_the_examples_is_called_by_name() -> None:
+    """In its test, or by another one of the file; endpoints are called by their path."""
+    examples = sorted((ROOT / "examples").glob("[a-z]*.py"))
+    assert len(examples) >= 6
+    for path in examples:
+        source = path.read_text(encoding="utf-8")
+        functions = {
+            node.name
+            for node in ast.parse(source).body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.decorator_list
+        }
+        test = ROOT / "tests" / "examples" / f"test_{path.name}"
+        called = set(re.findall(r"\w+", test.read_text(encoding="utf-8")))
+        called |= set(re.findall(r"(?<!def )\b\w+", source))
+        assert functions
+        assert functions <= called, path.name
 
 
 # The code in the documents
