@@ -61,6 +61,8 @@ def _server() -> "subprocess.Popen[str]":
         start_new_session=True,
     )
     assert server.stdin is not None
+    assert server.stdout is not None
+    atexit.register(server.stdout.close)
     atexit.register(server.wait)
     atexit.register(server.stdin.close)
     return server
