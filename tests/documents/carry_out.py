@@ -40,7 +40,7 @@ async def main(order: dict[str, Any]) -> dict[str, Any]:
             try:
                 await carry_out(block, module.__dict__, order)
             except Exception as error:
-                text = "".join(traceback.format_exception(error)).replace("<skill>", order["skill"])
+                text = "".join(traceback.format_exception(error))
                 return {"done": done, "failed": block["line"], "error": text}
             done.append(block["line"])
     return {"done": done, "failed": None, "error": ""}

@@ -6,7 +6,7 @@ shown output are run or compared, too.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sybil import Document, Region
@@ -40,7 +40,6 @@ class Block:
     cure: bool = False
     expected: str | None = None
     """What it prints."""
-    marks: dict[str, str] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -82,7 +81,6 @@ def _block(path: Path, text: str, language: str, source: str, start: int) -> Blo
     if language not in LANGUAGES:
         raise DocumentError(f"{block.place}: a fence of {language or 'no language'} ({first!r})")
     for name, value in _marks(text.splitlines()[: line - 2]):
-        block.marks[name] = value
         if name == "on":
             block.on = tuple(value.split())
             if not block.on or set(block.on) - set(DIALECTS):

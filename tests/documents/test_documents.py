@@ -76,7 +76,6 @@ def carry_out(path: Path, blocks: list[Block], url: str, tmp_path: Path) -> tupl
     order = {
         "package": "app.db" if path.suffix == ".py" else "",
         "database": not guide,
-        "skill": str(ROOT),
         "placeholders": {"<skill>": str(ROOT), "<this repository's URL>": str(ROOT)},
         "environment": {"PYTHONDONTWRITEBYTECODE": "1"},
         "blocks": [vars(block) | {"path": name_of(block.path)} for block in blocks],

@@ -13,15 +13,15 @@ _RULE = re.compile(r"\b(?:import_module|walk_packages|iter_modules|__import__|fi
 def unimported_models(project: Project, setup: AlembicSetup) -> tuple[MappedClass, ...]:
     """Mapped classes that env.py certainly does not import, so whose tables it would drop.
 
-    None where any module that it does import may import others by a rule of its own.
+    Empty where any module that it does import may import others by a rule of its own.
     """
     text = setup.env.read_text(encoding="utf-8", errors="replace")
-    missing = missing_modules(text, project, project.model_modules, setup)
-    files = [module_file(project.import_root, name) for name in _reached(text, project, setup)]
+    reached = _reached(text, project, setup)
+    files = [module_file(project.import_root, name) for name in reached]
     texts = [text, *(f.read_text("utf-8", "replace") for f in files if f and f.is_file())]
     if any(imports_by_rule(one) for one in texts):
         return ()
-    return tuple(item for item in project.models if item.module in missing)
+    return tuple(item for item in project.models if item.module not in reached)
 
 
 def missing_modules(
