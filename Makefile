@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 3 --dist worksteal
+# Compiled code is kept: each script that a test runs would else be compiled again.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
 .PHONY: help demo test test-floor lint format check system-deps clean

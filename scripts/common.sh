@@ -111,7 +111,5 @@ run_toolkit() {
             ;;
     esac
     say "using $PYTHON (Python $version, $PYTHON_ORIGIN)"
-    # Importing the project to look at it must not leave __pycache__ in it.
-    export PYTHONDONTWRITEBYTECODE=1
     exec "$PYTHON" "$scripts/run_toolkit.py" "$command" "$@"
 }

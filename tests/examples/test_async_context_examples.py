@@ -8,8 +8,6 @@ import asyncio
 import inspect
 import re
 import sqlite3
-import subprocess
-import sys
 import time
 import tracemalloc
 import uuid
@@ -63,6 +61,7 @@ from async_context_examples import (
     users_with_relationships,
 )
 from base_model import Base, uuid7
+from projects import warm
 from session_manager import DatabaseConfig, DatabaseSessionManager
 from user_model import FIRST_DAY, Post, Role, Tag, User, UserStatus, post_tags, seed, user_roles
 
@@ -134,13 +133,7 @@ async def delete_everything_of_cleo(database: DatabaseSessionManager) -> None:
 
 def test_seed_row_22_75_runs_as_a_program_and_shows_all_twelve(database_url: str):
     for arguments in [[database_url]] + [[]] * database_url.startswith("sqlite"):
-        ran = subprocess.run(
-            [sys.executable, "-W", "error", EXAMPLE, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        ran = warm.completed(EXAMPLE, *arguments)
         assert ran.returncode == 0, ran.stderr
         shown = {int(line[:2]) for line in ran.stdout.splitlines()}
         assert shown == set(range(1, 13))

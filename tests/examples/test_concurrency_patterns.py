@@ -30,6 +30,7 @@ from concurrency_patterns import (
     Username,
     WikiPage,
 )
+from projects import warm
 from session_manager import DatabaseConfig, DatabaseSessionManager, run_in_transaction
 
 EXAMPLE = Path(patterns.__file__)
@@ -1353,13 +1354,7 @@ async def test_others_say_that_they_have_no_listen(database: DatabaseSessionMana
 
 
 def run_example(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLE), *arguments],
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=120,
-    )
+    done = warm.completed(str(EXAMPLE), *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

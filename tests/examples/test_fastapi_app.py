@@ -26,6 +26,7 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, func, selec
 
 import fastapi_app
 from base_model import Base
+from projects import warm
 from session_manager import DatabaseConfig, DatabaseSessionManager, DbSession
 from user_model import Post, Role, Tag, User, post_tags, seed, user_roles
 
@@ -150,13 +151,7 @@ def is_mysql(service: Service) -> bool:
 
 def test_seed_row_22_74_shows_itself_and_ends(database_url: str):
     for arguments in [[database_url]] + [[]] * database_url.startswith("sqlite"):
-        ran = subprocess.run(
-            [sys.executable, "-W", "error", EXAMPLE, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        ran = warm.completed(EXAMPLE, *arguments)
         assert ran.returncode == 0, ran.stderr
         assert ran.stderr == ""
         lines = ran.stdout.splitlines()
@@ -610,13 +605,10 @@ async def main():
 asyncio.run(main())
 """
     ran = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-W", "error", "-c", code],
+        warm.completed,
+        "-c",
+        code,
         cwd=tmp_path / "project",
-        env=os.environ | {"DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        environment=os.environ | {"DATABASE_URL": database_url},
     )
     assert (ran.returncode, ran.stdout.strip()) == (0, "201 ['email', 'id']"), ran.stderr

@@ -25,6 +25,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 import migration_examples as example
+from projects import warm
 
 EXAMPLES = Path(example.__file__).parent
 HEAD = "merge_phone_and_note"
@@ -53,14 +54,7 @@ def edit(config: Config, revision: str, old: str, new: str) -> None:
 
 
 def program(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | variables,
-        check=False,
-    )
+    return warm.completed(*arguments, environment=os.environ | variables)
 
 
 # The program
@@ -216,14 +210,8 @@ def test_seed_58_the_alembic_command_runs_from_the_project_alone(
 ) -> None:
     root = Path(str(config.config_file_name)).parent
     for arguments in (["upgrade", "head"], ["current", "--check-heads"], ["downgrade", "base"]):
-        result = subprocess.run(
-            [sys.executable, "-W", "error", "-m", "alembic", *arguments],
-            cwd=root,
-            env=os.environ | {"DATABASE_URL": database_url},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = os.environ | {"DATABASE_URL": database_url}
+        result = warm.completed("-m", "alembic", *arguments, cwd=root, environment=environment)
         assert result.returncode == 0, result.stderr
     assert current(database_url) == []
 

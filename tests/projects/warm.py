@@ -35,7 +35,7 @@ def run(
     """
     with tempfile.NamedTemporaryFile() as output:
         request = {
-            "arguments": list(arguments),
+            "arguments": [str(argument) for argument in arguments],
             "cwd": str(cwd),
             "environment": dict(environment),
             "output": output.name,
@@ -49,6 +49,25 @@ def run(
         server.stdin.flush()
         status = int(server.stdout.readline())
         return status, Path(output.name).read_text(encoding="utf-8", errors="replace")
+
+
+def completed(
+    *arguments: str,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 120,
+) -> "subprocess.CompletedProcess[str]":
+    """What `subprocess.run([sys.executable, "-W", "error", *arguments])` would say."""
+    with tempfile.NamedTemporaryFile() as errors:
+        status, output = run(
+            arguments,
+            cwd=cwd or Path.cwd(),
+            environment=os.environ if environment is None else environment,
+            stderr=errors,
+            timeout=timeout,
+        )
+        said = Path(errors.name).read_text(encoding="utf-8", errors="replace")
+    return subprocess.CompletedProcess(arguments, status, output, said)
 
 
 @functools.cache
@@ -71,8 +90,19 @@ def _server() -> "subprocess.Popen[str]":
 def _serve() -> None:
     # Imported here: the tests' own processes want only what is above.
     import alembic.command  # noqa: F401
+    import fastapi  # noqa: F401
+    import httpx  # noqa: F401
+    import mako.template  # noqa: F401
+    import pydantic_settings  # noqa: F401
+    import pytest  # noqa: F401
+    import sqlalchemy.dialects.mysql.aiomysql
+    import sqlalchemy.dialects.postgresql.asyncpg
+    import sqlalchemy.dialects.sqlite.aiosqlite
     import sqlalchemy.ext.asyncio
-    import sqlalchemy.orm  # noqa: F401
+    import sqlalchemy.orm
+
+    for dialect in ("sqlite+aiosqlite", "postgresql+asyncpg", "mysql+aiomysql"):
+        sqlalchemy.make_url(f"{dialect}://").get_dialect().import_dbapi()
 
     with os.fdopen(os.dup(0)) as requests, os.fdopen(os.dup(1), "w") as answers:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

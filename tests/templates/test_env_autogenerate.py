@@ -372,7 +372,7 @@ def test_changes_are_seen(project: EnvProject, dialect: str) -> None:
 
 @pytest.mark.dialects("postgresql", "sqlite")
 def test_the_generated_file_is_typed_and_clean(
-    project: EnvProject, tmp_path_factory: pytest.TempPathFactory
+    project: EnvProject, dialect: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     project.models(
         COLORS + NOTE + "    color: Mapped[Color]\n"
@@ -402,7 +402,8 @@ def test_the_generated_file_is_typed_and_clean(
     ruff += ["--config", "lint.isort.known-third-party=['alembic']"]
     cache = tmp_path_factory.getbasetemp() / "mypy"
     mypy = ["mypy", "--strict", "--scripts-are-modules", "--cache-dir", str(cache)]
-    for command in (ruff, mypy):
+    # PostgreSQL's has all that SQLite's has, and mypy takes ten seconds.
+    for command in (ruff, mypy) if dialect == "postgresql" else (ruff,):
         if importlib.util.find_spec(command[0]):
             done = subprocess.run(
                 [sys.executable, "-m", *command, *files],

@@ -3,13 +3,13 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import session_manager
+from projects import warm
 
 TEMPLATES = Path(session_manager.__file__).parent
 
@@ -119,14 +119,12 @@ def project(tmp_path: Path) -> Path:
 
 
 def run(project: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+    return warm.completed(
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        # The warm process has anyio, which pytest would have wanted to import itself.
+        *("-W", "ignore:Module already imported"),
         cwd=project,
-        env={"PATH": os.environ["PATH"], **environ},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        environment={"PATH": os.environ["PATH"], **environ},
     )
 
 

@@ -9,16 +9,17 @@ import atexit
 import contextlib
 import json
 import os
+import runpy
 import select
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from toolkit.database.errors import DatabaseError
 from toolkit.database.scratch import Scratch, scratch_name
@@ -28,6 +29,7 @@ from toolkit.report.exits import Exit
 
 LONGEST = 12  # lines of an error's text
 WORKER = Path(__file__).with_name("alembic_worker.py")
+SCRIPTS = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,13 @@ def run_alembic(
             "result": str(result),
             "stdout": str(stdout),
             "stderr": str(stderr),
+            "libraries": worker().libraries,
             **(extra or {}),
         }
         returncode = worker().run(request, timeout)
         texts = [file.read_text("utf-8", "replace") for file in (stdout, stderr)]
         report = json.loads(result.read_text("utf-8")) if result.exists() else None
+    worker().libraries = (report or {}).pop("libraries", [])
     variables = child_environment(environment or {})
     urls = [scratch.url] if scratch else []
     secrets = secrets_of(variables, urls) | set(request.get("secrets", ()))
@@ -122,27 +126,29 @@ class Worker:
     """The process that forks for each command.
 
     To start Python and import Alembic takes longer than most commands do, and a run has
-    seven of them.
+    seven of them. It is a fork of this program, which has SQLAlchemy imported already.
     """
 
     def __init__(self) -> None:
+        self.libraries: list[str] = []
+        """What the last command had imported of well-known libraries; the next will, too."""
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(WORKER)],
-            env=child_environment({}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            # Ctrl-C reaches this program only, which then ends the worker itself.
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests, self._answers = self._process.stdin, self._process.stdout
+        theirs, self._requests = os.pipe()
+        self._answers, ours = os.pipe()
+        # What is still in their buffers would be written twice.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            be_worker(theirs, ours, self._stderr.fileno())
+        os.close(theirs)
+        os.close(ours)
 
     @property
     def is_alive(self) -> bool:
-        return self._process.poll() is None
+        if self._pid and os.waitpid(self._pid, os.WNOHANG)[0]:
+            self._pid = 0
+        return self._pid != 0
 
     def run(self, request: Mapping[str, Any], timeout: float) -> int:
         """Hand over the request and wait for its end; the status of its process."""
@@ -150,8 +156,8 @@ class Worker:
         child: int | None = None
         status: int | None = None
         try:
-            self._requests.write(json.dumps(request).encode() + b"\n")
-            self._requests.flush()
+            with os.fdopen(os.dup(self._requests), "wb") as requests:
+                requests.write(json.dumps(request).encode() + b"\n")
             child = self._number(deadline)
             status = self._number(deadline)
         except BrokenPipeError:
@@ -179,7 +185,7 @@ class Worker:
             remaining = max(0.0, deadline - time.monotonic())
             if not select.select([self._answers], [], [], remaining)[0]:
                 raise TimeoutError
-            byte = os.read(self._answers.fileno(), 1)
+            byte = os.read(self._answers, 1)
             if not byte:
                 raise self._ended()
             line += byte
@@ -200,14 +206,53 @@ class Worker:
 
     def close(self, child: int | None = None) -> None:
         """End it, with the command that is under way."""
-        for group in (child, self._process.pid):
-            if group is not None and self.is_alive:
+        for group in (child, self._pid):
+            if group and self.is_alive:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(group, signal.SIGKILL)
-        self._process.wait()
-        for file in (self._requests, self._answers, self._stderr):
+        if self._pid:
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+        for pipe in (self._requests, self._answers):
             with contextlib.suppress(OSError):
-                file.close()
+                os.close(pipe)
+        self._stderr.close()
+
+
+def be_worker(requests: int, answers: int, errors: int) -> NoReturn:
+    """Turn this process, a fork, into one that knows nothing of this toolkit."""
+    status = 1
+    try:
+        # Ctrl-C reaches the program only, which then ends the worker itself.
+        os.setsid()
+        for number, descriptor in enumerate((requests, answers, errors)):
+            os.dup2(descriptor, number)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        variables = child_environment({})
+        os.environ.clear()
+        os.environ.update(variables)
+        sys.dont_write_bytecode = True
+        forget_toolkit()
+        runpy.run_path(str(WORKER), run_name="__main__")
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def forget_toolkit() -> None:
+    """A project may have packages of the same names."""
+    sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() != SCRIPTS]
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "toolkit":
+            del sys.modules[name]
 
 
 _workers: list[Worker] = []

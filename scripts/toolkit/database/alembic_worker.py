@@ -13,6 +13,7 @@ these end as well.
 
 import contextlib
 import gc
+import importlib
 import importlib.util
 import json
 import os
@@ -38,6 +39,13 @@ with contextlib.suppress(ImportError):
 
 Report = dict[str, Any]
 
+# What nearly all projects import, which starts no thread and opens nothing when it is
+# imported: once a command has shown that this project does, the others find it loaded.
+LIBRARIES = frozenset(
+    "alembic aiomysql aiosqlite asyncpg email_validator fastapi mako psycopg pydantic"
+    " pydantic_core pydantic_settings pymysql sqlalchemy sqlmodel starlette".split()
+)
+
 
 def main() -> int:
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
@@ -47,16 +55,27 @@ def main() -> int:
     os.dup2(2, 1)
     gc.freeze()  # else each child's collector copies the pages that it shares with us
     while line := requests.readline():
+        request = json.loads(line)
+        load(request["libraries"])
         child = os.fork()
         if child == 0:
             answers.close()
-            return answer(json.loads(line), requests)
+            return answer(request, requests)
         with contextlib.suppress(OSError):  # it may have ended already
             os.setpgid(child, child)
         answers.write(b"%d\n" % child)
         _, status = os.waitpid(child, 0)
         answers.write(b"%d\n" % os.waitstatus_to_exitcode(status))
     return 0
+
+
+def load(libraries: list[str]) -> None:
+    new = [name for name in libraries if name not in sys.modules]
+    for name in new:
+        with contextlib.suppress(Exception):  # the project will see its error itself
+            importlib.import_module(name)
+    if new:
+        gc.freeze()
 
 
 def answer(request: Report, lifeline: Any) -> int:
@@ -75,6 +94,7 @@ def answer(request: Report, lifeline: Any) -> int:
         run(request, report, guard)
     except BaseException as error:
         report["error"] = describe_error(error, Path(request["root"]), guard)
+    report["libraries"] = sorted(name for name in sys.modules if name.split(".")[0] in LIBRARIES)
     Path(request["result"]).write_text(json.dumps(report), encoding="utf-8")
     return 1 if "error" in report else 0
 
@@ -321,6 +341,26 @@ def run_hooks(config: Config, request: Report, _report: Report, _guard: ModuleTy
         write_hooks._run_hooks(request["file"], hooks)
 
 
+def trace(config: Config, request: Report, report: Report, guard: ModuleType) -> None:
+    """The command as given, with a record of what each statement did."""
+    path = Path(__file__).with_name("trace_worker.py")
+    spec = importlib.util.spec_from_file_location("_alembic_trace_worker", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.run(config, request, report, guard, globals())
+
+
+def catalog(config: Config, request: Report, report: Report, guard: ModuleType) -> None:
+    """The schema of the scratch database, or the one that the models make on it."""
+    path = Path(__file__).with_name("catalog_worker.py")
+    spec = importlib.util.spec_from_file_location("_alembic_catalog_worker", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.ACTIONS[request["action"]](config, request, report, guard)
+
+
 def describe_error(error: BaseException, root: Path, guard: ModuleType) -> Report:
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) and error.filename:
@@ -365,6 +405,9 @@ ACTIONS: dict[str, Callable[[Config, Report, Report, ModuleType], None]] = {
     "probe": probe,
     "autogenerate": autogenerate,
     "hooks": run_hooks,
+    "trace": trace,
+    "read_catalog": catalog,
+    "create_all": catalog,
 }
 
 if __name__ == "__main__":
