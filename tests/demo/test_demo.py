@@ -146,6 +146,7 @@ def test_it_says_when_a_step_takes_long(first: tuple[Path, str]) -> None:
     assert re.search(r"^   \.\.\. .*generate-migration\.sh.*: 1 s$", first[1], re.MULTILINE)
 
 
+@pytest.mark.any_sqlalchemy
 def test_a_second_run_starts_afresh(built: Path) -> None:
     before = sources(built / "demo")
     result = run_demo(built)
@@ -219,6 +220,7 @@ async def test_it_leaves_a_given_database_as_it_was_and_runs_again(
     assert not password or not password[1] or f":{password[1]}@" not in result.stdout
 
 
+@pytest.mark.any_sqlalchemy
 async def test_a_killed_run_is_tidied_up_by_the_next(
     built: Path, make_database: Callable[[str], str]
 ) -> None:
@@ -254,6 +256,7 @@ def stop_orphan(transcript: str) -> None:
             os.kill(int(link.parts[2]), signal.SIGKILL)
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
@@ -284,6 +287,7 @@ async def test_it_refuses_a_database_that_is_in_use(
     assert await tables_and_revision(database_url) == before
 
 
+@pytest.mark.any_sqlalchemy
 def test_an_unreachable_database_is_one_line_without_the_password(built: Path) -> None:
     url = "postgresql://somebody:very-secret@127.0.0.1:1/nowhere"
     result = run_demo(built, url, "")
@@ -296,6 +300,7 @@ def test_an_unreachable_database_is_one_line_without_the_password(built: Path) -
 # Interrupted
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_it_stops_its_server_and_tidies_up_when_interrupted(
     number: signal.Signals, built: Path, make_database: Callable[[str], str]
@@ -313,6 +318,7 @@ async def test_it_stops_its_server_and_tidies_up_when_interrupted(
 # demo/ itself
 
 
+@pytest.mark.any_sqlalchemy
 def test_it_refuses_a_demo_folder_that_is_not_its_own(tmp_path: Path) -> None:
     skill = copy_skill(tmp_path)
     (skill / "demo").mkdir()
@@ -323,6 +329,7 @@ def test_it_refuses_a_demo_folder_that_is_not_its_own(tmp_path: Path) -> None:
     assert sources(skill / "demo") == {"thesis.txt": b"the only copy"}
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize("kind", ["changed", "added", "deleted"])
 def test_it_refuses_to_throw_work_away(kind: str, built: Path) -> None:
     models = built / "demo" / "app" / "db" / "models.py"
@@ -343,6 +350,7 @@ def test_it_refuses_to_throw_work_away(kind: str, built: Path) -> None:
 # It can fail
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     ("file", "old", "new", "words"),
     [

@@ -7,6 +7,8 @@ import pytest
 from documents.reading import DocumentError, read_blocks
 from documents.test_documents import carry_out
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 
 def written(folder: Path, text: str) -> Path:
     path = folder / "document.md"

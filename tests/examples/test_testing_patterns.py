@@ -134,6 +134,7 @@ def test_each_worker_has_a_database_of_its_own_that_is_dropped(
     assert tables(database_url) == []
 
 
+@pytest.mark.any_sqlalchemy
 def test_a_database_that_is_not_for_tests_is_refused_with_workers_too(
     project: Path, tmp_path: Path
 ):
@@ -147,6 +148,7 @@ def test_a_database_that_is_not_for_tests_is_refused_with_workers_too(
 # Each pattern turns red when what it watches for is there, and only that test does.
 
 
+@pytest.mark.any_sqlalchemy
 def test_planted_mistakes_are_found(project: Path):
     app, tests = project / "app", project / "tests"
     # A query in a loop.
@@ -230,6 +232,7 @@ def test_the_project_is_typed(project: Path):
     assert "no issues found in 2" in ran.stdout  # twenty-odd files
 
 
+@pytest.mark.any_sqlalchemy
 def test_nothing_in_the_folder_is_collected_by_a_pytest_around_it():
     files = {path.name for path in PROGRAM.parent.rglob("*.py")}
     assert files

@@ -13,6 +13,8 @@ from projects.layouts import Layout
 from projects.setup_door import SCRIPTS
 from toolkit.report.exits import Exit
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 DOORS = ["setup-alembic.sh", "generate-migration.sh"]
 BASH = shutil.which("bash") or "/bin/bash"
 Factory = Callable[[str], Layout]

@@ -212,11 +212,13 @@ def test_missing_package_names_the_install_line(shop: Shop) -> None:
     assert_refused(ended, Exit.MISSING_DEPENDENCY, "uv add psycopg2-binary")
 
 
+@pytest.mark.any_sqlalchemy
 def test_no_alembic_names_the_setup_script(shop: Shop) -> None:
     (shop.root / "alembic.ini").unlink()
     assert_refused(shop.generate("x"), Exit.NO_PROJECT, "setup-alembic.sh")
 
 
+@pytest.mark.any_sqlalchemy
 def test_two_ini_files_name_the_flag(shop: Shop) -> None:
     shop.write("other/alembic.ini", "[alembic]\nscript_location = %(here)s/scripts\n")
     shop.write("other/scripts/env.py", (shop.root / "alembic/env.py").read_text())
@@ -263,6 +265,7 @@ def test_missing_import_in_the_new_file_is_named(shop: Shop) -> None:
     assert shop.versions() == []
 
 
+@pytest.mark.any_sqlalchemy
 def test_template_that_writes_no_python_leaves_no_file(shop: Shop) -> None:
     shop.edit("alembic/script.py.mako", "def upgrade()", "def upgrade(")
     before = shop.files()
@@ -284,6 +287,7 @@ def test_a_difference_that_stays_is_a_warning(shop: Shop) -> None:
     assert "change column users.nick" in json.loads(ended.out)["warnings"][0]
 
 
+@pytest.mark.any_sqlalchemy
 def test_hook_of_a_missing_tool_costs_a_warning_not_the_file(shop: Shop) -> None:
     shop.edit(
         "alembic.ini",
@@ -306,6 +310,7 @@ open(path, "w").write({edit})
 """
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     ("edit", "kept", "warned"),
     [
@@ -334,6 +339,7 @@ def test_hooks_run_in_place_and_cannot_break_the_file(
     assert shop.generate("y").code == Exit.NO_CHANGES
 
 
+@pytest.mark.any_sqlalchemy
 def test_project_with_a_package_called_toolkit(shop: Shop) -> None:
     """And modules called like ours: none of ours may be found first, or at all."""
     shop.write("toolkit/__init__.py", "")
@@ -426,6 +432,7 @@ def test_no_password_in_any_command_line(shop: Shop, postgres_server: PostgresSe
         assert password.decode() not in out + err
 
 
+@pytest.mark.any_sqlalchemy
 def test_several_at_once_wait_for_each_other(shop: Shop) -> None:
     processes = [shop.start("same change") for _ in range(2)]
     ended = [(process.communicate(timeout=240), process.returncode) for process in processes]
@@ -434,6 +441,7 @@ def test_several_at_once_wait_for_each_other(shop: Shop) -> None:
     assert any("waiting for it" in err for (_, err), _ in ended)
 
 
+@pytest.mark.any_sqlalchemy
 def test_env_that_hangs_is_stopped(shop: Shop) -> None:
     shop.edit("alembic/env.py", "asyncio.run(online())", "import time\ntime.sleep(600)")
     started = time.monotonic()
@@ -447,6 +455,7 @@ def left_over(pid_after: set[Path]) -> set[Path]:
     return set(Path("/tmp").glob(f"{scratch.PREFIX}*")) - pid_after
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     ("end", "when"),
     [
@@ -472,6 +481,7 @@ def test_interrupted_run_leaves_nothing(shop: Shop, end: signal.Signals, when: s
     assert not ours
 
 
+@pytest.mark.any_sqlalchemy
 def test_killed_at_any_moment(shop: Shop, make_database: Callable[[str], str]) -> None:
     """SIGKILL: what is in versions/ is whole, and the next run drops every scratch."""
     url = make_database("postgresql")
@@ -494,6 +504,7 @@ def test_killed_at_any_moment(shop: Shop, make_database: Callable[[str], str]) -
     ]
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     "message",
     [
@@ -511,6 +522,7 @@ def test_odd_messages_make_whole_files(shop: Shop, message: str) -> None:
     assert str(namespace["__doc__"]).startswith(" ".join(message.split()))
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize("message", ["", "  \n ", "x" * 501, "bell\a", "\udcff"])
 def test_messages_that_cannot_be(message: str) -> None:
     with pytest.raises(Refusal) as caught:
@@ -518,6 +530,7 @@ def test_messages_that_cannot_be(message: str) -> None:
     assert caught.value.problem.exit_code == Exit.USAGE
 
 
+@pytest.mark.any_sqlalchemy
 def test_file_name_that_is_too_long_is_said(shop: Shop) -> None:
     shop.edit("alembic.ini", "prepend", "truncate_slug_length = 400\nprepend")
     ended = shop.generate("w" * 500)
@@ -525,15 +538,18 @@ def test_file_name_that_is_too_long_is_said(shop: Shop) -> None:
     assert shop.versions() == []
 
 
+@pytest.mark.any_sqlalchemy
 def test_docstring_quoting() -> None:
     assert eval(f'"""{as_docstring(chr(92) + chr(34) * 4)}"""') == "\\" + '"' * 4
 
 
+@pytest.mark.any_sqlalchemy
 def test_password_in_an_option_is_refused(shop: Shop) -> None:
     ended = shop.generate("x", "--scratch-url", "postgresql://u:p@h/d")
     assert_refused(ended, Exit.USAGE, scratch.SCRATCH_VARIABLE)
 
 
+@pytest.mark.any_sqlalchemy
 def test_help_lists_the_exit_codes() -> None:
     ended = subprocess.run(
         ["bash", str(DOOR), "--help"],
@@ -546,6 +562,7 @@ def test_help_lists_the_exit_codes() -> None:
         assert code.meaning in ended.stdout
 
 
+@pytest.mark.any_sqlalchemy
 def test_words() -> None:
     operations = [
         {"op": "CreateTable", "table": "a", "schema": "s", "columns": 1, "unique_constraints": 0,

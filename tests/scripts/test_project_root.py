@@ -10,6 +10,8 @@ from toolkit.project import ProjectError, read_project
 from toolkit.project.dependencies import install_line, missing_dependencies, missing_packages
 from toolkit.report.exits import Exit, exit_code_table
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
 PROJECT = "[project]\nname = 'x'\n"
 INI = "[alembic]\nscript_location = %s\n"

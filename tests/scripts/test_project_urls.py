@@ -16,6 +16,8 @@ from functools import lru_cache
 from pydantic import PostgresDsn, SecretStr, computed_field
 from pydantic_settings import BaseSettings
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 
 class Settings(BaseSettings):
     database_url: str

@@ -19,6 +19,7 @@ Factory = Callable[[str], Layout]
 SQLITE = "sqlite+aiosqlite:///nowhere.db"
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     ("name", "arguments", "code", "words"),
     [
@@ -64,6 +65,7 @@ def test_the_flag_settles_it(name: str, flags: list[str], project_factory: Facto
     assert ended.code == 0, ended.err
 
 
+@pytest.mark.any_sqlalchemy
 def test_json_has_the_refusal_too(project_factory: Factory) -> None:
     ended = setup(project_factory("two_bases").directory, "--json", url=SQLITE)
     assert ended.code == ended.document["exit"] == 4
@@ -184,6 +186,7 @@ def test_a_database_with_tables_gets_the_stamp_instructions(
     assert asyncio.run(rows()) == ["kept"]
 
 
+@pytest.mark.any_sqlalchemy
 def test_ctrl_c_leaves_nothing(project_factory: Factory) -> None:
     layout = project_factory("app")
     before = tree(layout.directory)
@@ -206,6 +209,7 @@ def test_ctrl_c_leaves_nothing(project_factory: Factory) -> None:
     assert tree(layout.directory) == before
 
 
+@pytest.mark.any_sqlalchemy
 def test_killed_while_it_proves_the_next_run_goes_on(project_factory: Factory) -> None:
     layout = project_factory("app")
     with subprocess.Popen(

@@ -29,6 +29,8 @@ from toolkit.setup.settings_block import (
     with_modules,
 )
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 TEMPLATES = SCRIPTS.parent / "templates"
 BOTH = [SQLALCHEMY, ALEMBIC]
 LINES = [requirement.line for requirement in BOTH]

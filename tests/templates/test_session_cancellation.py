@@ -25,7 +25,7 @@ def parts(url: str, **settings: float):
 
 @pytest.mark.parametrize(
     ("kind", "state"),
-    [("writes", "cold"), ("writes", "warm"), ("reads", "pinged"), ("reads", "recycled")],
+    [("reads", "cold"), ("writes", "warm"), ("reads", "pinged"), ("reads", "recycled")],
 )
 async def test_sweep_finds_nothing(database_url: str, kind: str, state: str):
     make_engine, manager_of = parts(database_url, ping_after_idle=0 if state == "pinged" else 30)

@@ -41,10 +41,13 @@ Report = dict[str, Any]
 
 # What nearly all projects import, which starts no thread and opens nothing when it is
 # imported: once a command has shown that this project does, the others find it loaded.
-LIBRARIES = frozenset(
-    "alembic aiomysql aiosqlite asyncpg email_validator fastapi mako psycopg pydantic"
-    " pydantic_core pydantic_settings pymysql sqlalchemy sqlmodel starlette".split()
-)
+# fmt: off
+LIBRARIES = frozenset({
+    "alembic", "aiomysql", "aiosqlite", "asyncpg", "email_validator", "fastapi", "mako",
+    "psycopg", "pydantic", "pydantic_core", "pydantic_settings", "pymysql", "sqlalchemy",
+    "sqlmodel", "starlette",
+})
+# fmt: on
 
 
 def main() -> int:
