@@ -13,7 +13,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "templates"))
 
 from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import SQLAlchemyError
 
 from base_model import Base
 from session_manager import ConfigurationError, DatabaseConfig, DatabaseSessionManager
@@ -48,7 +47,9 @@ async def _on_own_tables(config: DatabaseConfig, main: Example) -> None:
         try:
             async with database.engine.begin() as connection:
                 await connection.run_sync(_create_tables)
-        except (OSError, SQLAlchemyError) as error:
+        except _Refused:
+            raise
+        except Exception as error:  # also asyncpg's own, which SQLAlchemy 2.0 lets through
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise _Refused(f"the database cannot be used: {reason}") from None
         try:

@@ -30,7 +30,7 @@ CALLED = pytest.StashKey[set[tuple[str, str]]]()
 LEFT_OUT = pytest.StashKey[int]()
 EXAMPLES = str(Path(__file__).resolve().parent.parent / "examples")
 
-pytest_plugins = ["projects.fixtures"]
+pytest_plugins = ["projects.fixtures", "projects.examples"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -89,10 +89,13 @@ def mysql_server(pytestconfig: pytest.Config) -> Iterator[mysql.MySQLServer]:
 def make_database(
     request: pytest.FixtureRequest, tmp_path: Path, pytestconfig: pytest.Config
 ) -> Iterator[Callable[[str], str]]:
-    """Make an empty database of a dialect; its URL. All are dropped at the test's end."""
+    """Make an empty database of a dialect; its URL. All are dropped at the test's end.
+
+    On PostgreSQL it may be a copy: `make("postgresql", template=name)`.
+    """
     drops: list[Callable[[], None]] = []
 
-    def make(dialect: str) -> str:
+    def make(dialect: str, *, template: str | None = None) -> str:
         name = f"asp_test_{uuid.uuid4().hex[:12]}"
         if dialect == "sqlite":
             pytestconfig.stash[USED]["SQLite"] = sqlite3.sqlite_version
@@ -100,7 +103,7 @@ def make_database(
         server = request.getfixturevalue(
             "postgres_server" if dialect == "postgresql" else "mysql_server"
         )
-        server.create_database(name)
+        server.create_database(name, *([template] if template else []))
         drops.append(lambda: server.drop_database(name))
         return str(server.url(name))
 

@@ -12,8 +12,8 @@ import time
 import tracemalloc
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -60,10 +60,11 @@ from async_context_examples import (
     users_with_post_count,
     users_with_relationships,
 )
-from base_model import Base, uuid7
+from base_model import uuid7
 from projects import warm
+from projects.examples import statements
 from session_manager import DatabaseConfig, DatabaseSessionManager
-from user_model import FIRST_DAY, Post, Role, Tag, User, UserStatus, post_tags, seed, user_roles
+from user_model import FIRST_DAY, Post, Role, Tag, User, UserStatus, post_tags, user_roles
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "async_context_examples.py"
 TABLES = [model.__table__ for model in (User, Post, Role, Tag)] + [user_roles, post_tags]
@@ -71,13 +72,8 @@ CURSORS = Cursors(b"a secret of tests only")
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[DatabaseSessionManager]:
-    """Open, with the tables and the rows of `seed` committed."""
-    async with opened(database_url) as manager:
-        async with manager.engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all, TABLES)
-        async with manager.begin() as session:
-            await seed(session)
+async def database(seeded_url: str) -> AsyncIterator[DatabaseSessionManager]:
+    async with opened(seeded_url) as manager:
         yield manager
 
 
@@ -89,21 +85,6 @@ async def session(database: DatabaseSessionManager) -> AsyncIterator[AsyncSessio
 
 def opened(url: str, **settings: float) -> DatabaseSessionManager:
     return DatabaseSessionManager(DatabaseConfig(url, **settings))  # type: ignore[arg-type]
-
-
-@contextmanager
-def statements(database: DatabaseSessionManager) -> Iterator[list[str]]:
-    """What is sent meanwhile, without SQLite's own BEGIN and PRAGMA."""
-    seen: list[str] = []
-
-    def note(_connection, _cursor, statement, *_) -> None:
-        if not statement.startswith(("BEGIN", "PRAGMA")):
-            seen.append(statement)
-
-    engine = database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(engine, "before_cursor_execute", note)
 
 
 def is_mysql(database: DatabaseSessionManager) -> bool:
@@ -622,7 +603,7 @@ async def test_an_error_of_the_callers_own_work_is_not_taken_for_a_duplicate_add
 
 
 async def test_seed_30_a_lost_connection_or_a_busy_database_is_tried_again(
-    database_url: str, database: DatabaseSessionManager
+    seeded_url: str, database: DatabaseSessionManager
 ):
     attempts: Counter[str] = Counter()
 
@@ -640,9 +621,9 @@ async def test_seed_30_a_lost_connection_or_a_busy_database_is_tried_again(
         with suppress(Exception):
             connection.connection.cursor().execute(kill)
 
-    path = make_url(database_url).database
+    path = make_url(seeded_url).database
     assert path is not None
-    async with opened(database_url, lock_timeout=0.2) as own:
+    async with opened(seeded_url, lock_timeout=0.2) as own:
         event.listen(own.engine.sync_engine, "before_cursor_execute", break_the_first)
         if database.engine.dialect.name == "sqlite":
             writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)

@@ -5,8 +5,8 @@ import logging
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +31,7 @@ from concurrency_patterns import (
     WikiPage,
 )
 from projects import warm
+from projects.examples import statements
 from session_manager import DatabaseConfig, DatabaseSessionManager, run_in_transaction
 
 EXAMPLE = Path(patterns.__file__)
@@ -57,22 +58,6 @@ async def hurried(database_url: str, seconds: float = 1) -> AsyncIterator[Databa
     config = DatabaseConfig(database_url, lock_timeout=seconds)
     async with DatabaseSessionManager(config) as manager:
         yield manager
-
-
-@contextmanager
-def statements(database: DatabaseSessionManager) -> Iterator[list[str]]:
-    """What is executed meanwhile, without BEGIN and COMMIT."""
-    seen: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if not statement.startswith(("BEGIN", "PRAGMA", "COMMIT")):
-            seen.append(" ".join(statement.split()))
-
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
 
 
 def verbs(seen: list[str]) -> list[str]:

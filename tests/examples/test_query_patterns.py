@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload, selectinload
 
 import query_patterns as patterns
-from base_model import Base, uuid7
+from base_model import uuid7
 from projects import warm
 from query_patterns import (
     CREATE_SEARCH,
@@ -29,20 +29,15 @@ from query_patterns import (
     explain,
 )
 from session_manager import DatabaseConfig, DatabaseSessionManager
-from user_model import FIRST_DAY, Post, Role, Tag, User, UserStatus, post_tags, seed, user_roles
+from user_model import FIRST_DAY, Post, Role, Tag, User, UserStatus, post_tags, user_roles
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "query_patterns.py"
 TABLES = [model.__table__ for model in (User, Post, Role, Tag)] + [user_roles, post_tags]
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[DatabaseSessionManager]:
-    """Open, with the example's tables and its rows committed."""
-    async with DatabaseSessionManager(DatabaseConfig(database_url)) as manager:
-        async with manager.engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all, TABLES)
-        async with manager.begin() as session:
-            await seed(session)
+async def database(seeded_url: str) -> AsyncIterator[DatabaseSessionManager]:
+    async with DatabaseSessionManager(DatabaseConfig(seeded_url)) as manager:
         yield manager
 
 

@@ -2,19 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, func, inspect, select, text, update
+from sqlalchemy import func, inspect, make_url, select, text, update
 from sqlalchemy.exc import IntegrityError, InvalidRequestError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
 from base_model import Base
 from projects import warm
+from projects.examples import statements
 from session_manager import DatabaseConfig, DatabaseSessionManager
 from user_model import (
     FIRST_DAY,
@@ -25,7 +25,6 @@ from user_model import (
     User,
     UserStatus,
     post_tags,
-    seed,
     user_roles,
 )
 
@@ -37,13 +36,8 @@ CHECK_FAILED = (IntegrityError, OperationalError)
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[DatabaseSessionManager]:
-    """Open, with the example's tables and its rows committed."""
-    async with DatabaseSessionManager(DatabaseConfig(database_url)) as manager:
-        async with manager.engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all, TABLES)
-        async with manager.begin() as session:
-            await seed(session)
+async def database(seeded_url: str) -> AsyncIterator[DatabaseSessionManager]:
+    async with DatabaseSessionManager(DatabaseConfig(seeded_url)) as manager:
         yield manager
 
 
@@ -51,22 +45,6 @@ async def database(database_url: str) -> AsyncIterator[DatabaseSessionManager]:
 async def session(database: DatabaseSessionManager) -> AsyncIterator[AsyncSession]:
     async with database.session() as session:
         yield session
-
-
-@contextmanager
-def statements(database: DatabaseSessionManager) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def record(_connection, _cursor, statement, *_):
-        if not statement.startswith(("BEGIN", "PRAGMA")):  # the template's, on SQLite
-            seen.append(statement)
-
-    engine = database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", record)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", record)
 
 
 async def get_user(session: AsyncSession, name: str, *options) -> User:
@@ -393,3 +371,13 @@ def test_seed_14_the_program_runs(given: str | None, make_database: Callable[[st
     assert "logins: [1, 2, 3]" in ran.stdout
     assert "a second ada@example.com: refused" in ran.stdout
     assert "accepted; 10 posts are left" in ran.stdout
+
+
+@pytest.mark.dialects("postgresql", "mysql")
+def test_a_wrong_password_is_one_line(database_url: str):
+    url = make_url(database_url).set(password="wrong-pw")
+    ran = warm.completed(EXAMPLE, url.render_as_string(hide_password=False))
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: the database cannot be used: ")
+    assert ran.stderr.count("\n") == 1
+    assert "wrong-pw" not in ran.stdout + ran.stderr

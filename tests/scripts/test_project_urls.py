@@ -8,6 +8,8 @@ from projects.layouts import write
 from toolkit.project import Project, ProjectError, read_project
 from toolkit.report.exits import Exit
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
 ENGINE = "from sqlalchemy.ext.asyncio import create_async_engine\n"
 SETTINGS = """\
@@ -15,8 +17,6 @@ import os
 from functools import lru_cache
 from pydantic import PostgresDsn, SecretStr, computed_field
 from pydantic_settings import BaseSettings
-
-pytestmark = pytest.mark.any_sqlalchemy
 
 
 class Settings(BaseSettings):

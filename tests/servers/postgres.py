@@ -56,8 +56,8 @@ class PostgresServer:
         """Run one statement in autocommit; rows of the result."""
         return private.run_async(lambda: fetch(self.admin, statement, database))
 
-    def create_database(self, name: str) -> None:
-        self.execute(f'CREATE DATABASE "{name}"')
+    def create_database(self, name: str, template: str = "template1") -> None:
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
 
     def drop_database(self, name: str) -> None:
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
