@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-floor lint format check system-deps clean
+.PHONY: help demo test test-floor lint format check bench-migrations system-deps clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -51,6 +51,9 @@ format: .venv/installed ## Format the code
 	.venv/bin/python -m ruff check --fix .
 
 check: lint test test-floor ## Lint, then every test on both SQLAlchemys
+
+bench-migrations: .venv/installed ## Compare the review of migrations with other tools, on one corpus
+	.venv/bin/python tests/benchmarks/bench_migrations.py
 
 system-deps: ## Install MariaDB's server (Debian, Ubuntu); it is not started
 	@if command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ]; then \

@@ -92,7 +92,7 @@ def answer(request: Report, lifeline: Any) -> int:
     os.chdir(request["cwd"])
 
     report: Report = {}
-    guard = load_guard()
+    guard = load_beside("guard")
     try:
         run(request, report, guard)
     except BaseException as error:
@@ -107,13 +107,13 @@ def end_with(lifeline: Any) -> None:
     os._exit(1)
 
 
-def load_guard() -> ModuleType:
-    """The module beside this file, under a name that no project has."""
-    spec = importlib.util.spec_from_file_location(
-        "_alembic_scratch_guard", Path(__file__).with_name("guard.py")
-    )
+def load_beside(name: str) -> ModuleType:
+    """The module `name` beside this file, under a name that no project has."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"_alembic_scratch_{name}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there for the module of their class
     spec.loader.exec_module(module)
     return module
 
@@ -222,12 +222,20 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
     """Write the revision into the borrowed folder and describe what it holds."""
     metadatas: list[Any] = []
     scripts: list[Any] = []
+    renaming = load_beside("rename_worker")
 
     def note(context: Any, _revision: Any, directives: list[Any]) -> None:
         # Alembic hands the same list to env.py's own hook next, so it is kept and read
         # afterwards; emptying it here would break the usual `directives[0]` there.
         target = context.opts["target_metadata"]
         metadatas.extend(target if isinstance(target, (list, tuple)) else [target])
+        report["unused_renames"] = renaming.apply_renames(request.get("renames", ()), directives)
+        report["rename_candidates"] = [
+            candidate
+            for directive in directives
+            for upgrade in directive.upgrade_ops_list
+            for candidate in renaming.candidates(upgrade.ops)
+        ]
         scripts.append(directives)
 
     written = command.revision(
@@ -283,6 +291,7 @@ def describe_operation(operation: Any) -> dict[str, Any]:
         "name": ("index_name", "constraint_name"),
         "column": ("column_name",),
         "unique": ("unique",),
+        "new": ("new_name", "new_table_name"),
     }.items():
         found = (getattr(operation, attribute, None) for attribute in attributes)
         value = next((one for one in found if one is not None), None)
@@ -346,22 +355,21 @@ def run_hooks(config: Config, request: Report, _report: Report, _guard: ModuleTy
 
 def trace(config: Config, request: Report, report: Report, guard: ModuleType) -> None:
     """The command as given, with a record of what each statement did."""
-    path = Path(__file__).with_name("trace_worker.py")
-    spec = importlib.util.spec_from_file_location("_alembic_trace_worker", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.run(config, request, report, guard, globals())
+    load_beside("trace_worker").run(config, request, report, guard, globals())
 
 
 def catalog(config: Config, request: Report, report: Report, guard: ModuleType) -> None:
     """The schema of the scratch database, or the one that the models make on it."""
-    path = Path(__file__).with_name("catalog_worker.py")
-    spec = importlib.util.spec_from_file_location("_alembic_catalog_worker", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.ACTIONS[request["action"]](config, request, report, guard)
+    load_beside("catalog_worker").ACTIONS[request["action"]](config, request, report, guard)
+
+
+def history(config: Config, _request: Report, report: Report, _guard: ModuleType) -> None:
+    """All revisions, each after those that it builds on."""
+    script = ScriptDirectory.from_config(config)
+    report["history"] = [
+        {**revision_of(script, one.revision), "parents": list(one._all_down_revisions)}
+        for one in reversed(list(script.walk_revisions()))
+    ]
 
 
 def describe_error(error: BaseException, root: Path, guard: ModuleType) -> Report:
@@ -408,6 +416,7 @@ ACTIONS: dict[str, Callable[[Config, Report, Report, ModuleType], None]] = {
     "probe": probe,
     "autogenerate": autogenerate,
     "hooks": run_hooks,
+    "history": history,
     "trace": trace,
     "read_catalog": catalog,
     "create_all": catalog,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # asked for help, the commands run where nothing is installed
     from sqlalchemy.engine import URL
 
 SCRATCH_VARIABLE = "SCRATCH_DATABASE_URL"
+STATS_VARIABLE = "STATS_DATABASE_URL"
 """The environment variable that names the server for scratch databases."""
 
 Kind = Literal["sqlite", "postgresql", "mysql"]

@@ -4,11 +4,13 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from toolkit.database.alembic_process import AlembicResult, run_alembic
+from toolkit.database.catalog import Catalog
+from toolkit.database.catalog.reading import read_catalog_at
 from toolkit.database.scratch import Scratch, open_scratch, scratch_name
 from toolkit.database.urls import TITLES
 from toolkit.migration.refusal import Refusal
@@ -44,6 +46,10 @@ class Bench:
             timeout=self.timeout,
         )
 
+    def schema(self) -> Catalog:
+        """What the scratch database is now."""
+        return read_catalog_at(self.scratch.url)
+
     def expect(self, result: AlembicResult, what: str, remedy: str) -> None:
         """Raise Refusal unless `result` is a success."""
         if result.error:
@@ -66,3 +72,10 @@ def open_bench(project: Project, situation: Situation, timeout: float) -> Iterat
             yield Bench(project, situation, scratch, folder, timeout)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def open_second(bench: Bench) -> Iterator[Bench]:
+    """Another empty database, on the server of the first."""
+    with open_scratch(bench.scratch.kind, server_url=bench.scratch.url) as scratch:
+        yield replace(bench, scratch=scratch)

@@ -5,13 +5,12 @@ import json
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.urls import KINDS, SCRATCH_VARIABLE
+from toolkit.database.urls import KINDS, SCRATCH_VARIABLE, STATS_VARIABLE
 from toolkit.migration.message import clean_message
 from toolkit.migration.refusal import Refusal
 from toolkit.project import read_project
@@ -20,22 +19,23 @@ from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
 from toolkit.report.exits import Exit, exit_code_table
 
-if TYPE_CHECKING:
-    from toolkit.migration.generate import Outcome
-
 DESCRIPTION = """\
-Write an Alembic migration for what changed in the models.
+Write an Alembic migration for what changed in the models, or review those that are there.
 
 It is generated on a scratch database that the existing migrations built, run there
-(upgrade, downgrade, upgrade) and only then put into the project. Your own database is
-neither needed nor touched. A run that fails leaves no file.
+(upgrade, downgrade, upgrade) and only then put into the project. What it did there is
+read and judged: locks, rewrites and scans of tables, lost data, what cannot be undone,
+what autogenerate did not see. Your own database is neither needed nor touched. A run that
+fails leaves no file.
 """
 
 EPILOG = f"""\
 The scratch database is made on the project's own server if its role may create
 databases, else on a private server from programs on this machine; for SQLite it is a
 file. {SCRATCH_VARIABLE} names another server (the variable, not the option, where
-the URL has a password).
+the URL has a password). {STATS_VARIABLE} stands for --stats-url in the same way.
+A finding that is meant is allowed in the revision's file, with the reason:
+  # migration-review: allow[rule] why it is right here
 
 exit codes:
 {exit_code_table()}
@@ -50,13 +50,12 @@ def main(arguments: Sequence[str]) -> int:
         print(f"... {line}", file=sys.stderr, flush=True)
 
     try:
-        outcome = run(options, say)
-    except Refusal as refusal:
-        return report_problem(refusal.problem, refusal.details, as_json=options.json)
-    except (ProjectError, DatabaseError) as error:
-        return report_problem(error.problem, (), as_json=options.json)
-    report_outcome(outcome, as_json=options.json)
-    return int(Exit.OK)
+        code = run(options, say)
+    except (Refusal, ProjectError, DatabaseError) as error:
+        details = error.details if isinstance(error, Refusal) else ()
+        lead = "No migration was written. " if options.message is not None else ""
+        return report_problem(error.problem, details, lead, as_json=options.json)
+    return int(code)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +66,38 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("message", help='what changes, in a few words: "add users"')
+    made.add_argument("message", nargs="?", help='what changes, in a few words: "add users"')
+    made.add_argument(
+        "--rename",
+        metavar="TABLE.OLD:NEW",
+        action="append",
+        default=[],
+        help="a drop and an add that are one column (OLD:NEW: one table) under a new name",
+    )
+    made.add_argument(
+        "--no-rename", action="store_true", help="drop and add what looks like a rename"
+    )
+    made.add_argument(
+        "--apply", action="store_true", help="also write what autogenerate does not see"
+    )
+    made.add_argument(
+        "--review",
+        metavar="REVISION|FILE",
+        nargs="?",
+        const="head",
+        help="write nothing: run and judge a revision that exists (default: the head)",
+    )
+    made.add_argument("--all", action="store_true", help="review every revision")
+    made.add_argument(
+        "--check",
+        action="store_true",
+        help="for a build server: one head, its round trip and review, no drift",
+    )
+    made.add_argument(
+        "--stats-url",
+        metavar="URL",
+        help="read the sizes of the tables there, without password; reads only",
+    )
     made.add_argument("--project", metavar="DIR", type=Path, default=Path(), help="default: here")
     made.add_argument("--base", metavar="MODULE:NAME", help="the declarative base that is meant")
     made.add_argument("--app", metavar="MODULE:NAME", help="the FastAPI application")
@@ -88,7 +118,9 @@ def parser() -> argparse.ArgumentParser:
         default=120.0,
         help="for each Alembic command, and for another run to end (default: 120)",
     )
-    made.add_argument("--json", action="store_true", help="print the result as JSON")
+    shown = made.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print the result as JSON")
+    shown.add_argument("--sarif", action="store_true", help="print the findings as SARIF 2.1.0")
     return made
 
 
@@ -99,17 +131,12 @@ def seconds(text: str) -> float:
     return value
 
 
-def run(options: argparse.Namespace, say: Any) -> "Outcome":  # noqa: ANN401
-    message = clean_message(options.message)
-    if options.scratch_url:
-        if re.search(r"://[^/@]*:[^/]*@", options.scratch_url):
-            raise Refusal(
-                "scratch-url",
-                Exit.USAGE,
-                "--scratch-url holds a password, which every user of this machine can read.",
-                f"Put the URL into the environment variable {SCRATCH_VARIABLE}.",
-            )
-        os.environ[SCRATCH_VARIABLE] = options.scratch_url
+def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
+    reviews = options.review is not None or options.all or options.check
+    refuse_combinations(options, reviews=reviews)
+    message = "" if reviews else clean_message(options.message)
+    take_url(options.scratch_url, "--scratch-url", SCRATCH_VARIABLE)
+    take_url(options.stats_url, "--stats-url", STATS_VARIABLE)
     directory = options.project.resolve()
     if not directory.is_dir():
         raise Refusal("project", Exit.USAGE, f"{directory} is not a folder.", "See --project.")
@@ -122,15 +149,69 @@ def run(options: argparse.Namespace, say: Any) -> "Outcome":  # noqa: ANN401
     )
     require_packages(project)
     # Not at the top: it imports SQLAlchemy, which may be what is missing.
-    from toolkit.migration.generate import generate  # noqa: PLC0415
+    from toolkit.migration.outcome import generate_and_show, review_and_show  # noqa: PLC0415
 
-    return generate(
-        project,
-        message,
-        dialect=options.dialect,
-        timeout=options.timeout,
-        say=say,
-    )
+    if reviews:
+        return review_and_show(project, options, say)
+    return generate_and_show(project, message, options, say)
+
+
+def refuse_combinations(options: argparse.Namespace, *, reviews: bool) -> None:
+    """Raise Refusal for options that do not go together."""
+    chosen = [
+        name
+        for name, given in (
+            ("a message", options.message is not None),
+            ("--review", options.review is not None),
+            ("--all", options.all and options.review is None),
+            ("--check", options.check),
+        )
+        if given
+    ]
+    if len(chosen) > 1:
+        raise Refusal(
+            "options",
+            Exit.USAGE,
+            f"{' and '.join(chosen)} are different things to do.",
+            "Run it once for each.",
+        )
+    if not chosen:
+        raise Refusal(
+            "options",
+            Exit.USAGE,
+            "There is nothing to do.",
+            'Say what changes ("add users"), or --review, --all or --check.',
+        )
+    writing = [
+        name
+        for name, given in (
+            ("--rename", options.rename),
+            ("--no-rename", options.no_rename),
+            ("--apply", options.apply),
+        )
+        if given
+    ]
+    if reviews and writing:
+        raise Refusal(
+            "options",
+            Exit.USAGE,
+            f"{chosen[0]} writes nothing, so there is no use for {', '.join(writing)}.",
+            "Leave one of the two out.",
+        )
+
+
+def take_url(url: str | None, option: str, variable: str) -> None:
+    """Put an option's URL where its variable would be. Raises Refusal if it has a password."""
+    if not url:
+        return
+    if re.search(r"://[^/@]*:[^/]*@", url):
+        raise Refusal(
+            option.removeprefix("--"),
+            Exit.USAGE,
+            f"{option} holds a password, which every user of this machine can read.",
+            f"Put the URL into the environment variable {variable}.",
+        )
+    os.environ[variable] = url
 
 
 def require_packages(project: Project) -> None:
@@ -147,7 +228,7 @@ def require_packages(project: Project) -> None:
         )
 
 
-def report_problem(problem: Problem, details: Sequence[str], *, as_json: bool) -> int:
+def report_problem(problem: Problem, details: Sequence[str], lead: str, *, as_json: bool) -> int:
     if as_json:
         document = {
             "status": "refused",
@@ -159,41 +240,8 @@ def report_problem(problem: Problem, details: Sequence[str], *, as_json: bool) -
         }
         print(json.dumps(document, indent=2))
     else:
-        print(f"No migration was written. {problem.message}", file=sys.stderr)
+        print(f"{lead}{problem.message}", file=sys.stderr)
         for line in details:
             print(f"  {line}", file=sys.stderr)
         print(problem.remedy, file=sys.stderr)
     return int(problem.exit_code)
-
-
-def report_outcome(outcome: "Outcome", *, as_json: bool) -> None:
-    if as_json:
-        document = {
-            "status": "created",
-            "exit": 0,
-            "file": str(outcome.path),
-            "revision": outcome.revision,
-            "down_revision": outcome.parent,
-            "operations": [dict(operation) for operation in outcome.operations],
-            "words": list(outcome.words),
-            "data_loss": list(outcome.data_losses),
-            "warnings": list(outcome.warnings),
-            "scratch": outcome.scratch,
-            "next": list(outcome.next),
-        }
-        print(json.dumps(document, indent=2))
-        return
-    print(f"Created {outcome.path}")
-    print(f"revision {outcome.revision}, after {outcome.parent or 'nothing (the first one)'}\n")
-    for line in outcome.words:
-        print(f"  {line}")
-    print(f"\nProved on {outcome.scratch}: upgrade, downgrade, upgrade.")
-    if outcome.data_losses:
-        print("\nDATA LOSS when it runs on a database with rows:")
-        for line in outcome.data_losses:
-            print(f"  {line}")
-    for line in outcome.warnings:
-        print(textwrap.fill(f"warning: {line}", 100, subsequent_indent="  "))
-    print("\nNext:")
-    for number, line in enumerate(outcome.next, 1):
-        print(f"  {number}. {line}")

@@ -6,20 +6,31 @@ import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from toolkit.database.alembic_process import AlembicResult, working_folder
 from toolkit.database.errors import DatabaseError
 from toolkit.migration.bench import Bench, open_bench
+from toolkit.migration.examine import (
+    Examination,
+    Revision,
+    compare_with_models,
+    drift,
+    examine,
+)
 from toolkit.migration.install import install, only_run, sweep_halves, uninstall
 from toolkit.migration.message import as_docstring
+from toolkit.migration.missed import Missed, add_lines
 from toolkit.migration.refusal import Refusal
+from toolkit.migration.renaming import may_be_renames, nothing_to_rename
+from toolkit.migration.review import review
 from toolkit.migration.situation import Situation, choose_setup, look, models_missing, shown
 from toolkit.migration.words import data_losses, in_words
 from toolkit.project.facts import MappedClass, Project
 from toolkit.report.exits import Exit
+from toolkit.report.finding import Finding
 
 Say = Callable[[str], None]
 
@@ -37,6 +48,20 @@ class Draft:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What was asked for on the command line."""
+
+    message: str
+    dialect: str | None = None
+    timeout: float = 120.0
+    renames: Sequence[Mapping[str, Any]] = ()
+    no_rename: bool = False
+    """Write the drops and adds that look like renames as they are."""
+    apply: bool = False
+    """Write what autogenerate missed as well."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A migration that is in the project."""
 
@@ -47,38 +72,38 @@ class Outcome:
     words: tuple[str, ...]
     data_losses: tuple[str, ...]
     warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
     scratch: str
     next: tuple[str, ...]
 
 
-def generate(
-    project: Project,
-    message: str,
-    *,
-    dialect: str | None,
-    timeout: float,
-    say: Say,
-) -> Outcome:
+def generate(project: Project, wanted: Wanted, say: Say) -> Outcome:
     """Write one migration for the difference between models and migrations.
 
     Raises Refusal or DatabaseError; then the project is as it was.
     """
     setup = choose_setup(project)
     with ExitStack() as stack:
-        stack.enter_context(only_run(setup.script_location, timeout, say))
+        stack.enter_context(only_run(setup.script_location, wanted.timeout, say))
         sweep_halves(setup.script_location)
         say(f"reading {shown(setup.env, project.root)} and the migration history")
-        situation = look(project, setup, dialect, timeout, say)
-        bench = stack.enter_context(open_bench(project, situation, timeout))
+        situation = look(project, setup, wanted.dialect, wanted.timeout, say)
+        bench = stack.enter_context(open_bench(project, situation, wanted.timeout))
         for note in bench.scratch.notes:
             say(f"not there: {note}")
         say(f"scratch database: {bench.place}")
 
         bring_to_head(bench, say)
         say("comparing the models with it")
-        draft = write_draft(bench, message, project.models)
-        warnings = prove(bench, draft, say)
+        draft = write_draft(bench, wanted, project.models)
+        if draft is None:
+            draft = write_what_was_missed(bench, wanted)
+        draft, seen, missed, notes = prove(bench, draft, wanted, say)
+        warnings = compare_again(bench)
         path, hook_warnings = put_in_place(bench, draft, say)
+    judged = review(
+        seen.trace, {seen.path: draft.text}, extra=[*seen.findings, *drift(missed, seen.revision)]
+    )
     losses = data_losses(draft.operations)
     return Outcome(
         path=path,
@@ -87,10 +112,16 @@ def generate(
         operations=draft.operations,
         words=tuple(in_words(draft.operations)),
         data_losses=tuple(losses),
-        warnings=(*situation.notes, *warnings, *hook_warnings),
+        warnings=(*situation.notes, *warnings, *hook_warnings, *notes, *judged.notes),
+        findings=tuple(moved(one, seen.path, path) for one in judged.findings),
         scratch=bench.place,
         next=tuple(next_steps(project, situation, path, losses)),
     )
+
+
+def moved(finding: Finding, draft: str, path: Path) -> Finding:
+    """With the place in the project instead of ours."""
+    return replace(finding, file=str(path)) if finding.file == draft else finding
 
 
 def bring_to_head(bench: Bench, say: Say) -> None:
@@ -104,15 +135,16 @@ def bring_to_head(bench: Bench, say: Say) -> None:
     )
 
 
-def write_draft(bench: Bench, message: str, mapped: Sequence[MappedClass]) -> Draft:
-    """Autogenerate into our folder; raise Refusal when the result would be wrong or empty."""
+def write_draft(bench: Bench, wanted: Wanted, mapped: Sequence[MappedClass]) -> Draft | None:
+    """Autogenerate into our folder; None without changes. Raises Refusal for a wrong result."""
     result = bench.alembic(
         "revision",
         "--autogenerate",
         "-m",
-        as_docstring(message),
+        as_docstring(wanted.message),
         action="autogenerate",
-        message=as_docstring(message),
+        message=as_docstring(wanted.message),
+        renames=list(wanted.renames),
         mapped=[{"name": one.name, "module": one.module, "table": one.table} for one in mapped],
     )
     report = result.report
@@ -133,16 +165,14 @@ def write_draft(bench: Bench, message: str, mapped: Sequence[MappedClass]) -> Dr
         raise models_missing(bench.project, bench.situation.setup, missing, empty=empty)
     if not report["tables"]:
         raise empty_metadata(bench, "The metadata that env.py hands to Alembic has no tables")
+    if report["unused_renames"]:
+        raise nothing_to_rename(report["unused_renames"], in_words(report["operations"]))
+    if report["rename_candidates"] and not wanted.no_rename:
+        raise may_be_renames(report["rename_candidates"])
     if not report["operations"] or not report["files"]:
-        head = bench.situation.head
-        raise Refusal(
-            "no-changes",
-            Exit.NO_CHANGES,
-            "The models and the migrations agree"
-            + (f" (head {head['revision']})." if head else "."),
-            "Nothing to generate. Autogenerate does not see everything: enum values, CHECK texts"
-            " and the WHERE of an index have to be written by hand.",
-        )
+        for path in report["files"]:  # an env.py that writes empty revisions, too
+            Path(path).unlink()
+        return None
     path = Path(report["files"][0])
     return Draft(
         text=path.read_text("utf-8"),
@@ -168,8 +198,81 @@ def empty_metadata(bench: Bench, what: str) -> Refusal:
     )
 
 
-def prove(bench: Bench, draft: Draft, say: Say) -> list[str]:
-    """Run the draft up, down and up again; warnings about what it leaves out."""
+def write_what_was_missed(bench: Bench, wanted: Wanted) -> Draft:
+    """An empty revision for what autogenerate does not see. Raises Refusal if that is nothing."""
+    missed, notes = compare_with_models(bench, bench.schema(), None)
+    head = bench.situation.head
+    if not missed:
+        raise Refusal(
+            "no-changes",
+            Exit.NO_CHANGES,
+            "The models and the migrations agree"
+            + (f" (head {head['revision']})." if head else "."),
+            "Nothing to generate: compared object by object with what create_all makes."
+            if not notes
+            else "Nothing to generate that autogenerate sees.",
+            notes,
+        )
+    if not wanted.apply or not any(one.upgrade_lines for one in missed):
+        raise Refusal(
+            "drift",
+            Exit.DRIFT,
+            "Alembic sees no change, but the migrations make another schema than the models.",
+            "Run it again with --apply to have them written."
+            if any(one.upgrade_lines for one in missed)
+            else "Write a revision by hand: no operation can be given for these.",
+            [one.words for one in missed],
+        )
+    message = as_docstring(wanted.message)
+    folder = str(bench.folder)
+    made = bench.alembic("revision", "-m", message, "--version-path", folder)
+    bench.expect(made, "Alembic could not write a revision", "See the error.")
+    (path,) = bench.folder.rglob("*.py")
+    found = bench.alembic("history", action="history").report["history"][-1]
+    return Draft(
+        text=path.read_text("utf-8"),
+        revision=found["revision"],
+        parent=found["parent"],
+        relative=path.relative_to(bench.folder),
+        operations=(),
+    )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An examination, and the place of the file meanwhile."""
+
+    path: str
+    revision: Mapping[str, Any]
+    trace: dict[str, Any]
+    findings: Sequence[Finding]
+
+
+def prove(
+    bench: Bench, draft: Draft, wanted: Wanted, say: Say
+) -> tuple[Draft, Seen, list[Missed], list[str]]:
+    """Run the draft up, down and up again, and compare with the models object by object.
+
+    With --apply, what the draft lacks is added to it, and the result is proved once more.
+    """
+    say("running it: upgrade, downgrade, upgrade")
+    seen = run_and_look(bench, draft)
+    missed, notes = compare_with_models(bench, seen.after, seen.before)
+    if wanted.apply and any(one.upgrade_lines for one in missed):
+        say("adding what autogenerate missed, and running it again")
+        down = bench.alembic("downgrade", draft.parent or "base")
+        bench.expect(down, "The new migration's downgrade fails", advice(down, "downgrade"))
+        draft = replace(draft, text=add_lines(draft.text, missed))
+        (bench.folder / draft.relative).write_text(draft.text, encoding="utf-8")
+        seen = run_and_look(bench, draft)
+        missed, notes = compare_with_models(bench, seen.after, seen.before)
+    revision = {"id": draft.revision, "path": str(bench.folder / draft.relative)}
+    path = seen.trace["revisions"][0]["file"]
+    return draft, Seen(path, revision | {"path": path}, seen.trace, seen.findings), missed, notes
+
+
+def run_and_look(bench: Bench, draft: Draft) -> Examination:
+    """Raise Refusal unless the draft runs up, down and up again."""
     try:
         compile(draft.text, draft.relative.name, "exec", dont_inherit=True)
     except SyntaxError as error:
@@ -179,8 +282,18 @@ def prove(bench: Bench, draft: Draft, say: Say) -> list[str]:
             f"The new file does not compile: {error.msg} (line {error.lineno}).",
             "Look at script.py.mako, which it is made from.",
         ) from None
-    say("running it: upgrade, downgrade, upgrade")
-    run_round_trip(bench, draft)
+    path = str(bench.folder / draft.relative)
+    parents = (draft.parent,) if draft.parent else ()
+    seen = examine(bench, Revision(draft.revision, parents, path))
+    if seen.failure:
+        step, result = seen.failure
+        words = "second upgrade, after the downgrade," if step == "second upgrade" else step
+        bench.expect(result, f"The new migration's {words} fails", advice(result, step))
+    return seen
+
+
+def compare_again(bench: Bench) -> list[str]:
+    """A warning if Alembic still sees a difference, for ever."""
     again = bench.alembic(
         "revision",
         "--autogenerate",

@@ -15,6 +15,8 @@ SENTENCES = {
     "DropTable": "drop table {table}",
     "AddColumn": "add column {table}.{column} {type}{null}{default}",
     "DropColumn": "drop column {table}.{column}",
+    "RenameColumn": "rename column {table}.{column} to {new}",
+    "RenamedTable": "rename table {table} to {new}",
     "AlterColumn": "change column {table}.{column}: {changes}",
     "CreateIndex": "create {unique}index {name} on {table} ({on})",
     "DropIndex": "drop index {name} on {table}",

@@ -28,6 +28,9 @@ class Exit(IntEnum):
     NO_CHANGES = 11, "models and migrations agree; there is nothing to generate"
     SEVERAL_HEADS = 12, "the migration history has several heads"
     NO_SCRATCH = 13, "no scratch database can be made"
+    HAZARDS = 14, "the review found what would lose data, fail, block or break running code"
+    DRIFT = 15, "models and migrations differ"
+    RENAME = 16, "a drop and an add may be a rename; --rename or --no-rename settles it"
     INTERRUPTED = 130, "interrupted"
 
 

@@ -1,0 +1,104 @@
+"""How large and how busy the tables of a real database are. Reads statistics, nothing else."""
+
+import asyncio
+import concurrent.futures
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from toolkit.database.urls import kind_of
+
+SECONDS = 15.0
+"""For all of it: a busy server must not wait for us, nor we for it."""
+
+READ_ONLY = {
+    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    "mysql": "SET SESSION TRANSACTION READ ONLY",
+}
+QUERIES = {
+    # reltuples is -1 before the first ANALYZE.
+    "postgresql": """
+        SELECT n.nspname, c.relname, greatest(c.reltuples, 0)::bigint,
+               pg_total_relation_size(c.oid),
+               (s.n_tup_ins + s.n_tup_upd + s.n_tup_del)
+               / nullif(extract(epoch FROM now() - coalesce(
+                   d.stats_reset, pg_postmaster_start_time())), 0)::float
+        FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_stat_database d ON d.datname = current_database()
+        LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
+        WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+    """,
+    "mysql": """
+        SELECT '', table_name, coalesce(table_rows, 0),
+               coalesce(data_length, 0) + coalesce(index_length, 0), NULL
+        FROM information_schema.tables WHERE table_schema = database()
+    """,
+}
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """Estimates of the server's own statistics."""
+
+    rows: int
+    bytes: int
+    writes_per_second: float | None
+    """Rows inserted, updated and deleted since the statistics began; None: not counted."""
+
+    def __str__(self) -> str:
+        words = f"about {self.rows:,} rows, {in_units(self.bytes)}"
+        if self.writes_per_second is not None:
+            words += f", {self.writes_per_second:.3g} row changes a second"
+        return words
+
+
+def in_units(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:.3g} TB"
+
+
+def table_sizes(url: URL) -> Mapping[str, TableSize]:
+    """By name, with the schema unless it is PostgreSQL's `public`. Reads only.
+
+    Raises what the driver raises, TimeoutError, and ValueError for a kind of database that
+    has no such statistics (SQLite).
+    """
+    kind = kind_of(url.drivername)
+    if kind not in QUERIES:
+        raise ValueError("statistics are read from PostgreSQL and MySQL only")
+    if url.get_dialect().is_async:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            rows = pool.submit(asyncio.run, read_async(url, kind)).result()
+    else:
+        engine = create_engine(url, poolclass=NullPool)
+        with engine.connect() as connection:
+            connection.execute(text(READ_ONLY[kind]))
+            connection.commit()
+            rows = list(connection.execute(text(QUERIES[kind])))
+        engine.dispose()
+    return {
+        name if schema in {"", "public"} else f"{schema}.{name}": TableSize(
+            int(count), int(size), None if writes is None else float(writes)
+        )
+        for schema, name, count, size, writes in rows
+    }
+
+
+async def read_async(url: URL, kind: str) -> list[Any]:
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with asyncio.timeout(SECONDS), engine.connect() as connection:
+            await connection.execute(text(READ_ONLY[kind]))
+            await connection.commit()
+            return list(await connection.execute(text(QUERIES[kind])))
+    finally:
+        await engine.dispose()

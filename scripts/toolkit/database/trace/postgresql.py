@@ -1,0 +1,188 @@
+"""What a statement did to a PostgreSQL database: locks, rewrites, scans, rows, schema.
+
+Everything is read in the transaction of the statement itself, before and after it, and by
+oid: statistics of earlier transactions that the server has not flushed yet would else be
+counted, and a dropped table has no name any more.
+
+The scratch database is empty, and no rows are put into it. Locks, rewrites (a new
+`relfilenode`) and scans (the counter of sequential scans) are the same on an empty table.
+What needs rows to go wrong (NOT NULL without a default, duplicates under a new UNIQUE) is
+told by the schema's change: with a row in the table the revision would stop there, and
+nothing after it would be seen. How long a thing takes is never known here.
+
+Outside of a transaction (`autocommit_block`) locks are gone when the statement is. What may
+run inside one is put into a transaction of its own for the reading, which is what the
+server would do anyway; CREATE INDEX CONCURRENTLY and its like are let be.
+"""
+
+import json
+import re
+
+from sqlalchemy import Connection
+
+from .postgresql_schema import LOOK, Names, Schema, changes_between, rewritten
+from .recorder import COMMENTS, Statement, driver_connection, first_word, read
+
+KINDS = {"i": "index", "I": "index", "v": "view", "S": "sequence"}
+COUNTED = ("inserted", "updated", "deleted")
+ROWS_ONLY = {"INSERT", "UPDATE", "DELETE", "MERGE"}
+SETTINGS = {"SET", "RESET", "PREPARE", "SHOW"}
+OUTSIDE = re.compile(
+    r"""\A(?:
+      VACUUM | (?:CALL|DO)\b.*\b(?:COMMIT|ROLLBACK) | CLUSTER\s*;?\s*\Z
+      | REINDEX\s+(?:\([^)]*\)\s*)?(?:DATABASE|SYSTEM|SCHEMA)
+      | (?:CREATE|DROP)\s+(?:DATABASE|TABLESPACE|SUBSCRIPTION)
+      | ALTER\s+(?:SYSTEM|DATABASE|SUBSCRIPTION)
+    )\b | \bCONCURRENTLY\b""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+MEASURES = """
+SELECT json_build_object(
+ 'locks', (SELECT json_agg(DISTINCT l.relation::bigint || ' ' || l.mode) FROM pg_catalog.pg_locks l
+   WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted
+     AND l.relation >= 16384),
+ 'counters', (SELECT json_object_agg(c.oid, json_build_array(
+     pg_catalog.pg_stat_get_xact_numscans(c.oid),
+     pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid),
+     pg_catalog.pg_stat_get_xact_tuples_updated(c.oid),
+     pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid)))
+   FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'm', 'p') AND c.oid >= 16384),
+ 'limits', json_build_object('lock_timeout', current_setting('lock_timeout'),
+   'TimeZone', current_setting('TimeZone')))::text
+"""
+
+DEFAULT = """
+SELECT pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef
+WHERE adrelid = {} AND adnum = {}
+"""
+
+
+def make_reader(_connection: Connection) -> "PostgresReader":
+    return PostgresReader()
+
+
+class PostgresReader:
+    """Compares the schema, the locks and the counters before and after each statement."""
+
+    def __init__(self) -> None:
+        self._schema: Schema | None = None
+        """As it was last seen; None when it has to be read again."""
+        self._names = Names()
+        self._locks: set[str] = set()
+        self._counters: dict[str, list[int]] = {}
+        self._transaction: object = None
+        """Which one the locks and counters are of; None when they are to be read again."""
+        self._wrapped = False
+
+    def begin_revision(self, connection: Connection) -> None:
+        self._schema = look(connection)
+        self._names.begin(self._schema)
+        self._transaction = None
+
+    def before_statement(self, connection: Connection, statement: Statement) -> str:
+        sql = str(statement["sql"])
+        self._wrapped = not statement["in_transaction"] and may_be_wrapped(sql)
+        if self._wrapped:
+            read(connection, "BEGIN")
+        if self._schema is None:
+            self._schema = look(connection)
+        if self._transaction != statement["segment"] or not statement["in_transaction"]:
+            self._measure(connection)
+            self._transaction = statement["segment"]
+        return sql
+
+    def after_statement(self, connection: Connection, statement: Statement) -> None:
+        before = self._schema
+        assert before is not None
+        locks, counters = self._locks, self._counters
+        if first_word(statement["sql"]) not in ROWS_ONLY:
+            self._schema = look(connection)
+        statement["limits"] = self._measure(connection)
+        after = self._schema
+        assert after is not None
+        self._names.remember(after)
+        statement["changes"] = changes_between(before, after, self._names)
+        self._define(connection, statement)
+        if self._wrapped:
+            read(connection, "COMMIT")
+        statement["rewrites"] = rewritten(before, after, self._names)
+        self._note_locks(statement, self._locks - locks)
+        self._note_counters(statement, counters)
+
+    def after_error(self, connection: Connection, statement: Statement) -> None:
+        statement["changes"] = []
+        if self._wrapped:
+            read(connection, "ROLLBACK")
+        self._transaction = self._schema = None
+
+    def rolled_back(self, _connection: Connection) -> None:
+        self._transaction = self._schema = None
+
+    def end_revision(self, connection: Connection) -> None:
+        # The next revision's locks are to be its own, also where env.py runs all of them
+        # in one transaction.
+        driver = driver_connection(connection)
+        if not connection.in_transaction() or getattr(driver, "autocommit", False) is True:
+            return
+        read(connection, "COMMIT")
+        if connection.dialect.driver == "asyncpg":
+            # Other drivers begin a transaction by themselves with the next statement.
+            read(connection, "BEGIN")
+
+    def _measure(self, connection: Connection) -> dict[str, str]:
+        """Read the locks that are held and the counters; the limits that hold."""
+        found = json.loads(read(connection, MEASURES)[0][0])
+        self._locks = set(found["locks"] or ())
+        self._counters = found["counters"] or {}
+        limits: dict[str, str] = found["limits"]
+        return limits
+
+    def _note_locks(self, statement: Statement, new: set[str]) -> None:
+        for lock in sorted(new):
+            oid, _, mode = lock.partition(" ")
+            if oid in self._names.known:
+                statement["locks"].append(
+                    {
+                        "relation": self._names.of(oid),
+                        "mode": mode,
+                        "existed": self._names.existed(oid),
+                        "kind": KINDS.get(self._names.kind(oid), "table"),
+                    }
+                )
+
+    def _note_counters(self, statement: Statement, before: dict[str, list[int]]) -> None:
+        for oid, now in self._counters.items():
+            if oid not in self._names.known:
+                continue
+            scans, *rows = (a - b for a, b in zip(now, before.get(oid, [0] * 4), strict=True))
+            if scans > 0:
+                statement["scans"].append(self._names.of(oid))
+            if any(rows):
+                statement["rows"][self._names.of(oid)] = dict(zip(COUNTED, rows, strict=True))
+
+    def _define(self, connection: Connection, statement: Statement) -> None:
+        """Add the definitions of what is new: the safe rewrite needs them."""
+        functions = {"index-created": "pg_get_indexdef", "constraint-added": "pg_get_constraintdef"}
+        for change in statement["changes"]:
+            if change["what"] == "column-added" and change["default"]:
+                rows = read(connection, DEFAULT.format(*change["key"].split(".")))
+                change["expression"] = str(rows[0][0]) if rows else ""
+            function = functions.get(change["what"])
+            if function is not None:
+                oid = int(change["oid"])
+                (row,) = read(connection, f"SELECT pg_catalog.{function}({oid})")
+                change["definition"] = str(row[0])
+
+
+def look(connection: Connection) -> Schema:
+    schema: Schema = {
+        kind: rows or {} for kind, rows in json.loads(read(connection, LOOK)[0][0]).items()
+    }
+    return schema
+
+
+def may_be_wrapped(sql: str) -> bool:
+    """May this run inside of a transaction, and mean the same there?"""
+    found = COMMENTS.match(sql)
+    plain = sql[found.end() :] if found else sql
+    return first_word(plain) not in SETTINGS and not OUTSIDE.search(plain)

@@ -1,0 +1,106 @@
+"""A column under another name: two columns, kept equal, until no old code runs."""
+
+from toolkit.migration.expand_contract.change import Column, Index, NotPossible, RenameColumn
+from toolkit.migration.expand_contract.steps import (
+    add_column,
+    backfill,
+    create_index,
+    in_lock,
+    not_null,
+    set_default,
+    unique_by_index,
+)
+from toolkit.migration.expand_contract.triggers import Mirror, mirror
+from toolkit.migration.expand_contract.writing import Part, Step, quote
+
+NOTHING = "nothing, the service stays as it is."
+
+
+def rename_column(change: RenameColumn, dialect: str) -> list[Part]:
+    table, old = change.table, change.old
+    new = Column(change.new, old.source, old.sql, old.nullable, old.default)
+    if dialect == "sqlite" and not old.nullable:
+        raise NotPossible(
+            f"SQLite: {table.name}.{old.name} is NOT NULL, and triggers run too late for a row"
+            " without it: rename it while the service is stopped."
+        )
+    title = f"Rename {table.name}.{old.name} to {new.name}"
+    both = mirror(Mirror(table, old.name, new.name, comparable=comparable(old.sql)), dialect)
+    had, has = quote(old.name, dialect), quote(new.name, dialect)
+    forth = backfill(table, {new.name: had}, f"{has} IS NULL AND {had} IS NOT NULL", dialect)
+    rebuilt = [step for index in renamed(change) for step in indexed(change, index, dialect)]
+    expand = Part(
+        "expand",
+        title,
+        NOTHING,
+        in_lock(table, dialect, (add_column(table, new, dialect), both)),
+        "A second column, kept equal by a trigger: old code writes the one, new code the other,\n"
+        "and each reads what the other wrote.",
+    )
+    fill = Part(
+        "backfill",
+        title,
+        NOTHING,
+        (forth, *rebuilt),
+        f"The old rows are copied. Afterwards deploy the code that uses {new.name}.",
+    )
+    return [expand, fill, contract(change, new, title, both, dialect)]
+
+
+def contract(change: RenameColumn, new: Column, title: str, both: Step, dialect: str) -> Part:
+    """The way back adds the old column, fills it in batches, and then makes it what it was."""
+    table, old = change.table, change.old
+    had, has = quote(old.name, dialect), quote(new.name, dialect)
+    back = backfill(table, {old.name: has}, f"{had} IS NULL AND {has} IS NOT NULL", dialect)
+    steps: list[Step] = []
+    if not old.nullable:
+        steps.append(not_null(table, new, dialect))
+        steps.append(Step(down=not_null(table, old, dialect, old.default).up))
+    for index in change.indexes:  # they go with their column
+        steps += [Step(down=step.up) for step in reversed(indexed(change, index, dialect))]
+    steps.append(Step((), back.up, back.constants, back.helpers))
+    inside = [both.reversed()]
+    if old.default is not None:
+        # Not before: a default would stand in front of what old code writes.
+        inside.append(set_default(table, new, dialect, old=None, new=old.default))
+        # Not when the column is added: its old rows have to be NULL to be filled.
+        inside.append(Step(down=set_default(table, old, dialect, old=None, new=old.default).up))
+    inside.append(add_column(table, old, dialect).reversed())
+    return Part(
+        "contract",
+        title,
+        f"the code that uses {new.name}, everywhere; its models have no {old.name} any more.",
+        (*steps, *in_lock(table, dialect, inside, hold=True)),
+        "The triggers and the old column go.",
+    )
+
+
+def comparable(sql: str) -> bool:
+    return sql.lower() not in ("json", "xml", "point")
+
+
+def renamed(change: RenameColumn) -> list[Index]:
+    """The indexes of the old column, on the new one."""
+    names = change.new_index_names or tuple(
+        index.name.replace(change.old.name, change.new) for index in change.indexes
+    )
+    if len(names) != len(change.indexes) or set(names) & {index.name for index in change.indexes}:
+        raise ValueError(
+            f"the indexes on {change.old.name} need names on {change.new}: pass new_index_names"
+        )
+    return [
+        Index(
+            name,
+            tuple(change.new if one == change.old.name else one for one in index.columns),
+            index.unique or index.constraint,
+            index.constraint,
+        )
+        for index, name in zip(change.indexes, names, strict=True)
+    ]
+
+
+def indexed(change: RenameColumn, index: Index, dialect: str) -> list[Step]:
+    steps = [create_index(change.table, index, dialect)]
+    if index.constraint and dialect == "postgresql":
+        steps.append(unique_by_index(change.table, index, dialect))
+    return steps

@@ -1,0 +1,139 @@
+"""A column of another type: a second column takes the name of the first."""
+
+from toolkit.migration.expand_contract.change import ChangeType, Column, NotPossible
+from toolkit.migration.expand_contract.columns import NOTHING
+from toolkit.migration.expand_contract.steps import (
+    add_column,
+    backfill,
+    in_lock,
+    not_null,
+    set_default,
+)
+from toolkit.migration.expand_contract.triggers import Mirror, mirror
+from toolkit.migration.expand_contract.writing import Part, Step, changes, execute, quote, quoted
+
+
+def change_type(change: ChangeType, dialect: str) -> list[Part]:
+    table, column = change.table, change.column
+    if dialect == "sqlite":
+        raise NotPossible(
+            f"SQLite: a type is changed by copying {table.name} in one transaction that has the"
+            " file (op.batch_alter_table); INTEGER and VARCHAR(n) need no change at all."
+        )
+    if (column.default is None) != (change.default is None):
+        raise ValueError(
+            f"{table.name}.{column.name} has the default {column.default}: say what it is in the"
+            " new type"
+        )
+    new = Column(f"{column.name}_new", change.source, change.sql, column.nullable)
+    title = f"Change {table.name}.{column.name} from {column.sql} to {change.sql}"
+    forth = change.using or cast(change.sql, dialect)
+    follows = mirror(Mirror(table, column.name, new.name, forth, None), dialect)
+    had = quote(column.name, dialect)
+    missing = f"{quote(new.name, dialect)} IS NULL AND {had} IS NOT NULL"
+    return [
+        Part(
+            "expand",
+            title,
+            NOTHING,
+            in_lock(table, dialect, (add_column(table, new, dialect), follows)),
+            f"A second column, {new.name}, filled by a trigger. The service writes {column.name}.",
+        ),
+        Part(
+            "backfill",
+            title,
+            NOTHING,
+            (backfill(table, {new.name: forth.format(had)}, missing, dialect),),
+            "The old rows are converted.",
+        ),
+        swap(change, new, title, follows, dialect),
+    ]
+
+
+def swap(change: ChangeType, new: Column, title: str, follows: Step, dialect: str) -> Part:
+    """The new column takes the name. The way back is all of the way there, in one file."""
+    table, column = change.table, change.column
+    old = Column(new.name, column.source, column.sql, column.nullable)  # on the way back
+    back = change.back or cast(column.sql, dialect)
+    returns = mirror(Mirror(table, column.name, new.name, back, None), dialect, "BACK_")
+    had = quote(column.name, dialect)
+    missing = f"{quote(new.name, dialect)} IS NULL AND {had} IS NOT NULL"
+    back_fill = backfill(table, {new.name: back.format(had)}, missing, dialect)
+    changed = Column(column.name, change.source, change.sql, column.nullable)
+
+    up: list[str] = []
+    down: list[str] = []
+    if not column.nullable:
+        up += not_null(table, new, dialect).up
+    up += locked(change, dialect, [
+        *follows.down,
+        *rename(change, new, dialect),
+        *(set_default(table, changed, dialect, old=None, new=change.default).up
+          if column.default is not None else ()),
+    ])  # fmt: skip
+
+    down += locked(change, dialect, [*add_column(table, old, dialect).up, *returns.up])
+    down += back_fill.up
+    if not column.nullable:
+        down += not_null(table, old, dialect).up
+    defaults: tuple[str, ...] = ()
+    if column.default is not None:
+        defaults = (
+            *set_default(table, new, dialect, old=None, new=None).up,
+            *set_default(table, column, dialect, old=None, new=column.default).up,
+        )
+    down += locked(
+        change, dialect, [*returns.down, *exchange(change, new, dialect), *defaults, *follows.up]
+    )
+    if not column.nullable:
+        down += not_null(table, new, dialect).down
+    constants = (*follows.constants, *returns.constants, *back_fill.constants)
+    return Part(
+        "contract",
+        title,
+        "code that reads and writes both types under this name, and runs a transaction again"
+        " when asyncpg says InvalidCachedStatementError (once a connection).",
+        (Step(tuple(up), tuple(down), constants, back_fill.helpers),),
+        "The new column takes the name of the old one, in a moment.",
+    )
+
+
+def locked(change: ChangeType, dialect: str, lines: list[str]) -> list[str]:
+    steps = in_lock(change.table, dialect, (Step(tuple(lines)),), hold=True)
+    return [line for step in steps for line in step.up]
+
+
+def rename(change: ChangeType, new: Column, dialect: str) -> tuple[str, ...]:
+    """Drop the old column, and give its name to the new one."""
+    on = quoted(change.table.name, change.table.schema, dialect)
+    had, has = quote(change.column.name, dialect), quote(new.name, dialect)
+    if dialect == "mysql":
+        return changes(
+            dialect,
+            execute(f"ALTER TABLE {on} DROP COLUMN {had}, RENAME COLUMN {has} TO {had}"),
+        )
+    return (
+        execute(f"ALTER TABLE {on} DROP COLUMN {had}"),
+        execute(f"ALTER TABLE {on} RENAME COLUMN {has} TO {had}"),
+    )
+
+
+def exchange(change: ChangeType, new: Column, dialect: str) -> tuple[str, ...]:
+    """Both columns stay and swap their names."""
+    on = quoted(change.table.name, change.table.schema, dialect)
+    had, has = quote(change.column.name, dialect), quote(new.name, dialect)
+    if dialect == "mysql":
+        return changes(
+            dialect,
+            execute(f"ALTER TABLE {on} RENAME COLUMN {had} TO {has}, RENAME COLUMN {has} TO {had}"),
+        )
+    between = quote(f"{new.name}_", dialect)
+    return tuple(
+        execute(f"ALTER TABLE {on} RENAME COLUMN {one} TO {other}")
+        for one, other in ((had, between), (has, had), (between, has))
+    )
+
+
+def cast(sql: str, dialect: str) -> str:
+    """MySQL converts on assignment; its CAST knows few of its types."""
+    return f"CAST({{}} AS {sql})" if dialect == "postgresql" else "{}"

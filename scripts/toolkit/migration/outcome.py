@@ -1,0 +1,166 @@
+"""Do what the command line asked for, and print what came of it."""
+
+import argparse
+import contextlib
+import json
+import os
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from toolkit.database.sizes import TableSize, table_sizes
+from toolkit.database.urls import STATS_VARIABLE, mask, secrets_of
+from toolkit.migration.generate import Outcome, Wanted, generate
+from toolkit.migration.refusal import Refusal
+from toolkit.migration.renaming import read_renames
+from toolkit.migration.reviewing import Reviewed, add_size, review_existing, with_sizes
+from toolkit.migration.situation import shown
+from toolkit.project.facts import Project
+from toolkit.report.exits import Exit
+from toolkit.report.finding import Finding, Verdict
+from toolkit.report.sarif import as_sarif
+from toolkit.report.text import as_data, as_text
+
+Say = Callable[[str], None]
+TOOL = "generate-migration.sh"
+
+
+def generate_and_show(
+    project: Project, message: str, options: argparse.Namespace, say: Say
+) -> Exit:
+    sizes = sizes_of_tables()
+    wanted = Wanted(
+        message,
+        dialect=options.dialect,
+        timeout=options.timeout,
+        renames=read_renames(options.rename),
+        no_rename=options.no_rename,
+        apply=options.apply,
+    )
+    outcome = generate(project, wanted, say)
+    findings = [add_size(one, sizes) for one in outcome.findings]
+    if options.sarif:
+        print(json.dumps(as_sarif(findings, tool=TOOL, root=project.root), indent=2))
+    elif options.json:
+        print(json.dumps(as_document(outcome, findings), indent=2))
+    else:
+        show(outcome, findings)
+    return Exit.OK
+
+
+def as_document(outcome: Outcome, findings: Sequence[Finding]) -> dict[str, Any]:
+    return {
+        "status": "created",
+        "exit": 0,
+        "file": str(outcome.path),
+        "revision": outcome.revision,
+        "down_revision": outcome.parent,
+        "operations": [dict(operation) for operation in outcome.operations],
+        "words": list(outcome.words),
+        "data_loss": list(outcome.data_losses),
+        "findings": [as_data(one) for one in findings],
+        "warnings": list(outcome.warnings),
+        "scratch": outcome.scratch,
+        "next": list(outcome.next),
+    }
+
+
+def show(outcome: Outcome, findings: Sequence[Finding]) -> None:
+    print(f"Created {outcome.path}")
+    print(f"revision {outcome.revision}, after {outcome.parent or 'nothing (the first one)'}\n")
+    for line in outcome.words:
+        print(f"  {line}")
+    print(f"\nProved on {outcome.scratch}: upgrade, downgrade, upgrade.")
+    if outcome.data_losses:
+        print("\nDATA LOSS when it runs on a database with rows:")
+        for line in outcome.data_losses:
+            print(f"  {line}")
+    if findings:
+        print(f"\nThe review found {counted(findings)}:\n\n{as_text(near(findings))}")
+    show_notes(outcome.warnings, "warning: ")
+    print("\nNext:")
+    for number, line in enumerate(outcome.next, 1):
+        print(f"  {number}. {line}")
+
+
+def review_and_show(project: Project, options: argparse.Namespace, say: Say) -> Exit:
+    sizes = sizes_of_tables()
+    reviewed = review_existing(
+        project,
+        None if options.all else options.review or "head",
+        dialect=options.dialect,
+        timeout=options.timeout,
+        say=say,
+        check=options.check,
+    )
+    reviewed = with_sizes(reviewed, sizes)
+    if options.sarif:
+        document = as_sarif(reviewed.findings, tool=TOOL, root=project.root)
+        print(json.dumps(document, indent=2))
+    elif options.json:
+        print(json.dumps(review_document(reviewed), indent=2))
+    else:
+        show_review(reviewed)
+    return reviewed.exit_code
+
+
+def review_document(reviewed: Reviewed) -> dict[str, Any]:
+    return {
+        "status": "reviewed",
+        "exit": int(reviewed.exit_code),
+        "revisions": list(reviewed.revisions),
+        "findings": [as_data(one) for one in reviewed.findings],
+        "warnings": list(reviewed.notes),
+        "scratch": reviewed.scratch,
+    }
+
+
+def show_review(reviewed: Reviewed) -> None:
+    if reviewed.findings:
+        print(as_text(near(reviewed.findings)) + "\n")
+    number = len(reviewed.revisions)
+    of = f"{number} revision{'s' * (number != 1)}"
+    print(f"Reviewed {of} on {reviewed.scratch}: {counted(reviewed.findings)}.")
+    show_notes(reviewed.notes, "note: ")
+
+
+def near(findings: Sequence[Finding]) -> list[Finding]:
+    """With files as one would type them here."""
+    return [replace(one, file=one.file and shown(one.file, Path.cwd())) for one in findings]
+
+
+def counted(findings: Sequence[Finding]) -> str:
+    """`2 data-loss, 1 style`, the worst first."""
+    numbers = Counter(one.verdict for one in findings)
+    return ", ".join(f"{numbers[v]} {v}" for v in Verdict if numbers[v]) or "nothing"
+
+
+def show_notes(notes: Sequence[str], label: str) -> None:
+    for line in notes:
+        print(textwrap.fill(f"{label}{line}", 100, subsequent_indent="  "))
+
+
+def sizes_of_tables() -> Mapping[str, TableSize]:
+    """From the database that was named for it. Raises Refusal when it cannot be read."""
+    given = os.environ.get(STATS_VARIABLE)
+    if not given:
+        return {}
+    try:
+        return table_sizes(make_url(given))
+    except (SQLAlchemyError, OSError, TimeoutError, ValueError, ImportError) as error:
+        url = None
+        with contextlib.suppress(SQLAlchemyError, ValueError):
+            url = make_url(given)
+        reason = mask(str(error), secrets_of(os.environ, [url] if url else [])).splitlines()
+        raise Refusal(
+            "stats-url",
+            Exit.USAGE,
+            f"The statistics of the tables cannot be read: {reason[0] if reason else error}",
+            f"Repair {STATS_VARIABLE} or --stats-url, or leave them out.",
+        ) from None

@@ -1,0 +1,146 @@
+"""What Alembic's operations and the revision's file say, whatever the database.
+
+`findings_of_file` reads the file: a downgrade that does not go back, constraints without a
+name. `findings_of_operations` is for databases whose trace does not tell what a schema lost
+(MySQL, SQLite): drops, renames, NOT NULL without a default.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from toolkit.migration.review.findings import Revision, make, shown
+from toolkit.report.finding import Finding, Verdict
+
+# These leave nothing that a downgrade would have to undo.
+NOTHING_TO_UNDO = {"constraint-validated", "index-rebuilt", "persistence-changed"}
+SCHEMA_VERBS = ("CREATE ", "ALTER TABLE", "DROP ", "RENAME ")
+NAMED = {
+    "CreateUniqueConstraint": "op.create_unique_constraint",
+    "CreateForeignKey": "op.create_foreign_key",
+    "CreateCheckConstraint": "op.create_check_constraint",
+}
+
+
+def findings_of_file(revision: Revision, source: str) -> list[Finding]:
+    if revision["direction"] != "upgrade":
+        return []
+    return [*way_back(revision, source), *unnamed(revision)]
+
+
+def way_back(revision: Revision, source: str) -> Iterator[Finding]:
+    """A downgrade that is empty or raises, where the upgrade changed the schema."""
+    if not source or revision["error"] is not None or not changes_schema(revision):
+        return
+    function = function_of(source, "downgrade")
+    if function is None or is_empty(function):
+        yield make(
+            "downgrade-empty", Verdict.IRREVERSIBLE,
+            "downgrade() undoes nothing, but Alembic will record that it did: the next upgrade then"
+            " fails.",
+            revision, line=function.lineno if function else None, source="operations",
+        )  # fmt: skip
+    elif (line := raises(function)) is not None:
+        yield make(
+            "downgrade-raises", Verdict.IRREVERSIBLE,
+            "downgrade() raises: there is no way back from this revision.",
+            revision, line=line, source="operations",
+        )  # fmt: skip
+
+
+def changes_schema(revision: Revision) -> bool:
+    for statement in revision["statements"]:
+        if "changes" in statement:
+            if any(change["what"] not in NOTHING_TO_UNDO for change in statement["changes"]):
+                return True
+        elif " ".join(statement["sql"].split()).upper().startswith(SCHEMA_VERBS):
+            return True
+    return False
+
+
+def function_of(source: str, name: str) -> ast.FunctionDef | None:
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return node
+    return None
+
+
+def is_empty(function: ast.FunctionDef) -> bool:
+    return all(
+        isinstance(node, ast.Pass)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        or (isinstance(node, ast.Return) and node.value is None)
+        for node in function.body
+    )
+
+
+def raises(function: ast.FunctionDef) -> int | None:
+    """The line of a `raise` that is always reached."""
+    return next((node.lineno for node in function.body if isinstance(node, ast.Raise)), None)
+
+
+def unnamed(revision: Revision) -> Iterator[Finding]:
+    for op in revision["operations"]:
+        if op["op"] in NAMED and not op.get("constraint_name") and not op.get("name"):
+            yield make(
+                "unnamed-constraint", Verdict.STYLE,
+                f"{NAMED[op['op']]} without a name: the database makes one up, and a downgrade has"
+                " nothing to call it by. Give a name, or the metadata a naming_convention.",
+                revision, table=op.get("table"), line=op.get("line"), source="operations",
+            )  # fmt: skip
+
+
+def findings_of_operations(revision: Revision) -> list[Finding]:
+    """Drops, renames and NOT NULL without a default, from Alembic's operations alone."""
+    if revision["direction"] != "upgrade":
+        return []
+    created = {table_of(op) for op in revision["operations"] if op["op"] == "CreateTable"}
+    found: list[Finding] = []
+    for op in revision["operations"]:
+        if table_of(op) not in created:
+            found += findings_of_operation(revision, op)
+    return found
+
+
+def findings_of_operation(revision: Revision, op: dict[str, object]) -> Iterator[Finding]:
+    table, column, line = table_of(op), op.get("column"), op.get("line")
+    place = {"table": table, "line": line, "source": "operations"}
+    kind = op["op"]
+    if kind == "DropTable":
+        yield make(
+            "drop-table", Verdict.DATA_LOSS,
+            f"{shown(table)} is dropped with all its rows; a downgrade brings back the table only.",
+            revision, **place,  # type: ignore[arg-type]
+        )  # fmt: skip
+    elif kind == "DropColumn":
+        yield make(
+            "drop-column", Verdict.DATA_LOSS,
+            f"{shown(table)}.{column} is dropped with all its values, and code that still runs"
+            " selects it.",
+            revision, **place,  # type: ignore[arg-type]
+        )  # fmt: skip
+    elif kind == "RenameTable":
+        yield make(
+            "rename-table", Verdict.BREAKS_OLD_CODE,
+            f"{shown(table)} becomes {op.get('new_table_name')}: code that still runs asks for the"
+            " old name.",
+            revision, **place,  # type: ignore[arg-type]
+        )  # fmt: skip
+    elif kind == "AlterColumn" and op.get("modify_name"):
+        yield make(
+            "rename-column", Verdict.BREAKS_OLD_CODE,
+            f"{shown(table)}.{column} becomes {op['modify_name']}: code that still runs asks for"
+            " the old name.",
+            revision, **place,  # type: ignore[arg-type]
+        )  # fmt: skip
+    elif kind == "AddColumn" and not op.get("nullable", True) and not op.get("default"):
+        yield make(
+            "add-not-null-column", Verdict.FAILS,
+            f"{shown(table)}.{column} is NOT NULL without a default: refused or filled with a value"
+            " nobody chose as soon as there is a row.",
+            revision, **place,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+
+def table_of(op: dict[str, object]) -> str:
+    table = str(op.get("table", ""))
+    return f"{op['schema']}.{table}" if op.get("schema") else table

@@ -1,0 +1,135 @@
+"""Verdicts on statements that change rows.
+
+The scratch is empty, so how many rows they would touch is not measured. What is: that the
+table was there before, and which locks the transaction held. The rest is read from the
+statement's words, and only as far as they leave no doubt: no WHERE at all, or one that
+asks for everything that has no value yet.
+"""
+
+import re
+from collections.abc import Iterator
+
+from toolkit.migration.review import rewrites
+from toolkit.migration.review.findings import Revision, Statement, make, plain, shown, verb
+from toolkit.report.finding import Finding, Verdict
+
+TARGET = re.compile(
+    r"\b(?:UPDATE(?: ONLY)?|DELETE FROM(?: ONLY)?|MERGE INTO|INSERT INTO) +"
+    r'(?P<name>"?\w+"?(?:\."?\w+"?)?)',
+    re.IGNORECASE,
+)
+BATCHED = re.compile(r"\b(?:LIMIT|BETWEEN|CTID|FETCH|TABLESAMPLE)\b|<(?!>)|(?<!<)>|% ?\d+ ?=")
+VALUE = re.compile(r"''|\b\d+\b|\$\d|%\(|%S|:\w|\?")
+ALWAYS = re.compile(r"\bWHERE (?:TRUE|1 ?= ?1)\s*;?$")
+STRONG = {"ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock", "ShareLock"}
+
+
+def findings_of_rows(
+    revision: Revision, statement: Statement, before: dict[str, set[str]], held: dict[str, set[str]]
+) -> Iterator[Finding]:
+    """`before`: locks that were held when the statement began; `held`: with its own."""
+    word = verb(statement["sql"])
+    if word not in {"UPDATE", "DELETE", "WITH", "MERGE", "INSERT", "DO", "SELECT"}:
+        return
+    if statement["error"]:
+        return
+    for part in statement["sql"].split(";") if word != "DO" else [statement["sql"]]:
+        yield from one_statement(revision, statement, part, before, held)
+
+
+def one_statement(
+    revision: Revision,
+    statement: Statement,
+    sql: str,
+    before: dict[str, set[str]],
+    held: dict[str, set[str]],
+) -> Iterator[Finding]:
+    text = inner(sql)
+    words = plain(text)
+    found = re.search(r"\b(UPDATE|DELETE|MERGE|INSERT)\b", words)
+    target = TARGET.search(" ".join(text.split()))
+    table = target_table(target["name"] if target else "", statement, held)
+    locked = sorted(t for t, modes in before.items() if modes & STRONG)
+    if found is None or table is None:
+        read = [t for t in locked if t in statement["scans"]]
+        if read and "LIMIT" not in words:
+            yield under_lock(revision, statement, read[0], read, "")
+        return
+    kind = found[1]
+    if kind == "INSERT":
+        read = [t for t in locked if t in statement["scans"]]
+        if read:
+            yield under_lock(revision, statement, read[0], read, "")
+        return
+    everything = " WHERE " not in f"{words} " or bool(ALWAYS.search(words))
+    if kind == "DELETE" and everything:
+        yield make(
+            "delete-all-rows", Verdict.DATA_LOSS, f"All rows of {shown(table)} are deleted.",
+            revision, statement, table=table,
+        )  # fmt: skip
+        return
+    if not everything and is_one_row(words):
+        return
+    safe = rewrites.backfill(table, text) if kind == "UPDATE" else ""
+    if locked:
+        yield under_lock(revision, statement, table, locked, safe)
+    elif everything:
+        yield make(
+            "update-all-rows", Verdict.BLOCKS,
+            f"All rows of {shown(table)} are changed in one transaction: each stays locked until"
+            " COMMIT, and the table doubles in size.",
+            revision, statement, table=table, rewrite=safe,
+        )  # fmt: skip
+    elif names_no_rows(words) and not BATCHED.search(words):
+        yield make(
+            "backfill-not-batched", Verdict.BLOCKS,
+            f"The WHERE names no rows of {shown(table)}, so all that fit are changed in one"
+            " transaction: each stays locked until COMMIT.",
+            revision, statement, table=table, rewrite=safe,
+        )  # fmt: skip
+
+
+def under_lock(
+    revision: Revision, statement: Statement, table: str, locked: list[str], safe: str
+) -> Finding:
+    names = ", ".join(map(shown, locked))
+    return make(
+        "backfill-with-lock", Verdict.BLOCKS,
+        f"Rows of {shown(table)} are worked on in the transaction that already locks {names}: the"
+        " lock lasts until they are done.",
+        revision, statement, table=table,
+        evidence=[f"a strong lock on {shown(name)} was held before" for name in locked],
+        rewrite=safe,
+    )  # fmt: skip
+
+
+def inner(sql: str) -> str:
+    """The body of a DO block; else the SQL itself."""
+    found = re.search(r"\$(\w*)\$(.*)\$\1\$", sql, re.DOTALL)
+    return found[2] if found and re.match(r"(?i)\s*DO\b", sql) else sql
+
+
+def target_table(name: str, statement: Statement, held: dict[str, set[str]]) -> str | None:
+    """The table's full name if it was there before the revision and is written to."""
+    written = name.replace('"', "")
+    writing = {t for t, modes in held.items() if "RowExclusiveLock" in modes}
+    for table in sorted(writing):
+        if table == written or table.rpartition(".")[2] == written:
+            return table
+    if statement["in_transaction"] and name:
+        return None
+    return written or None
+
+
+def names_no_rows(words: str) -> bool:
+    """A WHERE that only joins, or asks for what has no value yet: it grows with the table."""
+    condition = words.partition(" WHERE ")[2] if words.count(" WHERE ") == 1 else words
+    return bool(re.search(r"\bIS NULL\b", condition)) or not VALUE.search(condition)
+
+
+def is_one_row(words: str) -> bool:
+    """`WHERE key = value` and nothing that widens it: a row, or some, by name."""
+    found = re.search(r"\bWHERE (.*?)(?:\bRETURNING\b.*)?;?$", words)
+    if not found or re.search(r"\bOR\b|\bIS NULL\b|\bSELECT\b|<|>|\bLIKE\b|\bNOT\b", found[1]):
+        return False
+    return bool(re.search(r"(?:=|\bIN ?\() ?(?:''|\d+|\$\d+|%\(?\w*\)?S?|:\w+|\?)", found[1]))

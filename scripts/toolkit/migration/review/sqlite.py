@@ -1,0 +1,182 @@
+"""Verdicts for SQLite, whose batch mode makes a table anew to change it.
+
+A rebuilt table is judged by what it was before and what it is then. Its rows are copied in the
+one transaction that may write, and what has no name or is no part of the table is not copied:
+unnamed CHECKs, triggers.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from toolkit.migration.review.findings import Revision, Statement, make
+from toolkit.migration.review.statements import Change, changes_of, failed, lost_or_renamed, rows
+from toolkit.report.finding import Finding, Verdict
+
+TEMPORARY = "_alembic_tmp_"
+CHECK = re.compile(r"(?:CONSTRAINT\s+[\"\[`]?\w+[\"\]`]?\s+)?CHECK\s*\(", re.IGNORECASE)
+
+
+def findings_of_revision(revision: Revision) -> list[Finding]:
+    found = list(failed(revision, "SQLite"))
+    if revision["direction"] == "downgrade":
+        return found
+    rebuilt = rebuilds(revision)
+    added = [change for _, change in changes_of(revision) if change["what"] == "column-added"]
+    created: set[str] = set()
+    for statement in revision["statements"]:
+        for change in statement.get("changes") or []:
+            if change["what"] == "table-created":
+                created.add(change["table"])
+            if change["what"] == "table-dropped":
+                found += cascades(revision, statement, change)
+            if change["what"] == "table-dropped" and change["table"] in rebuilt:
+                continue
+            if change["what"] == "table-renamed" and change["table"].startswith(TEMPORARY):
+                continue
+            found += lost_or_renamed(revision, statement, change, added)
+            found += required(revision, statement, change)
+        found += rows(revision, statement, created)
+    for table, (statement, before, after) in rebuilt.items():
+        found += rebuild_findings(revision, statement, table, before, after)
+    return found
+
+
+def findings_of_run(_trace: Mapping[str, Any]) -> list[Finding]:
+    return []
+
+
+Rebuilt = dict[str, tuple[Statement, dict[str, Any], dict[str, Any]]]
+
+
+def rebuilds(revision: Revision) -> Rebuilt:
+    """Tables that were there before and are made anew: the first definition and the last."""
+    dropped: dict[str, tuple[Statement, dict[str, Any]]] = {}
+    found: Rebuilt = {}
+    for statement, change in changes_of(revision):
+        table = change["table"]
+        if change["what"] == "table-dropped" and change["existed"]:
+            dropped.setdefault(table, (statement, change["before"]))
+        elif change["what"] == "table-renamed" and change["new"] in dropped:
+            first = dropped[change["new"]]
+            found[change["new"]] = (*first, change["after"])
+    return found
+
+
+def required(revision: Revision, statement: Statement, change: Change) -> Iterator[Finding]:
+    missing = change["what"] == "column-added" and not change["nullable"] and not change["default"]
+    if missing and change["existed"]:
+        yield not_null(revision, statement, change["table"], change["column"])
+
+
+def not_null(revision: Revision, statement: Statement, table: str, column: str) -> Finding:
+    return make(
+        "add-not-null-column", Verdict.FAILS,
+        f"{table}.{column} is NOT NULL without a default: SQLite refuses it as soon as there is a"
+        " row.",
+        revision, statement, table=table,
+    )  # fmt: skip
+
+
+def cascades(revision: Revision, statement: Statement, change: Change) -> Iterator[Finding]:
+    """DROP TABLE deletes the rows first, and enforced foreign keys act on that."""
+    children = ", ".join(change["cascades"])
+    if children and change["existed"]:
+        yield make(
+            "cascade-delete", Verdict.DATA_LOSS,
+            f"Foreign keys are enforced while {change['table']} is dropped, if only to make it"
+            f" anew: the rows of {children} that refer to it go with it, or lose that. Turn"
+            " PRAGMA foreign_keys off before the transaction, in env.py.",
+            revision, statement, table=change["table"],
+            evidence=["PRAGMA foreign_keys is 1"],
+        )  # fmt: skip
+
+
+def rebuild_findings(
+    revision: Revision,
+    statement: Statement,
+    table: str,
+    before: dict[str, Any],
+    after: dict[str, Any],
+) -> Iterator[Finding]:
+    old, new = before["columns"], after["columns"]
+    yield make(
+        "table-rebuild", Verdict.BLOCKS,
+        f"{table} is made anew: all its rows are copied in one transaction, and nobody else writes"
+        " to the database meanwhile.",
+        revision, statement, table=table,
+    )  # fmt: skip
+    renamed = renamed_by(revision, table)
+    gone = [name for name in old if name not in new]
+    come = [name for name in new if name not in old]
+    added = [{"table": table, "column": n, **new[n]} for n in come if n not in renamed.values()]
+    for name in gone:
+        what = "column-renamed" if renamed.get(name) in come else "column-dropped"
+        change = {"what": what, "table": table, "column": name, "existed": True, **old[name]}
+        if what == "column-renamed":
+            change["new"] = renamed[name]
+        yield from lost_or_renamed(revision, statement, change, added)
+    for name in come:
+        if name not in renamed.values() and not new[name]["nullable"] and not new[name]["default"]:
+            yield not_null(revision, statement, table, name)
+    yield from not_copied(revision, statement, table, before, after)
+
+
+def renamed_by(revision: Revision, table: str) -> dict[str, str]:
+    return {
+        op["column"]: op["modify_name"]
+        for op in revision["operations"]
+        if op["op"] == "AlterColumn" and op.get("table") == table and op.get("modify_name")
+    } | {
+        # INSERT INTO _alembic_tmp_t (new) SELECT t.old FROM t
+        old: new
+        for statement in revision["statements"]
+        for old, new in copied_as(statement["sql"], table)
+        if old != new
+    }
+
+
+def copied_as(sql: str, table: str) -> Iterator[tuple[str, str]]:
+    """The columns of a batch's copy: from and to."""
+    begin, _, rest = " ".join(sql.split()).replace('"', "").partition(" (")
+    if begin.upper() != f"INSERT INTO {TEMPORARY}{table}".upper():
+        return
+    found = re.match(r"(?P<to>[^)]*)\) SELECT (?P<from>.*) FROM ", rest, re.IGNORECASE)
+    if found is None:
+        return
+    to = [name.strip() for name in found["to"].split(",")]
+    source = re.split(r",(?![^(]*\))", found["from"])
+    for target, expression in zip(to, source, strict=False):
+        columns = re.findall(rf"\b{re.escape(table)}\.([^,)]+?)(?= AS |[,)]|$)", expression.strip())
+        if len(columns) == 1:
+            yield columns[0], target
+
+
+def not_copied(
+    revision: Revision,
+    statement: Statement,
+    table: str,
+    before: dict[str, Any],
+    after: dict[str, Any],
+) -> Iterator[Finding]:
+    unnamed = sum("CONSTRAINT" not in found.upper() for found in CHECK.findall(before["sql"]))
+    kept = sum("CONSTRAINT" not in found.upper() for found in CHECK.findall(after["sql"]))
+    if kept < unnamed:
+        yield make(
+            "check-lost", Verdict.DRIFT,
+            f"{unnamed - kept} CHECK of {table} has no name, and batch mode does not copy it: give"
+            " it a name, or say it again in table_args of batch_alter_table.",
+            revision, statement, table=table, evidence=[f"before: {before['sql']}"],
+        )  # fmt: skip
+    lost = sorted(set(before["triggers"]) - set(after["triggers"]))
+    back = " ".join(
+        s["sql"].upper() for s in revision["statements"] if "TRIGGER" in s["sql"].upper()
+    )
+    lost = [name for name in lost if f"{name.upper()} " not in f"{back} "]
+    if lost:
+        yield make(
+            "trigger-lost", Verdict.DRIFT,
+            f"The triggers of {table} go with the table that is dropped: {', '.join(lost)}. Create"
+            " them again after batch_alter_table.",
+            revision, statement, table=table,
+        )  # fmt: skip

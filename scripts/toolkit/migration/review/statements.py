@@ -1,0 +1,161 @@
+"""Rules that MySQL and SQLite share: what a schema lost, what a statement did to rows.
+
+The columns before and after each statement are in the trace, so it does not matter whether
+Alembic's operations were used or SQL. Nothing is a hazard for a table that the same revision
+has created.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from toolkit.migration.review import rewrites
+from toolkit.migration.review.findings import Revision, Statement, make, plain, verb
+from toolkit.report.finding import Finding, Verdict
+
+Change = dict[str, Any]
+
+TARGET = re.compile(
+    r'^(?:UPDATE|DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[`"]?(?P<name>\w+)', re.IGNORECASE
+)
+ALWAYS = re.compile(r"\bWHERE (?:TRUE|1 ?= ?1|1)\s*;?$")
+BATCHED = re.compile(r"\bLIMIT\b|\bBETWEEN\b|\bROWID\b|[<>]|\bIN ?\(")
+
+
+def failed(revision: Revision, database: str, debris: str = "") -> Iterator[Finding]:
+    """The statement, or the Python, that stopped the revision."""
+    error = revision["error"]
+    if error is None:
+        return
+    last = revision["statements"][-1] if revision["statements"] else None
+    statement = last if last is not None and last["error"] else None
+    words = statement["error"] if statement else f"{error['type']}: {error['message']}"
+    down = revision["direction"] == "downgrade"
+    yield make(
+        "downgrade-fails" if down else "does-not-run",
+        Verdict.IRREVERSIBLE if down else Verdict.FAILS,
+        ("The way back is closed." if down else "It stops on an empty database already.") + debris,
+        revision, statement,
+        evidence=[f"{database if statement else 'Python'}: {words}"], line=error["line"],
+    )  # fmt: skip
+
+
+def existed_before(revision: Revision) -> set[str]:
+    """Tables that the changes of this revision met."""
+    made = {
+        change.get("new", change["table"])
+        for _, change in changes_of(revision)
+        if change["what"] == "table-created"
+    }
+    return {
+        change["table"]
+        for _, change in changes_of(revision)
+        if change["existed"] and change["table"] not in made
+    }
+
+
+def changes_of(revision: Revision) -> Iterator[tuple[Statement, Change]]:
+    for statement in revision["statements"]:
+        for change in statement.get("changes", ()):
+            yield statement, change
+
+
+def lost_or_renamed(
+    revision: Revision, statement: Statement, change: Change, added: list[Change]
+) -> Iterator[Finding]:
+    """`added`: the columns that the same revision adds, to know a rename by drop and add."""
+    if not change["existed"]:
+        return
+    table, column = change["table"], change.get("column")
+    what = change["what"]
+    if what == "table-dropped":
+        yield make(
+            "drop-table", Verdict.DATA_LOSS,
+            f"{table} is dropped with all its rows; a downgrade brings back the table only.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    elif what == "column-dropped":
+        yield dropped(revision, statement, change, added)
+    elif what == "table-renamed":
+        yield make(
+            "rename-table", Verdict.BREAKS_OLD_CODE,
+            f"{table} becomes {change['new']}: code that still runs asks for the old name.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    elif what == "column-renamed":
+        yield make(
+            "rename-column", Verdict.BREAKS_OLD_CODE,
+            f"{table}.{column} becomes {change['new']}: code that still runs asks for the old name."
+            " Two columns that a trigger keeps equal live through the deploy: --expand-contract"
+            " writes them.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    elif what == "view-dropped":
+        yield make(
+            "drop-view", Verdict.BREAKS_OLD_CODE,
+            f"The view {table} is dropped: code that still runs may read it.",
+            revision, statement, table=table,
+        )  # fmt: skip
+
+
+def dropped(
+    revision: Revision, statement: Statement, change: Change, added: list[Change]
+) -> Finding:
+    table, column = change["table"], change["column"]
+    twin = next(
+        (a["column"] for a in added if a["table"] == table and a["type"] == change["type"]), None
+    )
+    copied = twin and any(
+        re.search(rf"\bUPDATE\b.*\b{re.escape(twin)}\b.*=.*\b{re.escape(column)}\b", s["sql"],
+                  re.IGNORECASE | re.DOTALL)
+        for s in revision["statements"]
+    )  # fmt: skip
+    if twin and not copied:
+        return make(
+            "rename-as-drop-and-add", Verdict.DATA_LOSS,
+            f"{table}.{column} is dropped and {twin}, of the same type, is added: if that is a"
+            f" rename, say so with --rename {table}.{column}:{twin}, or its values are gone.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    return make(
+        "drop-column", Verdict.DATA_LOSS,
+        f"{table}.{column} is dropped with all its values, and code that still runs selects it.",
+        revision, statement, table=table,
+    )  # fmt: skip
+
+
+def rows(revision: Revision, statement: Statement, created: set[str]) -> Iterator[Finding]:
+    """UPDATE, DELETE and TRUNCATE, as far as their words leave no doubt."""
+    words = plain(statement["sql"])
+    found = TARGET.match(" ".join(statement["sql"].split()))
+    if statement["error"] or found is None or found["name"] in created:
+        return
+    table, kind = found["name"], verb(statement["sql"])
+    everything = " WHERE " not in f"{words} " or bool(ALWAYS.search(words))
+    limited = " LIMIT " in f"{words} "
+    if kind == "TRUNCATE":
+        yield make(
+            "truncate", Verdict.DATA_LOSS, f"{table} is emptied.", revision, statement, table=table
+        )
+    elif kind == "DELETE" and everything and not limited:
+        yield make(
+            "delete-all-rows", Verdict.DATA_LOSS, f"All rows of {table} are deleted.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    elif kind == "UPDATE" and everything and not limited:
+        yield make(
+            "update-all-rows", Verdict.BLOCKS,
+            f"All rows of {table} are changed in one transaction: writers wait until COMMIT.",
+            revision, statement, table=table, rewrite=rewrites.backfill(table, statement["sql"]),
+        )  # fmt: skip
+    elif (
+        kind == "UPDATE"
+        and re.search(r"\bWHERE\b.*\bIS NULL\b", words)
+        and not BATCHED.search(words.partition(" WHERE ")[2])
+    ):
+        yield make(
+            "backfill-not-batched", Verdict.BLOCKS,
+            f"All rows of {table} that have no value yet are changed in one transaction: writers"
+            " wait until COMMIT.",
+            revision, statement, table=table, rewrite=rewrites.backfill(table, statement["sql"]),
+        )  # fmt: skip

@@ -1,0 +1,267 @@
+"""Review revisions that exist: one, all, or (`--check`) what a build server wants to know."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from toolkit.database.catalog import Catalog, differences, round_trip
+from toolkit.database.sizes import TableSize
+from toolkit.migration.bench import Bench, open_bench
+from toolkit.migration.examine import (
+    Examination,
+    Revision,
+    another_schema,
+    compare_with_models,
+    drift,
+    examine,
+    left_behind,
+)
+from toolkit.migration.refusal import Refusal
+from toolkit.migration.review import review
+from toolkit.migration.situation import choose_setup, look, models_missing, shown
+from toolkit.migration.words import in_words
+from toolkit.project.facts import Project
+from toolkit.report.exits import Exit
+from toolkit.report.finding import Finding, Verdict
+
+Say = Callable[[str], None]
+Trace = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What was looked at, and what that showed, the worst first."""
+
+    revisions: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    scratch: str
+
+    @property
+    def exit_code(self) -> Exit:
+        verdicts = {one.verdict for one in self.findings}
+        if any(one.rank <= Verdict.IRREVERSIBLE.rank for one in verdicts):
+            return Exit.HAZARDS
+        return Exit.DRIFT if Verdict.DRIFT in verdicts else Exit.OK
+
+
+def review_existing(
+    project: Project,
+    target: str | None,
+    *,
+    dialect: str | None,
+    timeout: float,
+    say: Say,
+    check: bool = False,
+) -> Reviewed:
+    """Run and judge the revision `target` (an id, its beginning, a file, "head"), or all (None).
+
+    With `check`, also compare the models with the result, as generate would. Raises Refusal
+    or DatabaseError. Nothing is written.
+    """
+    setup = choose_setup(project)
+    with ExitStack() as stack:
+        say(f"reading {shown(setup.env, project.root)} and the migration history")
+        situation = look(project, setup, dialect, timeout, say)
+        bench = stack.enter_context(open_bench(project, situation, timeout))
+        say(f"scratch database: {bench.place}")
+        history = read_history(bench)
+        notes: list[str] = []
+        extra: list[Finding] = []
+        if target is None:
+            chosen, trace, extra = review_all(bench, history, say)
+        elif check and not history:
+            chosen, trace = [], {}
+        else:
+            chosen = [choose(history, target)]
+            trace, extra = review_one(bench, chosen[0], say)
+        broken = any(one.rule.endswith("-fails") for one in extra) or has_error(trace)
+        if check and not broken:
+            say("comparing the models with it")
+            more, notes = compare(bench, chosen[-1] if chosen else None)
+            extra += more
+    if not trace:
+        return Reviewed((), tuple(extra), tuple(notes), bench.place)
+    judged = review(trace, extra=extra)
+    return Reviewed(
+        tuple(one.id for one in chosen),
+        tuple(judged.findings),
+        (*situation.notes, *notes, *judged.notes),
+        bench.place,
+    )
+
+
+def has_error(trace: Mapping[str, Any]) -> bool:
+    return any(revision.get("error") for revision in trace.get("revisions", ()))
+
+
+def read_history(bench: Bench) -> list[Revision]:
+    """All revisions, each after those that it builds on."""
+    result = bench.alembic("history", action="history")
+    bench.expect(result, "Alembic cannot read the migration history", "Repair the file it names.")
+    return [
+        Revision(one["revision"], tuple(one["parents"]), one["path"], one["message"] or "")
+        for one in result.report["history"]
+    ]
+
+
+def choose(history: Sequence[Revision], target: str) -> Revision:
+    """The revision that `target` names. Raises Refusal when there is none, or several."""
+    if not history:
+        raise Refusal(
+            "revision", Exit.USAGE, "The project has no revisions yet.", 'Generate one: "message".'
+        )
+    if target == "head":
+        return history[-1]
+    path = Path(target).resolve()
+    exact = [one for one in history if one.id == target or Path(one.path).resolve() == path]
+    found = exact or [one for one in history if one.id.startswith(target)]
+    if len(found) == 1:
+        return found[0]
+    raise Refusal(
+        "revision",
+        Exit.USAGE,
+        f"{'Several revisions begin' if found else 'No revision begins'} with {target}"
+        + ("." if found else ", and it is no revision's file."),
+        "Name one by its id or its file; --all reviews them all.",
+        [f"{one.id}  {one.message}" for one in found or history[-5:]],
+    )
+
+
+def review_one(bench: Bench, revision: Revision, say: Say) -> tuple[Trace, list[Finding]]:
+    say(f"upgrading it to what {revision.id} builds on")
+    for parent in revision.parents:
+        bench.expect(
+            bench.alembic("upgrade", parent),
+            "The revisions before it do not run on an empty database",
+            "Review those first: --review REVISION, or --all.",
+        )
+    say(f"running {revision.id}: upgrade, downgrade, upgrade")
+    seen = examine(bench, revision)
+    return seen.trace, [*seen.findings, *failure(seen, revision)]
+
+
+def failure(seen: Examination, revision: Revision) -> list[Finding]:
+    """The way back, or forth again, that does not work. Of an upgrade, the trace tells."""
+    if seen.failure is None or (seen.failure[0] == "upgrade" and has_error(seen.trace)):
+        return []
+    step, result = seen.failure
+    rule = step.replace(" ", "-") + "-fails"
+    return [stopped(revision, rule, f"The {step} fails: {result.message}", step)]
+
+
+def stopped(revision: Revision, rule: str, message: str, step: str) -> Finding:
+    verdict = Verdict.FAILS if step == "upgrade" else Verdict.IRREVERSIBLE
+    return Finding(
+        rule=rule,
+        verdict=verdict,
+        message=message,
+        revision=revision.id,
+        file=revision.path,
+        source="round-trip",
+    )
+
+
+def review_all(
+    bench: Bench, history: Sequence[Revision], say: Say
+) -> tuple[list[Revision], Trace, list[Finding]]:
+    """Up one by one, reading what each did; back the same way; and up again."""
+    schemas = [bench.schema()]
+    trace: Trace = {}
+    findings: list[Finding] = []
+    for revision in history:
+        say(f"running {revision.id} {revision.message}".rstrip())
+        result = bench.alembic("upgrade", revision.id, action="trace")
+        one = result.report.get("trace", {})
+        trace = {**one, "revisions": [*trace.get("revisions", []), *one.get("revisions", [])]}
+        if result.error:
+            if not has_error(trace):
+                findings.append(
+                    stopped(revision, "upgrade-fails", f"It fails: {result.message}", "upgrade")
+                )
+            return list(history[: len(schemas)]), trace, findings
+        schemas.append(bench.schema())
+    say("and back")
+    findings += go_back(bench, history, schemas)
+    return list(history), trace, findings
+
+
+def go_back(bench: Bench, history: Sequence[Revision], schemas: Sequence[Catalog]) -> list[Finding]:
+    """Each downgrade against the schema that the revision before had made."""
+    found: list[Finding] = []
+    straight = all(list(one.parents) == [before.id] for before, one in itertools.pairwise(history))
+    # Where branches meet, "one back" is not one schema: only the whole way is compared.
+    steps = (
+        reversed(list(enumerate(history))) if straight else [(0, replace(history[0], parents=()))]
+    )
+    for number, revision in steps:
+        result = bench.alembic("downgrade", revision.parent)
+        if result.error:
+            message = f"The downgrade fails: {result.message}"
+            return [*found, stopped(revision, "downgrade-fails", message, "downgrade")]
+        upper = schemas[number + 1] if straight else schemas[-1]
+        if left := round_trip(schemas[number], upper, bench.schema()):
+            found.append(left_behind(revision, left))
+    result = bench.alembic("upgrade", "heads")
+    last = history[-1]
+    if result.error:
+        message = f"The second upgrade fails: {result.message}"
+        return [*found, stopped(last, "second-upgrade-fails", message, "second upgrade")]
+    if other := differences(schemas[-1], bench.schema()):
+        found.append(another_schema(last, other))
+    return found
+
+
+def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[str]]:
+    """What generate would write now, as findings; the scratch is at the head."""
+    project, setup = bench.project, bench.situation.setup
+    result = bench.alembic(
+        "revision",
+        "--autogenerate",
+        "-m",
+        "check",
+        action="autogenerate",
+        message="check",
+        mapped=[{"name": m.name, "module": m.module, "table": m.table} for m in project.models],
+    )
+    bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
+    report = result.report
+    if report["missing"]:
+        names = {(one["module"], one["name"]) for one in report["missing"]}
+        missing = [one for one in project.models if (one.module, one.name) in names]
+        raise models_missing(project, setup, missing, empty=not report["tables"])
+    for path in report["files"]:
+        Path(path).unlink()
+    findings = [
+        Finding(
+            rule="not-migrated",
+            verdict=Verdict.DRIFT,
+            message=f"The models changed and no revision says so: {words}.",
+            evidence=("autogenerate would write it",),
+            source="operations",
+        )
+        for words in in_words(report["operations"])
+    ]
+    if findings:
+        return findings, ["what autogenerate does not see was not compared: it would be the same"]
+    missed, notes = compare_with_models(bench, bench.schema(), None)
+    where = {"id": head.id, "path": head.path} if head else None
+    return drift(missed, where), notes
+
+
+def with_sizes(reviewed: Reviewed, sizes: Mapping[str, TableSize]) -> Reviewed:
+    """The findings with how large and busy their tables really are."""
+    return replace(
+        reviewed,
+        findings=tuple(add_size(one, sizes) for one in reviewed.findings),
+    )
+
+
+def add_size(finding: Finding, sizes: Mapping[str, TableSize]) -> Finding:
+    size = sizes.get(finding.table or "")
+    if size is None:
+        return finding
+    return replace(finding, evidence=(*finding.evidence, f"{finding.table} has {size}"))

@@ -1,0 +1,52 @@
+"""Findings as text for people and as JSON for programs."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from toolkit.report.finding import Finding
+
+WIDTH = 100
+
+
+def as_text(findings: Iterable[Finding]) -> str:
+    """One paragraph a finding: what, where, what was seen, and the safe form."""
+    return "\n\n".join("\n".join(paragraph(one)) for one in findings)
+
+
+def paragraph(one: Finding) -> Iterator[str]:
+    place = f"{one.file}:{one.line}" if one.file and one.line else one.file or one.revision or ""
+    yield " ".join(filter(None, (one.verdict.upper(), f"[{one.rule}]", one.table, place)))
+    yield from indented(one.message, "  ")
+    for line in one.evidence:
+        yield from indented(f"seen: {line}", "    ")
+    if one.rewrite:
+        yield "    instead:"
+        yield textwrap.indent(one.rewrite.strip("\n"), "      ")
+
+
+def indented(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def as_data(one: Finding) -> dict[str, Any]:
+    """What `--json` prints of a finding."""
+    return {
+        "rule": one.rule,
+        "verdict": str(one.verdict),
+        "message": one.message,
+        "evidence": list(one.evidence),
+        "table": one.table,
+        "revision": one.revision,
+        "file": one.file,
+        "line": one.line,
+        "rewrite": one.rewrite,
+        "source": one.source,
+    }

@@ -1,0 +1,18 @@
+# expect: nothing
+"""The catalog only."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "safe_add_nullable"
+down_revision = "before"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("users", sa.Column("phone", sa.String(20)))
+
+
+def downgrade() -> None:
+    op.drop_column("users", "phone")

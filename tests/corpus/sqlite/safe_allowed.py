@@ -1,0 +1,18 @@
+# expect: nothing
+"""A reason is given."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "safe_allowed"
+down_revision = "before"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.drop_column("users", "nick")  # migration-review: allow[drop-column] nobody reads it
+
+
+def downgrade() -> None:
+    op.add_column("users", sa.Column("nick", sa.String(20)))

@@ -1,0 +1,343 @@
+"""generate-migration.sh judges: renames, what autogenerate misses, --review, --check, sizes."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from projects.setup_door import alembic
+from projects.shop import Ended, Shop
+from toolkit.report.exits import Exit
+
+Make = Callable[[str], str]
+NICK = "    nick: Mapped[str] = mapped_column(String(20), index=True)"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """With a naming convention, since what has no name cannot be changed."""
+    shop = Shop(tmp_path / "my shop")
+    shop.edit(
+        "app/db.py",
+        "    pass",
+        '    metadata = MetaData(naming_convention={"ix": "ix_%(column_0_label)s",\n'
+        '        "uq": "uq_%(table_name)s_%(column_0_name)s",\n'
+        '        "ck": "ck_%(table_name)s_%(constraint_name)s", "pk": "pk_%(table_name)s"})',
+    )
+    shop.edit(
+        "app/db.py", "from sqlalchemy.orm", "from sqlalchemy import MetaData\nfrom sqlalchemy.orm"
+    )
+    return shop
+
+
+def execute(url: str, *statements: str) -> list[object]:
+    async def run() -> list[object]:
+        engine = create_async_engine(url)
+        async with engine.begin() as connection:
+            for statement in statements:
+                result = await connection.execute(text(statement))
+            rows = [tuple(row) for row in result] if result.returns_rows else []
+        await engine.dispose()
+        return list(rows)
+
+    return asyncio.run(run())
+
+
+def findings(ended: Ended) -> list[tuple[str, str]]:
+    document = json.loads(ended.out)
+    return [(one["rule"], one["verdict"]) for one in document["findings"]]
+
+
+def upgrade(shop: Shop, url: str) -> None:
+    ended = alembic(shop.root / "alembic.ini", "upgrade", "head", url=url)
+    assert ended.code == 0, ended.err
+
+
+# Renames
+
+
+@pytest.mark.dialects("postgresql", "mysql", "sqlite")
+def test_a_rename_is_asked_for_and_keeps_the_values(shop: Shop, database_url: str) -> None:
+    assert shop.generate("one", url=database_url).code == 0
+    upgrade(shop, database_url)
+    execute(database_url, "INSERT INTO users (id, email, nick) VALUES (1, 'a@example.com', 'ada')")
+    shop.edit("app/models.py", "    nick:", "    nickname:")
+    before = shop.files()
+
+    asked = shop.generate("two", url=database_url)
+    assert asked.code == Exit.RENAME, asked.err
+    assert "--rename users.nick:nickname" in asked.err
+    assert shop.files() == before
+
+    made = shop.generate("two", "--rename", "users.nick:nickname", "--json", url=database_url)
+    assert made.code == 0, made.err
+    assert "rename column users.nick to nickname" in json.loads(made.out)["words"]
+    assert ("drop-column", "data-loss") not in findings(made)
+    assert [v for _, v in findings(made)].count("breaks-old-code") >= 1
+    upgrade(shop, database_url)
+    assert execute(database_url, "SELECT nickname FROM users") == [("ada",)]
+    ended = alembic(shop.root / "alembic.ini", "downgrade", "-1", url=database_url)
+    assert ended.code == 0, ended.err
+    assert execute(database_url, "SELECT nick FROM users") == [("ada",)]
+
+
+def test_a_table_is_renamed_with_its_indexes(shop: Shop, make_database: Make) -> None:
+    url = make_database("postgresql")
+    assert shop.generate("one", url=url).code == 0
+    upgrade(shop, url)
+    execute(url, "INSERT INTO users (id, email, nick) VALUES (1, 'a@example.com', 'ada')")
+    shop.edit("app/models.py", '"users"', '"people"')
+    asked = shop.generate("two", url=url)
+    assert asked.code == Exit.RENAME
+    assert "--rename users:people" in asked.err
+    made = shop.generate("two", "--rename", "users:people", url=url)
+    assert made.code == 0, made.err
+    upgrade(shop, url)
+    assert execute(url, "SELECT nick FROM people") == [("ada",)]
+    assert execute(
+        url, "SELECT indexname FROM pg_indexes WHERE tablename = 'people' AND indexname ~ 'nick'"
+    ) == [("ix_people_nick",)]
+
+
+def test_a_drop_that_is_meant_is_written(shop: Shop) -> None:
+    assert shop.generate("one").code == 0
+    shop.edit("app/models.py", "    nick:", "    motto:")
+    made = shop.generate("two", "--no-rename")
+    assert made.code == 0, made.err
+    assert "DATA LOSS when it runs" in made.out
+    assert "DATA-LOSS [" in made.out
+
+
+@pytest.mark.parametrize(
+    "flag", ["users.nick", "users.nick:a:b", "users.nick:nobody", ":", "a.b.c.d:e"]
+)
+def test_a_rename_of_nothing_is_refused(shop: Shop, flag: str) -> None:
+    ended = shop.generate("one", "--rename", flag)
+    assert ended.code == Exit.USAGE, ended.out + ended.err
+    assert "table.old:new" in ended.err or "There is no such drop and add" in ended.err
+    assert shop.versions() == []
+
+
+# What autogenerate does not see
+
+INDEX = """
+    __table_args__ = (
+        sa.Index("ix_users_new", "email", postgresql_where=sa.text("id > 5")),
+    )
+"""
+
+
+def test_what_autogenerate_misses_is_said_and_written_when_asked(
+    shop: Shop, make_database: Make
+) -> None:
+    url = make_database("postgresql")
+    shop.edit(
+        "app/models.py",
+        "from sqlalchemy import String",
+        "import sqlalchemy as sa\nfrom sqlalchemy import String",
+    )
+    shop.edit("app/models.py", NICK, NICK + "\n" + INDEX)
+    assert shop.generate("one", url=url).code == 0
+    shop.edit("app/models.py", "id > 5", "id > 9")
+    before = shop.files()
+
+    said = shop.generate("two", url=url)
+    assert said.code == Exit.DRIFT, said.err
+    assert "ix_users_new" in said.err
+    assert "--apply" in said.err
+    assert shop.files() == before
+    assert shop.generate("--check", url=url).code == Exit.DRIFT
+
+    made = shop.generate("two", "--apply", url=url)
+    assert made.code == 0, made.err
+    assert "id > 9" in max(shop.versions(), key=lambda path: path.stat().st_mtime).read_text()
+    assert shop.generate("three", "--apply", url=url).code == Exit.NO_CHANGES
+    checked = shop.generate("--check", "--json", url=url)
+    assert checked.code == Exit.HAZARDS, checked.err  # it builds an index
+    assert "drift" not in {verdict for _, verdict in findings(checked)}
+
+
+# Reviews of what is there
+
+HAZARD = "op.execute('ALTER TABLE users ALTER COLUMN nick TYPE integer USING 0')"
+
+
+@pytest.fixture
+def reviewed(shop: Shop, make_database: Make) -> tuple[Shop, str]:
+    """Two revisions; the second rewrites a table and has no way back."""
+    url = make_database("postgresql")
+    assert shop.generate("one", url=url).code == 0
+    (first,) = shop.versions()
+    shop.add_revision("0002", first.name.partition("_")[0], HAZARD)
+    return shop, url
+
+
+def test_review_names_the_line_and_a_comment_allows_it(reviewed: tuple[Shop, str]) -> None:
+    shop, url = reviewed
+    before = shop.files()
+    found = shop.generate("--review", "--json", url=url)
+    assert found.code == Exit.HAZARDS, found.err
+    document = json.loads(found.out)
+    assert document["revisions"] == ["0002"]
+    blocks = [one for one in document["findings"] if one["verdict"] == "blocks"]
+    assert blocks and blocks[0]["table"] == "users"
+    assert blocks[0]["file"].endswith("alembic/versions/0002.py")
+    assert HAZARD in Path(blocks[0]["file"]).read_text().splitlines()[blocks[0]["line"] - 1]
+    assert "downgrade-leaves-trace" in {one["rule"] for one in document["findings"]}
+    assert shop.files() == before
+
+    rules = sorted({one["rule"] for one in document["findings"]})
+    for reason, code in (("", Exit.HAZARDS), (" the table is empty", Exit.OK)):
+        comments = "".join(f"# migration-review: allow[{rule}]{reason}\n" for rule in rules)
+        shop.write("alembic/versions/0002.py", comments + before["alembic/versions/0002.py"])
+        again = shop.generate("--review", "0002", url=url)
+        assert again.code == code, again.out + again.err
+
+
+def test_all_of_them_and_each_by_its_file(reviewed: tuple[Shop, str]) -> None:
+    shop, url = reviewed
+    every = shop.generate("--all", "--json", url=url)
+    assert every.code == Exit.HAZARDS
+    assert len(json.loads(every.out)["revisions"]) == 2
+    assert "downgrade-leaves-trace" in {rule for rule, _ in findings(every)}
+    first = next(path for path in shop.versions() if path.name != "0002.py")
+    one = shop.generate("--review", str(first), url=url)
+    assert one.code == 0, one.out
+    assert "Reviewed 1 revision" in one.out
+    for target in ("nothing", "0"):
+        shop.add_revision("0003", "0002")
+        wrong = shop.generate("--review", target, url=url)
+        assert wrong.code == Exit.USAGE
+        assert "--all" in wrong.err
+
+
+@pytest.mark.parametrize("way", ["--all", "--review"])
+def test_a_revision_that_fails_is_a_finding(shop: Shop, way: str) -> None:
+    shop.add_revision("0001", None, "op.drop_table('nobody')")
+    ended = shop.generate(way, "--json")
+    assert ended.code == Exit.HAZARDS, ended.err
+    assert "fails" in {verdict for _, verdict in findings(ended)}
+    assert "nobody" in ended.out
+
+
+def test_a_downgrade_that_fails_is_a_finding(shop: Shop) -> None:
+    shop.add_revision("0001", None, "op.create_table('a', sa.Column('id', sa.Integer))")
+    shop.edit("alembic/versions/0001.py", "    pass\n", "    op.drop_table('b')\n")
+    for way in ("--all", "--review"):
+        ended = shop.generate(way, "--json")
+        assert ("downgrade-fails", "irreversible") in findings(ended), ended.out + ended.err
+
+
+def test_branches_are_reviewed_too(shop: Shop) -> None:
+    create = "op.create_table('{}', sa.Column('id', sa.Integer))"
+    shop.add_revision("0001", None, create.format("a"))
+    shop.add_revision("0002", "0001", create.format("b"))
+    shop.add_revision("0003", "0001", create.format("c"))
+    for name in "123":
+        shop.edit(
+            f"alembic/versions/000{name}.py",
+            "    pass\n",
+            f"    op.drop_table('{' abc'[int(name)]}')\n",
+        )
+    heads = shop.generate("--check")
+    assert heads.code == Exit.SEVERAL_HEADS
+    shop.write(
+        "alembic/versions/0004.py",
+        "revision = '0004'\ndown_revision = ('0002', '0003')\n\n"
+        "def upgrade():\n    pass\n\n\ndef downgrade():\n    pass\n",
+    )
+    ended = shop.generate("--all", "--json")
+    assert ended.code == 0, ended.out + ended.err
+    assert len(json.loads(ended.out)["revisions"]) == 4
+
+
+def test_check_says_what_has_no_revision(shop: Shop) -> None:
+    empty = shop.generate("--check")
+    assert empty.code == Exit.DRIFT
+    assert "create table users" in empty.out
+    assert shop.generate("one").code == 0
+    clean = shop.generate("--check")
+    assert clean.code == 0, clean.out + clean.err
+    assert clean.out == "Reviewed 1 revision on SQLite in a temporary file: nothing.\n"
+    shop.edit("app/models.py", NICK, NICK + "\n    bio: Mapped[str | None]")
+    before = shop.files()
+    drift = shop.generate("--check")
+    assert drift.code == Exit.DRIFT
+    assert "DRIFT [not-migrated]" in drift.out
+    assert "add column users.bio" in drift.out
+    assert shop.files() == before
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "nothing to do"),
+        (("x", "--check"), "a message and --check"),
+        (("--review", "--check"), "--review and --check"),
+        (("--all", "--apply"), "--all writes nothing"),
+        (("--review", "--rename", "a.b:c"), "no use for --rename"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    shop: Shop, arguments: tuple[str, ...], words: str
+) -> None:
+    ended = shop.generate(*arguments)
+    assert ended.code == Exit.USAGE
+    assert words in ended.err
+    assert len(ended.err.splitlines()) == 3
+
+
+# For code hosts
+
+
+def test_sarif_has_a_place_and_a_level(reviewed: tuple[Shop, str]) -> None:
+    shop, url = reviewed
+    ended = shop.generate("--review", "--sarif", url=url)
+    assert ended.code == Exit.HAZARDS
+    document = json.loads(ended.out)
+    assert document["version"] == "2.1.0"
+    (run,) = document["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    errors = [one for one in run["results"] if one["level"] == "error"]
+    assert errors
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]] == result["ruleId"]
+        place = result["locations"][0]["physicalLocation"]
+        assert place["artifactLocation"]["uri"] == "alembic/versions/0002.py"
+        assert place["region"]["startLine"] >= 1
+
+
+# With the sizes of a real database
+
+
+@pytest.mark.dialects("postgresql", "mysql")
+def test_sizes_come_from_the_database_that_is_named(shop: Shop, database_url: str) -> None:
+    assert shop.generate("one", url=database_url).code == 0
+    upgrade(shop, database_url)
+    rows = ", ".join(f"({n}, '{n}@example.com', 'n')" for n in range(1, 301))
+    execute(database_url, f"INSERT INTO users (id, email, nick) VALUES {rows}")
+    analyze = "ANALYZE users" if "postgres" in database_url else "ANALYZE TABLE users"
+    execute(database_url, analyze)
+    shop.edit("app/models.py", NICK, "")
+    more = {"STATS_DATABASE_URL": database_url}
+    ended = shop.generate("two", "--no-rename", url=database_url, more=more)
+    assert ended.code == 0, ended.err
+    assert "users has about 300 rows" in ended.out
+    assert execute(database_url, "SELECT count(*) FROM users") == [(300,)]
+
+
+def test_sizes_that_cannot_be_read_are_one_line(shop: Shop) -> None:
+    more = {"STATS_DATABASE_URL": "postgresql+asyncpg://me:s3cr3t-pw@127.0.0.1:1/x"}
+    ended = shop.generate("one", more=more)
+    assert ended.code == Exit.USAGE
+    assert "statistics of the tables cannot be read" in ended.err
+    assert "s3cr3t-pw" not in ended.out + ended.err
+    assert shop.versions() == []
+    option = shop.generate("one", "--stats-url", "postgresql://me:s3cr3t-pw@127.0.0.1:1/x")
+    assert option.code == Exit.USAGE
+    assert "STATS_DATABASE_URL" in option.err

@@ -1,0 +1,169 @@
+"""Every revision of the corpus runs on MariaDB or MySQL and gets exactly what it expects."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
+
+from corpus.runner import CORPUS, Case, Workplace, cases
+from servers.mysql import MySQLServer
+from toolkit.database.trace import mysql as reader
+from toolkit.migration.review import findings_of
+from toolkit.report.finding import Finding
+
+FOLDER = CORPUS / "mysql"
+CASES = cases(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    return Workplace(tmp_path_factory.mktemp("corpus") / "p", FOLDER)
+
+
+@pytest.fixture
+def database(make_database: Callable[[str], str]) -> str:
+    return make_database("mysql")
+
+
+def verdicts(findings: list[Finding]) -> set[tuple[str, str]]:
+    return {(f.rule, str(f.verdict)) for f in findings if f.rule != "no-lock-timeout"}
+
+
+def run(place: Workplace, database: str, name: str) -> tuple[dict[str, Any], list[Finding]]:
+    """The trace of one revision on top of the base, and its findings."""
+    report = place.run("upgrade", name, url=database)
+    trace = report["trace"]
+    trace["revisions"] = [r for r in trace["revisions"] if r["revision"] == name]
+    return trace, findings_of(trace)
+
+
+def test_the_corpus_is_as_large_as_promised() -> None:
+    assert sum(not case.is_safe for case in CASES) >= 15
+    assert sum(case.is_safe for case in CASES) >= 5
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_verdict(case: Case, place: Workplace, database: str) -> None:
+    trace, findings = run(place, database, case.name)
+    assert verdicts(findings) == set(case.expected), trace
+    for finding in findings:
+        if finding.source == "trace" and finding.rule not in ("half-way", "no-lock-timeout"):
+            assert finding.line, finding
+            assert finding.evidence, finding
+        if finding.rewrite:
+            ast.parse(finding.rewrite)
+
+
+GENTLEST = {  # MariaDB 10.11
+    "safe_add_nullable": ("INSTANT", "NONE"),
+    "safe_index": ("NOCOPY", "NONE"),
+    "safe_drop_index": ("NOCOPY", "NONE"),
+    "safe_set_not_null": ("INPLACE", "NONE"),
+    "safe_foreign_key_unchecked": ("NOCOPY", "NONE"),
+    "fulltext_index": ("INPLACE", "SHARED"),
+    "check_added": ("COPY", "SHARED"),
+    "rename_column": ("INSTANT", "NONE"),
+    "safe_explicit_inplace": ("INPLACE", "NONE"),
+}
+
+
+@pytest.mark.parametrize("name", GENTLEST)
+def test_the_gentlest_form_that_the_server_accepts(
+    name: str, place: Workplace, database: str
+) -> None:
+    trace, _ = run(place, database, name)
+    (revision,) = trace["revisions"]
+    found = [(s["algorithm"], s["lock"]) for s in revision["statements"] if s["algorithm"]]
+    algorithm, lock = GENTLEST[name]
+    if "mariadb" not in trace["server_version"].lower() and algorithm == "NOCOPY":
+        algorithm = found[0][0] if found[0][0] in ("NOCOPY", "INPLACE") else algorithm
+    assert found == [(algorithm, lock)]
+
+
+def test_the_statement_was_really_done(
+    place: Workplace, database: str, mysql_server: MySQLServer
+) -> None:
+    """It runs in the gentlest form, and once; its percent signs arrive as they are."""
+    report = place.run("upgrade", "safe_percent", url=database)
+    assert "error" not in report
+    names = mysql_server.execute(
+        "SELECT column_name, column_comment FROM information_schema.columns "
+        "WHERE table_schema = DATABASE() AND column_name LIKE '5%'",
+        make_url(database).database,
+    )
+    assert names == (("5 % of", "a % sign"),)
+    report = place.run("downgrade", "-1", url=database)
+    assert "error" not in report, report["error"]
+    (revision,) = report["trace"]["revisions"]
+    assert revision["statements"][0]["algorithm"] == "INSTANT"
+    assert revision["statements"][0]["sql"].startswith("ALTER TABLE users DROP COLUMN")
+
+
+def test_no_lock_wait_timeout_is_said_once(place: Workplace, database: str) -> None:
+    _, findings = run(place, database, "safe_add_nullable")
+    assert [f.rule for f in findings] == ["no-lock-timeout"]
+    assert findings[0].verdict == "style"
+
+
+# MySQL 8, which is not on this machine: its answers, by its documentation.
+
+
+class FakeServer:
+    """Refuses what MySQL 8 refuses; notes what was asked."""
+
+    def __init__(self, accepts: str, number: int = 1846) -> None:
+        self.accepts, self.number = accepts, number
+        self.asked: list[str] = []
+
+    def __call__(self, _connection: Connection, sql: str) -> list[tuple[Any, ...]]:
+        self.asked.append(sql)
+        if self.accepts not in sql:
+            raise RuntimeError(self.number, "not supported")
+        return []
+
+
+@pytest.mark.parametrize(
+    ("sql", "accepts", "form", "tries"),
+    [
+        ("ALTER TABLE t ADD c INT", ("INSTANT", 1846), ("INSTANT", None), 1),
+        # The 65th: Maximum row versions reached.
+        ("ALTER TABLE t ADD c INT", ("INPLACE, LOCK=NONE", 4092), ("INPLACE", "NONE"), 2),
+        ("CREATE INDEX i ON t (c)", ("ALGORITHM=INPLACE LOCK=NONE", 1846), ("INPLACE", "NONE"), 2),
+        ("ALTER TABLE t MODIFY c BIGINT;", ("COPY, LOCK=SHARED", 1846), ("COPY", "SHARED"), 4),
+        ("DROP INDEX i ON t", ("TABLE t DROP INDEX i, ALGORITHM=INPLACE", 1846),
+         ("INPLACE", "NONE"), 2),
+        ("ALTER TABLE nope ADD c INT", ("nothing", 1146), None, 1),
+        ("CREATE TABLE t (id INT)", ("nothing", 1146), None, 0),
+    ],
+)  # fmt: skip
+def test_the_forms_of_mysql_8(
+    monkeypatch: pytest.MonkeyPatch,
+    sql: str,
+    accepts: tuple[str, int],
+    form: tuple[str, str | None] | None,
+    tries: int,
+) -> None:
+    server = FakeServer(*accepts)
+    monkeypatch.setattr(reader, "read", server)
+    mysql = reader.MySQLReader(is_mariadb=False)
+    statement = {"sql": sql, "parameters": False}
+    text = mysql.before_statement(None, statement)  # type: ignore[arg-type]
+    assert text == ("DO 0" if form else sql)
+    assert mysql._form == form
+    assert len(server.asked) == tries
+    assert not any("NOCOPY" in asked for asked in server.asked)
+    assert not any("INSTANT, LOCK" in asked for asked in server.asked)
+
+
+def test_an_error_is_the_statements_own(place: Workplace, database: str) -> None:
+    _, findings = run(place, database, "fails_half_way")
+    (failed,) = [f for f in findings if f.rule == "does-not-run"]
+    assert "Duplicate column name 'a'" in " ".join(failed.evidence)
+    assert "keeps what was done before" in failed.message
+    source = Path(FOLDER / "fails_half_way.py").read_text().splitlines()
+    assert failed.line is not None
+    assert "ADD COLUMN a INTEGER" in source[failed.line - 1]

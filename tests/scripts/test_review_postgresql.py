@@ -1,0 +1,312 @@
+"""Every revision of the corpus runs on PostgreSQL and gets exactly the verdicts it expects."""
+
+import ast
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.runner import CORPUS, SYNC_ENV, Case, Workplace, cases, copy_of
+from servers.postgres import PostgresServer
+from toolkit.migration.review import find_squawk, findings_of, rewrites
+from toolkit.migration.review.squawk import VERSION, Squawk, opinions
+from toolkit.report.finding import Finding, Verdict
+
+FOLDER = CORPUS / "postgresql"
+CASES = cases(FOLDER)
+LOUD = Verdict.STYLE.rank
+
+
+@pytest.fixture(scope="module")
+def template(
+    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A database at the base revision, to be copied."""
+    name = f"asp_corpus_{uuid.uuid4().hex[:12]}"
+    postgres_server.create_database(name)
+    try:
+        place = Workplace(tmp_path_factory.mktemp("base") / "p", FOLDER)
+        report = place.run("upgrade", "before", url=postgres_server.url(name))
+        assert "error" not in report, report["error"]["message"]
+        yield name
+    finally:
+        postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    return Workplace(tmp_path_factory.mktemp("corpus") / "p", FOLDER)
+
+
+@pytest.fixture
+def database(postgres_server: PostgresServer, template: str) -> Iterator[str]:
+    with copy_of(postgres_server, template, f"asp_test_{uuid.uuid4().hex[:12]}") as url:
+        yield url
+
+
+def loud(findings: list[Finding]) -> set[tuple[str, str]]:
+    return {(one.rule, str(one.verdict)) for one in findings if one.verdict.rank < LOUD}
+
+
+def said(findings: list[Finding]) -> str:
+    return "\n".join(f"{f.rule} {f.verdict} {f.table}:{f.line} {f.evidence}" for f in findings)
+
+
+def test_the_corpus_is_as_large_as_promised() -> None:
+    assert sum(not case.is_safe for case in CASES) >= 30
+    assert sum(case.is_safe for case in CASES) >= 10
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_verdict(case: Case, place: Workplace, database: str) -> None:
+    report = place.run("upgrade", case.name, url=database)
+    (revision,) = report["trace"]["revisions"]
+    assert revision["revision"] == case.name
+    findings = findings_of(report["trace"], squawk=find_squawk()[0])
+    assert loud(findings) == set(case.expected), said(findings)
+    fails = any(verdict == "fails" for _, verdict in case.expected)
+    assert ("error" in report) == (fails and case.name != "add_not_null")
+    for finding in findings:
+        if finding.verdict.rank < LOUD and finding.source == "trace":
+            line = case.path.read_text().splitlines()[(finding.line or 0) - 1]
+            assert finding.line and finding.evidence, finding
+            assert not line.startswith("def "), line
+        if finding.rewrite:
+            ast.parse(finding.rewrite)
+
+
+def trace_of(
+    place: Workplace, database: str, name: str, body: str, *, target: str = "", down: str = "pass"
+) -> dict[str, Any]:
+    """Write one more revision and run it."""
+    write(place, name, body, "before", down)
+    try:
+        return place.run("upgrade", target or name, url=database)
+    finally:
+        (place.versions / f"{name}.py").unlink()
+
+
+def write(place: Workplace, name: str, body: str, parent: str, down: str = "pass") -> Path:
+    lines = "\n    ".join(body.splitlines())
+    path = place.versions / f"{name}.py"
+    path.write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\n\n"
+        f'revision = "{name}"\ndown_revision = "{parent}"\n\n\n'
+        f"def upgrade():\n    {lines}\n\n\ndef downgrade():\n    {down}\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "psycopg_async"])
+@pytest.mark.parametrize("name", ["type_int_to_bigint", "safe_set_not_null_after_check",
+                                  "safe_index_concurrently", "backfill_after_ddl",
+                                  "several_statements", "index_plain_autocommit",
+                                  "enum_added_and_used"])  # fmt: skip
+def test_every_driver_tells_the_same(name: str, driver: str, tmp_path: Path, database: str) -> None:
+    url = database.replace("+asyncpg", f"+{driver}")
+    dead = f"postgresql+{driver.removesuffix('_async')}://nobody@127.0.0.1:1/none"
+    env = {"env": SYNC_ENV} if driver == "psycopg" else {}
+    report = Workplace(tmp_path / "p", FOLDER, url=dead, **env).run("upgrade", name, url=url)
+    found = loud(findings_of(report["trace"]))
+    expected = {case.name: set(case.expected) for case in CASES}[name]
+    if name == "several_statements" and driver != "asyncpg":
+        expected = set()  # this driver sends them, and both are harmless
+    assert found == expected, report
+
+
+def test_several_revisions_in_one_command_have_readings_of_their_own(
+    place: Workplace, database: str
+) -> None:
+    """All in one transaction, as env.py files do by default: the second revision's lock is
+    reported though the first one has it already."""
+    paths = [
+        write(place, "one", 'op.execute("ALTER TABLE users ADD COLUMN a int")', "before"),
+        write(place, "two", 'op.create_index("ix_a", "users", ["a"])', "one"),
+        write(place, "three", 'op.drop_column("users", "a")', "two"),
+    ]
+    try:
+        report = place.run("upgrade", "three", url=database)
+        again = place.run("downgrade", "two", url=database)
+        trace = report["trace"]
+        found = findings_of(trace)
+    finally:
+        for path in paths:
+            path.unlink()
+    assert [one["revision"] for one in trace["revisions"]] == ["one", "two", "three"]
+    assert {(f.revision, f.rule) for f in found if f.verdict.rank < LOUD} >= {
+        ("two", "index-not-concurrent"), ("three", "drop-column"), ("one", "downgrade-empty"),
+    }  # fmt: skip
+    for revision in (trace["revisions"][0], trace["revisions"][2]):
+        assert ("public.users", "AccessExclusiveLock") in {
+            (lock["relation"], lock["mode"]) for lock in revision["statements"][0]["locks"]
+        }
+    assert sum(f.rule == "no-lock-timeout" for f in found) == 1
+    assert again["trace"]["revisions"][0]["direction"] == "downgrade"
+    assert trace["server_version"].split(".")[0].isdigit()
+
+
+def test_the_tracer_is_not_in_the_trace(place: Workplace, database: str) -> None:
+    body = (
+        "seen = []\n"
+        "note = lambda *a: seen.append(a[2])\n"
+        "sa.event.listen(sa.engine.Engine, 'before_cursor_execute', note)\n"
+        "op.execute('ALTER TABLE users ADD COLUMN a int')\n"
+        "assert seen == ['ALTER TABLE users ADD COLUMN a int'], seen"
+    )
+    report = trace_of(place, database, "quiet", body)
+    assert "error" not in report, report["error"]["message"]
+    (statement,) = report["trace"]["revisions"][0]["statements"]
+    assert statement["locks"] == [
+        {"relation": "public.users", "mode": "AccessExclusiveLock", "existed": True,
+         "kind": "table"},
+    ]  # fmt: skip
+
+
+def test_values_of_parameters_are_not_kept(place: Workplace, database: str) -> None:
+    body = (
+        "op.get_bind().execute(sa.text('UPDATE users SET nick = :n WHERE id = 1'), "
+        "{'n': 'hunter2'})"
+    )
+    report = trace_of(place, database, "secret", body)
+    statement = report["trace"]["revisions"][0]["statements"][0]
+    assert statement["parameters"] is True
+    assert "hunter2" not in str(statement)
+
+
+def test_a_savepoint_that_is_rolled_back_leaves_no_change(place: Workplace, database: str) -> None:
+    body = (
+        "with op.get_bind().begin_nested() as point:\n"
+        "    op.drop_column('users', 'nick')\n"
+        "    point.rollback()\n"
+        "try:\n"
+        "    with op.get_bind().begin_nested():\n"
+        "        op.execute('SELECT 1/0')\n"
+        "except sa.exc.DBAPIError:\n"
+        "    pass\n"
+        "op.execute('ALTER TABLE users ADD COLUMN a int')"
+    )
+    report = trace_of(place, database, "savepoint", body)
+    assert "error" not in report, report["error"]["message"]
+    changes = [c["what"] for c in report["trace"]["revisions"][0]["statements"][-1]["changes"]]
+    assert changes == ["column-added"]
+
+
+# fmt: off
+RUNNABLE = (
+    "index_plain", "foreign_key", "check_validated", "unique_constraint", "set_not_null",
+    "index_drop_plain", "type_int_to_bigint", "backfill_after_ddl", "rename_column",
+    "rename_table", "refresh_view", "reindex", "update_all_rows", "add_uuid_default",
+    "index_plain_autocommit", "validate_in_same_transaction",
+)
+# fmt: on
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_the_safe_rewrite_runs_and_is_safe(
+    name: str, place: Workplace, database: str, postgres_server: PostgresServer
+) -> None:
+    """Each `def upgrade()` becomes a revision; the first ones have no finding themselves."""
+    trace = place.run("upgrade", name, url=database)["trace"]
+    template = database.rpartition("/")[2]
+    postgres_server.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        f" WHERE datname = '{template}' AND pid <> pg_backend_pid()"
+    )
+    (finding,) = (f for f in findings_of(trace) if f.rewrite and f.verdict.rank < LOUD)
+    parts = finding.rewrite.split("def upgrade() -> None:\n")[1:]
+    assert parts
+    parent, paths = "before", []
+    if name in {"backfill_after_ddl", "validate_in_same_transaction"}:
+        parent = name  # it is the second half
+    else:
+        place.run("downgrade", "before", url=database, action="command")
+    for number, part in enumerate(parts):
+        code = "\n".join(
+            line.removeprefix("    ") for line in part.splitlines() if not line.startswith("#")
+        )
+        paths.append(write(place, f"safe{number}", code.strip(), parent))
+        parent = f"safe{number}"
+    try:
+        report = place.run("upgrade", parent, url=database)
+    finally:
+        for path in paths:
+            path.unlink()
+    assert "error" not in report, report["error"]
+    first = [f for f in findings_of(report["trace"]) if f.revision == "safe0"]
+    assert loud(first) <= {("downgrade-empty", "irreversible")}, said(first)
+
+
+def test_a_batched_backfill_ends_and_reaches_every_row() -> None:
+    """Also where the new value is NULL; and there is none where it would never end."""
+    text = rewrites.backfill("public.users", "UPDATE users SET nick = name WHERE nick IS NULL")
+    assert "WHERE nick IS DISTINCT FROM (name) AND (nick IS NULL)" in text
+    for endless in ("age = age + 1", "a = 1, b = 2", "nick = (SELECT 1)", "nick = %(x)s"):
+        assert rewrites.backfill("public.users", f"UPDATE users SET {endless}") == "", endless
+
+
+def test_a_commit_in_sql_before_concurrently(place: Workplace, database: str) -> None:
+    """An old trick that works with asyncpg; it has to work under the tracer, too."""
+    body = "op.execute('COMMIT')\nop.execute('CREATE INDEX CONCURRENTLY ixx ON users (name)')"
+    report = trace_of(place, database, "trick", body, down="op.drop_index('ixx')")
+    assert "error" not in report, report["error"]
+    (statement,) = report["trace"]["revisions"][0]["statements"]
+    assert statement["in_transaction"] is False
+    assert loud(findings_of(report["trace"])) == set()
+
+
+def test_squawk_agrees_and_brings_no_false_alarm(place: Workplace, database: str) -> None:
+    squawk, note = find_squawk()
+    assert squawk is not None, "squawk-cli belongs to the test environment"
+    assert note == "" and squawk.version == VERSION
+    trace = place.run("upgrade", "index_plain", url=database)["trace"]
+    (finding,) = (f for f in findings_of(trace, squawk=squawk) if f.verdict.rank < LOUD)
+    assert f"squawk {VERSION} agrees: require-concurrent-index-creation" in finding.evidence
+    assert not any("squawk" in f.evidence for f in findings_of(trace))
+
+
+def test_squawk_does_not_overrule_the_trace(place: Workplace, database: str) -> None:
+    """It flags every new type; this one was seen to rewrite nothing."""
+    squawk = find_squawk()[0]
+    assert squawk is not None
+    trace = place.run("upgrade", "safe_varchar_wider", url=database)["trace"]
+    rules = {rule for _, rule, _ in opinions(trace["revisions"], squawk)}
+    assert "changing-column-type" in rules
+    assert loud(findings_of(trace, squawk=squawk)) == set()
+
+
+def test_style_that_only_squawk_knows(place: Workplace, database: str) -> None:
+    body = 'op.execute("ALTER TABLE users ADD COLUMN plate char(9)")'
+    trace = trace_of(place, database, "plate", body)["trace"]
+    found = {
+        (f.rule, f.source, str(f.verdict)) for f in findings_of(trace, squawk=find_squawk()[0])
+    }
+    assert ("ban-char-field", "squawk", "style") in found
+
+
+def test_squawk_that_fails_is_said(place: Workplace, database: str, tmp_path: Path) -> None:
+    trace = place.run("upgrade", "safe_varchar_wider", url=database)["trace"]
+    broken = tmp_path / "squawk"
+    broken.write_text("#!/bin/sh\necho no memory >&2\nexit 3\n")
+    broken.chmod(0o755)
+    found = findings_of(trace, squawk=Squawk(str(broken), VERSION))
+    assert [f.message for f in found if f.rule == "squawk-failed"] == [
+        f"squawk {VERSION} gave no second opinion: no memory"
+    ]
+
+
+def test_squawk_that_is_missing_or_another_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    squawk, note = find_squawk()
+    assert squawk is None
+    assert "not installed" in note and VERSION in note and "\n" not in note
+    other = tmp_path / "squawk"
+    other.write_text("#!/bin/sh\necho squawk 9.9.9\n")
+    other.chmod(0o755)
+    squawk, note = find_squawk()
+    assert squawk == Squawk(str(other), "9.9.9")
+    assert note == f"squawk is 9.9.9, these rules know {VERSION}"

@@ -1,0 +1,65 @@
+"""Every revision of the corpus runs on SQLite and gets exactly the verdicts it expects."""
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from corpus.runner import CORPUS, ENV, SYNC_ENV, Case, Workplace, cases
+from toolkit.migration.review import findings_of
+from toolkit.report.finding import Finding
+
+FOLDER = CORPUS / "sqlite"
+CASES = cases(FOLDER)
+# Alembic warns of a CHECK that it leaves out; in these tests a warning is an error.
+AS_USUAL = "import warnings\n\nwarnings.simplefilter('ignore')\n"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    return Workplace(tmp_path_factory.mktemp("corpus") / "p", FOLDER, env=AS_USUAL + ENV)
+
+
+@pytest.fixture
+def database(make_database: Callable[[str], str]) -> str:
+    return make_database("sqlite")
+
+
+def run(place: Workplace, database: str, name: str) -> tuple[dict[str, Any], list[Finding]]:
+    """The trace of one revision on top of the base, and its findings."""
+    base = place.run("upgrade", "before", url=database)
+    assert "error" not in base, base["error"]
+    trace = place.run("upgrade", name, url=database)["trace"]
+    return trace, findings_of(trace)
+
+
+def verdicts(findings: list[Finding]) -> set[tuple[str, str]]:
+    return {(finding.rule, str(finding.verdict)) for finding in findings}
+
+
+def test_the_corpus_is_as_large_as_promised() -> None:
+    assert sum(not case.is_safe for case in CASES) >= 10
+    assert sum(case.is_safe for case in CASES) >= 5
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_verdict(case: Case, place: Workplace, database: str) -> None:
+    trace, findings = run(place, database, case.name)
+    assert verdicts(findings) == set(case.expected), trace
+    for finding in findings:
+        if finding.source == "trace":
+            assert finding.line, finding
+            assert finding.evidence, finding
+        if finding.rewrite:
+            ast.parse(finding.rewrite)
+
+
+@pytest.mark.parametrize("name", ["batch_type", "batch_cascade", "drop_column"])
+def test_the_synchronous_driver_tells_the_same(
+    name: str, tmp_path_factory: pytest.TempPathFactory, database: str
+) -> None:
+    folder = tmp_path_factory.mktemp("sync") / "p"
+    place = Workplace(folder, FOLDER, url="sqlite:///none.db", env=AS_USUAL + SYNC_ENV)
+    _, findings = run(place, database, name)
+    assert verdicts(findings) == {case.name: set(case.expected) for case in CASES}[name]
