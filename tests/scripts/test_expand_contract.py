@@ -26,6 +26,7 @@ from toolkit.migration.expand_contract import (
     Column,
     DropColumn,
     Index,
+    Late,
     NotPossible,
     RenameColumn,
     RenameTable,
@@ -33,9 +34,13 @@ from toolkit.migration.expand_contract import (
     SetNotNull,
     Table,
     expand_contract,
+    expand_contract_all,
 )
+from toolkit.migration.expand_contract.columns import NOTHING
 from toolkit.migration.review import findings_of
 from toolkit.report.finding import Verdict
+
+pytestmark = pytest.mark.any_sqlalchemy
 
 PERSON = Table("person")
 NAME = Column("name", "sa.String(100)", "VARCHAR(100)")
@@ -378,6 +383,75 @@ def test_dropped_column(deploy: Callable[[Change], Deploy], dialect: str) -> Non
 
 
 @pytest.mark.dialects("postgresql", "mysql")
+@pytest.mark.parametrize("name", ["nick", "alias"])
+def test_indexes_keep_their_names(
+    deploy: Callable[[Change], Deploy], dialect: str, name: str
+) -> None:
+    """On a column that changes its type, and on a renamed one: one name, two columns."""
+    nick = Column("nick", "sa.String(100)", "VARCHAR(100)", nullable=False)
+    indexes = (Index("uq_person_nick", ("nick",), True, dialect == "postgresql"),)
+    rename = RenameColumn(PERSON, nick, "alias", indexes, ("uq_person_nick",))
+    retype = ChangeType(PERSON, nick, "sa.String(200)", "VARCHAR(200)", indexes=indexes)
+    run = deploy(rename if name == "alias" else retype)
+    for _ in run.revisions:
+        run.up()
+    with pytest.raises(Exception, match="uq_person_nick"):
+        run.sql(f"UPDATE person SET {name} = 'ada'")
+    run.round_trip()
+    same = RenameColumn(PERSON, NAME, "alias", (Index("ix", ("name",)),), ("ix",))
+    with pytest.raises(NotPossible, match="keeps its name"):
+        expand_contract(same, dialect="sqlite", parent=None, slug="x")
+
+
+@pytest.mark.dialects("postgresql")
+def test_a_type_that_is_made_first(deploy: Callable[[Change], Deploy]) -> None:
+    made = "CREATE TYPE mood AS ENUM ('good', 'bad')", "DROP TYPE mood"
+    source = "sa.Enum('good', 'bad', name='mood')"
+    column = Column("mood", source, "mood", False, None, *made)
+    run = deploy(AddRequiredColumn(PERSON, column, "'good'"))
+    for _ in run.revisions:
+        run.up()
+    assert run.sql("SELECT DISTINCT mood::text FROM person") == [("good",)]
+    run.round_trip()
+    while len(run.shapes) > 1:
+        run.down()
+    assert run.sql("SELECT typname FROM pg_type WHERE typname = 'mood'") == []
+
+
+@pytest.mark.dialects("postgresql")
+def test_required_column_with_a_default_of_its_own(deploy: Callable[[Change], Deploy]) -> None:
+    token = Column("token", "sa.Uuid()", "UUID", nullable=False, default="gen_random_uuid()")
+    run = deploy(AddRequiredColumn(PERSON, token, "gen_random_uuid()", constant=False))
+    for _ in run.revisions:
+        run.up()
+    run.sql("INSERT INTO person (id, nick, score) VALUES (4, 'd', 1)")
+    assert run.sql("SELECT count(DISTINCT token) FROM person") == [(4,)]
+    run.round_trip()
+
+
+@pytest.mark.dialects("postgresql", "mysql")
+def test_several_changes_share_one_deploy(dialect: str) -> None:
+    """What old code can live with comes first, of all of them."""
+    changes = [
+        RenameColumn(PERSON, NAME, "full_name"),
+        SetNotNull(PERSON, Column("team_id", "sa.Integer()", "INTEGER"), "1"),
+        Late("Drop team", "code without it.", ("op.drop_table('seat')",), ("pass",)),
+        AddIndex(PERSON, Index("ix_person_score", ("score",))),
+    ]
+    revisions = expand_contract_all(changes, dialect=dialect, parent="r1", slug="several")
+    late = [revision.deploy != NOTHING for revision in revisions]
+    assert late == [False] * 5 + [True] * 3
+    assert [one.down_revision for one in revisions[1:]] == [one.revision for one in revisions[:-1]]
+    needs = ["import app.money", "from app.types import Cents", "import app.other"]
+    cents = Column("cents", "Cents()", "INTEGER", nullable=False)
+    (one, _) = expand_contract_all(
+        [AddRequiredColumn(PERSON, cents, "0")], dialect=dialect, parent=None, slug="x", needs=needs
+    )
+    assert "from app.types import Cents" in one.text
+    assert "app.money" not in one.text
+
+
+@pytest.mark.dialects("postgresql", "mysql")
 def test_renamed_table(deploy: Callable[[Change], Deploy], dialect: str) -> None:
     run = deploy(RenameTable(PERSON, "human"))
     assert run.up(
@@ -455,7 +529,7 @@ def test_the_rest_of_a_failed_index_build_is_replaced(deploy: Callable[[Change],
 def test_odd_names_and_a_key_of_two_columns(deploy: Callable[[Change], Deploy]) -> None:
     """More rows than a batch; quoted names; a name that does not fit."""
     guest = Column("Guest name", "sa.String(50)", "VARCHAR(50)")
-    new = 'the "name" of: the guest' if False else "name: of % the guest's " + "x" * 30
+    new = "name: of % the guest's " + "x" * 30
     run = deploy(RenameColumn(Table("seat", ("row", "place")), guest, new))
     dialect = run.dialect
     quote = ("`{}`" if dialect == "mysql" else '"{}"').format

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -485,9 +486,12 @@ def test_interrupted_run_leaves_nothing(shop: Shop, end: signal.Signals, when: s
 def test_killed_at_any_moment(shop: Shop, make_database: Callable[[str], str]) -> None:
     """SIGKILL: what is in versions/ is whole, and the next run drops every scratch."""
     url = make_database("postgresql")
-    for step in range(5):
+    seed = random.randrange(2**32)
+    moments = random.Random(seed)
+    for number in range(10):
+        print(f"seed {seed}, kill {number}")  # shown if it fails
         process = shop.start("x", url=url)
-        time.sleep(0.8 + step * 1.1)
+        time.sleep(moments.uniform(0.2, 5))
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
         for path in shop.versions():

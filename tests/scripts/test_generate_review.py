@@ -103,6 +103,7 @@ def test_a_table_is_renamed_with_its_indexes(shop: Shop, make_database: Make) ->
     ) == [("ix_people_nick",)]
 
 
+@pytest.mark.any_sqlalchemy
 def test_a_drop_that_is_meant_is_written(shop: Shop) -> None:
     assert shop.generate("one").code == 0
     shop.edit("app/models.py", "    nick:", "    motto:")
@@ -112,6 +113,7 @@ def test_a_drop_that_is_meant_is_written(shop: Shop) -> None:
     assert "DATA-LOSS [" in made.out
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     "flag", ["users.nick", "users.nick:a:b", "users.nick:nobody", ":", "a.b.c.d:e"]
 )
@@ -176,6 +178,7 @@ def reviewed(shop: Shop, make_database: Make) -> tuple[Shop, str]:
     return shop, url
 
 
+@pytest.mark.any_sqlalchemy
 def test_review_names_the_line_and_a_comment_allows_it(reviewed: tuple[Shop, str]) -> None:
     shop, url = reviewed
     before = shop.files()
@@ -198,6 +201,7 @@ def test_review_names_the_line_and_a_comment_allows_it(reviewed: tuple[Shop, str
         assert again.code == code, again.out + again.err
 
 
+@pytest.mark.any_sqlalchemy
 def test_all_of_them_and_each_by_its_file(reviewed: tuple[Shop, str]) -> None:
     shop, url = reviewed
     every = shop.generate("--all", "--json", url=url)
@@ -215,6 +219,7 @@ def test_all_of_them_and_each_by_its_file(reviewed: tuple[Shop, str]) -> None:
         assert "--all" in wrong.err
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize("way", ["--all", "--review"])
 def test_a_revision_that_fails_is_a_finding(shop: Shop, way: str) -> None:
     shop.add_revision("0001", None, "op.drop_table('nobody')")
@@ -224,6 +229,7 @@ def test_a_revision_that_fails_is_a_finding(shop: Shop, way: str) -> None:
     assert "nobody" in ended.out
 
 
+@pytest.mark.any_sqlalchemy
 def test_a_downgrade_that_fails_is_a_finding(shop: Shop) -> None:
     shop.add_revision("0001", None, "op.create_table('a', sa.Column('id', sa.Integer))")
     shop.edit("alembic/versions/0001.py", "    pass\n", "    op.drop_table('b')\n")
@@ -232,6 +238,7 @@ def test_a_downgrade_that_fails_is_a_finding(shop: Shop) -> None:
         assert ("downgrade-fails", "irreversible") in findings(ended), ended.out + ended.err
 
 
+@pytest.mark.any_sqlalchemy
 def test_branches_are_reviewed_too(shop: Shop) -> None:
     create = "op.create_table('{}', sa.Column('id', sa.Integer))"
     shop.add_revision("0001", None, create.format("a"))
@@ -255,6 +262,7 @@ def test_branches_are_reviewed_too(shop: Shop) -> None:
     assert len(json.loads(ended.out)["revisions"]) == 4
 
 
+@pytest.mark.any_sqlalchemy
 def test_check_says_what_has_no_revision(shop: Shop) -> None:
     empty = shop.generate("--check")
     assert empty.code == Exit.DRIFT
@@ -295,6 +303,7 @@ def test_options_that_do_not_go_together(
 # For code hosts
 
 
+@pytest.mark.any_sqlalchemy
 def test_sarif_has_a_place_and_a_level(reviewed: tuple[Shop, str]) -> None:
     shop, url = reviewed
     ended = shop.generate("--review", "--sarif", url=url)
@@ -331,6 +340,7 @@ def test_sizes_come_from_the_database_that_is_named(shop: Shop, database_url: st
     assert execute(database_url, "SELECT count(*) FROM users") == [(300,)]
 
 
+@pytest.mark.any_sqlalchemy
 def test_sizes_that_cannot_be_read_are_one_line(shop: Shop) -> None:
     more = {"STATS_DATABASE_URL": "postgresql+asyncpg://me:s3cr3t-pw@127.0.0.1:1/x"}
     ended = shop.generate("one", more=more)

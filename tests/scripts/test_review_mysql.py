@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from corpus.runner import CORPUS, Case, Workplace, cases
 from servers.mysql import MySQLServer
-from toolkit.database.trace import mysql as reader
 from toolkit.migration.review import findings_of
 from toolkit.report.finding import Finding
 
@@ -107,56 +105,6 @@ def test_no_lock_wait_timeout_is_said_once(place: Workplace, database: str) -> N
     _, findings = run(place, database, "safe_add_nullable")
     assert [f.rule for f in findings] == ["no-lock-timeout"]
     assert findings[0].verdict == "style"
-
-
-# MySQL 8, which is not on this machine: its answers, by its documentation.
-
-
-class FakeServer:
-    """Refuses what MySQL 8 refuses; notes what was asked."""
-
-    def __init__(self, accepts: str, number: int = 1846) -> None:
-        self.accepts, self.number = accepts, number
-        self.asked: list[str] = []
-
-    def __call__(self, _connection: Connection, sql: str) -> list[tuple[Any, ...]]:
-        self.asked.append(sql)
-        if self.accepts not in sql:
-            raise RuntimeError(self.number, "not supported")
-        return []
-
-
-@pytest.mark.parametrize(
-    ("sql", "accepts", "form", "tries"),
-    [
-        ("ALTER TABLE t ADD c INT", ("INSTANT", 1846), ("INSTANT", None), 1),
-        # The 65th: Maximum row versions reached.
-        ("ALTER TABLE t ADD c INT", ("INPLACE, LOCK=NONE", 4092), ("INPLACE", "NONE"), 2),
-        ("CREATE INDEX i ON t (c)", ("ALGORITHM=INPLACE LOCK=NONE", 1846), ("INPLACE", "NONE"), 2),
-        ("ALTER TABLE t MODIFY c BIGINT;", ("COPY, LOCK=SHARED", 1846), ("COPY", "SHARED"), 4),
-        ("DROP INDEX i ON t", ("TABLE t DROP INDEX i, ALGORITHM=INPLACE", 1846),
-         ("INPLACE", "NONE"), 2),
-        ("ALTER TABLE nope ADD c INT", ("nothing", 1146), None, 1),
-        ("CREATE TABLE t (id INT)", ("nothing", 1146), None, 0),
-    ],
-)  # fmt: skip
-def test_the_forms_of_mysql_8(
-    monkeypatch: pytest.MonkeyPatch,
-    sql: str,
-    accepts: tuple[str, int],
-    form: tuple[str, str | None] | None,
-    tries: int,
-) -> None:
-    server = FakeServer(*accepts)
-    monkeypatch.setattr(reader, "read", server)
-    mysql = reader.MySQLReader(is_mariadb=False)
-    statement = {"sql": sql, "parameters": False}
-    text = mysql.before_statement(None, statement)  # type: ignore[arg-type]
-    assert text == ("DO 0" if form else sql)
-    assert mysql._form == form
-    assert len(server.asked) == tries
-    assert not any("NOCOPY" in asked for asked in server.asked)
-    assert not any("INSTANT, LOCK" in asked for asked in server.asked)
 
 
 def test_an_error_is_the_statements_own(place: Workplace, database: str) -> None:

@@ -23,6 +23,8 @@ from toolkit.migration.expand_contract import (
     expand_contract,
 )
 
+pytestmark = pytest.mark.any_sqlalchemy  # the commands of both are in test_env_upgrade.py
+
 PODS = 8
 TABLE = Table("note")
 BODY = Column("body", "sa.String(100)", "VARCHAR(100)")

@@ -18,6 +18,7 @@ import asyncpg
 import pytest
 from alembic import command
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 import migration_examples as example
 from servers.postgres import PostgresServer
@@ -32,6 +33,8 @@ from toolkit.migration.expand_contract import (
     expand_contract,
 )
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 ROWS = 500_000
 CLIENT_WAITS = 5.0  # seconds, as an impatient service
 LONGEST_STALL = 1.0
@@ -39,11 +42,13 @@ TABLE = Table("visit")
 NAME = Column("name", "sa.Text()", "TEXT")
 HITS = Column("hits", "sa.Integer()", "INTEGER", nullable=False)
 FILL = (
-    "CREATE TABLE visit (id serial PRIMARY KEY, name text, hits integer NOT NULL, kind text)",
-    # One in ten has a name: each of them is copied, and a minute is too long for a test.
-    "INSERT INTO visit (name, kind, hits) "
-    "SELECT CASE WHEN i % 10 = 0 THEN 'visitor ' || i END, 'x', i "
+    "CREATE TABLE visit (id serial, name text, hits integer NOT NULL, kind text)",
+    # One in twenty has a name: each of them is copied, and a minute is too long for a test.
+    "INSERT INTO visit (id, name, kind, hits) "
+    "SELECT i, CASE WHEN i % 20 = 0 THEN 'visitor ' || i END, 'x', i "
     f"FROM generate_series(1, {ROWS}) i",
+    f"SELECT setval('visit_id_seq', {ROWS})",
+    "ALTER TABLE visit ADD PRIMARY KEY (id)",
     "CREATE INDEX ix_visit_name ON visit (name)",
 )
 # The server begins no vacuum by itself, which would make the numbers another's.
@@ -58,13 +63,24 @@ class Traffic:
     requests: int = 0
     failed: list[str] = field(default_factory=list)
     longest: float = 0.0
+    under_way: dict[int, float] = field(default_factory=dict)
+    """When the request of each client began that has no answer yet."""
 
     def harmless(self) -> bool:
         return not self.failed and self.longest < LONGEST_STALL
 
+    def is_stalled(self) -> bool:
+        oldest = min(self.under_way.values(), default=time.monotonic())
+        return time.monotonic() - oldest > LONGEST_STALL
 
-async def watch(url: str, migration: Callable[[], object]) -> Traffic:
-    """Run the migration in a thread while old code reads and writes."""
+
+async def watch(
+    url: str, migration: Callable[[], object], *, end_when_stalled: bool = False
+) -> Traffic:
+    """Run the migration in a thread while old code reads and writes.
+
+    `end_when_stalled`: cancel it once a request has waited too long. More of it shows no more.
+    """
     traffic = Traffic()
     address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     stop = asyncio.Event()
@@ -77,13 +93,33 @@ async def watch(url: str, migration: Callable[[], object]) -> Traffic:
     before = traffic.requests
     assert before > len(clients), "old code runs before the migration does"
     try:
-        await asyncio.to_thread(migration)
+        running = asyncio.create_task(asyncio.to_thread(migration))
+        if end_when_stalled:
+            await cancel_when_stalled(address, traffic, running)
+        await running
         await asyncio.sleep(0.2)
+    except DBAPIError as error:
+        assert end_when_stalled and "canceling statement due to user request" in str(error)
     finally:
         stop.set()
         await asyncio.gather(*clients)
     assert traffic.requests > before, "old code runs while the migration does"
     return traffic
+
+
+async def cancel_when_stalled(
+    address: str, traffic: Traffic, running: "asyncio.Task[object]"
+) -> None:
+    while not traffic.is_stalled():
+        if running.done():
+            return
+        await asyncio.sleep(0.05)
+    connection = await asyncpg.connect(address, timeout=30)
+    await connection.execute(
+        "SELECT pg_cancel_backend(pid) FROM pg_locks WHERE relation = 'visit'::regclass "
+        "AND mode = 'AccessExclusiveLock' AND granted"
+    )
+    await connection.close()
 
 
 Request = Callable[[asyncpg.Connection, int], Coroutine[None, None, object]]
@@ -96,7 +132,7 @@ async def client(
     turn = number
     while not stop.is_set():
         turn += 97
-        started = time.monotonic()
+        started = traffic.under_way[number] = time.monotonic()
         try:
             async with asyncio.timeout(CLIENT_WAITS):
                 await request(connection, turn % ROWS + 1)
@@ -104,6 +140,7 @@ async def client(
             traffic.failed.append(f"{request.__name__}: {type(error).__name__}: {error}")
         traffic.longest = max(traffic.longest, time.monotonic() - started)
         traffic.requests += 1
+        del traffic.under_way[number]
         await asyncio.sleep(0.005)
     await connection.close()
 
@@ -222,7 +259,8 @@ NAIVE = {
 
 @pytest.mark.parametrize("kind", NAIVE)
 async def test_old_code_notices_the_naive_form(kind: str, tmp_path: Path, url: str) -> None:
-    traffic = await watch(url, naive(tmp_path, url, *NAIVE[kind]))
+    migration = naive(tmp_path, url, *NAIVE[kind])
+    traffic = await watch(url, migration, end_when_stalled=True)
     assert not traffic.harmless(), f"{traffic.requests} requests, {traffic.longest:.2f} s at most"
     if kind == "rename":
         assert any("UndefinedColumn" in one for one in traffic.failed)
@@ -238,7 +276,7 @@ async def test_a_long_query_makes_the_migration_wait_and_nobody_else(
     traffic = asyncio.create_task(watch(url, upgrade))
     async with report.transaction():
         await report.fetchval("SELECT count(*) FROM visit WHERE id < 10")
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(1.8)
         assert not traffic.done()
     met = await traffic
     await report.close()

@@ -38,6 +38,7 @@ with contextlib.suppress(ImportError):
     import sqlalchemy.orm  # noqa: F401
 
 Report = dict[str, Any]
+PARSER = CommandLine(prog="alembic").parser
 
 # What nearly all projects import, which starts no thread and opens nothing when it is
 # imported: once a command has shown that this project does, the others find it loaded.
@@ -137,7 +138,7 @@ def run(request: Report, report: Report, guard: ModuleType) -> None:
 
 def make_config(ini: Path, args: list[str]) -> Config:
     """Alembic's configuration as its own command line would make it."""
-    options = CommandLine(prog="alembic").parser.parse_args(["-c", str(ini), *args])
+    options = PARSER.parse_args(["-c", str(ini), *args])
     if ini.name == "pyproject.toml":
         return Config(toml_file=str(ini), ini_section=options.name, cmd_opts=options)
     return Config(str(ini), ini_section=options.name, cmd_opts=options)
@@ -236,6 +237,10 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
             for upgrade in directive.upgrade_ops_list
             for candidate in renaming.candidates(upgrade.ops)
         ]
+        if request.get("take_out"):
+            found = [metadata for metadata in metadatas if metadata is not None]
+            taker = load_beside("change_worker")
+            report["taken_out"] = taker.take_out(context, found, directives)
         scripts.append(directives)
 
     written = command.revision(
@@ -363,6 +368,11 @@ def catalog(config: Config, request: Report, report: Report, guard: ModuleType) 
     load_beside("catalog_worker").ACTIONS[request["action"]](config, request, report, guard)
 
 
+def paths(config: Config, request: Report, report: Report, guard: ModuleType) -> None:
+    """How Alembic would call the files of revisions."""
+    load_beside("change_worker").ACTIONS[request["action"]](config, request, report, guard)
+
+
 def history(config: Config, _request: Report, report: Report, _guard: ModuleType) -> None:
     """All revisions, each after those that it builds on."""
     script = ScriptDirectory.from_config(config)
@@ -417,6 +427,7 @@ ACTIONS: dict[str, Callable[[Config, Report, Report, ModuleType], None]] = {
     "autogenerate": autogenerate,
     "hooks": run_hooks,
     "history": history,
+    "paths": paths,
     "trace": trace,
     "read_catalog": catalog,
     "create_all": catalog,

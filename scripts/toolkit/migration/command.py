@@ -81,6 +81,23 @@ def parser() -> argparse.ArgumentParser:
         "--apply", action="store_true", help="also write what autogenerate does not see"
     )
     made.add_argument(
+        "--expand-contract",
+        action="store_true",
+        help="write it as the revisions of a deploy during which the service never stops",
+    )
+    for option, words in (
+        ("--fill", "what rows get that have no value; other columns of a row: {row}name"),
+        ("--using", "the new value of a column that changes its type; the old one: {}"),
+        ("--back", "the old value again, for the downgrade"),
+    ):
+        made.add_argument(
+            option,
+            metavar="TABLE.COLUMN=SQL",
+            action="append",
+            default=[],
+            help=f"with --expand-contract: {words}",
+        )
+    made.add_argument(
         "--review",
         metavar="REVISION|FILE",
         nargs="?",
@@ -149,10 +166,16 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
     )
     require_packages(project)
     # Not at the top: it imports SQLAlchemy, which may be what is missing.
-    from toolkit.migration.outcome import generate_and_show, review_and_show  # noqa: PLC0415
+    from toolkit.migration.outcome import (  # noqa: PLC0415
+        expand_and_show,
+        generate_and_show,
+        review_and_show,
+    )
 
     if reviews:
         return review_and_show(project, options, say)
+    if options.expand_contract:
+        return expand_and_show(project, message, options, say)
     return generate_and_show(project, message, options, say)
 
 
@@ -188,6 +211,7 @@ def refuse_combinations(options: argparse.Namespace, *, reviews: bool) -> None:
             ("--rename", options.rename),
             ("--no-rename", options.no_rename),
             ("--apply", options.apply),
+            ("--expand-contract", options.expand_contract),
         )
         if given
     ]
@@ -197,6 +221,21 @@ def refuse_combinations(options: argparse.Namespace, *, reviews: bool) -> None:
             Exit.USAGE,
             f"{chosen[0]} writes nothing, so there is no use for {', '.join(writing)}.",
             "Leave one of the two out.",
+        )
+    answers = [*options.fill, *options.using, *options.back]
+    if answers and not options.expand_contract:
+        raise Refusal(
+            "options",
+            Exit.USAGE,
+            f"Only --expand-contract asks for {answers[0]}.",
+            "Add it, or leave --fill, --using and --back out.",
+        )
+    if options.apply and options.expand_contract:
+        raise Refusal(
+            "options",
+            Exit.USAGE,
+            "--apply writes into one revision, --expand-contract writes several.",
+            "Run --expand-contract first, then --apply for what it lists as drift.",
         )
 
 

@@ -135,8 +135,13 @@ def bring_to_head(bench: Bench, say: Say) -> None:
     )
 
 
-def write_draft(bench: Bench, wanted: Wanted, mapped: Sequence[MappedClass]) -> Draft | None:
-    """Autogenerate into our folder; None without changes. Raises Refusal for a wrong result."""
+def autogenerate(
+    bench: Bench, wanted: Wanted, mapped: Sequence[MappedClass], *, take_out: bool = False
+) -> dict[str, Any]:
+    """Let Alembic write into our folder; what it saw. Raises Refusal for a wrong result.
+
+    `take_out`: what a running service would notice is not written, but described.
+    """
     result = bench.alembic(
         "revision",
         "--autogenerate",
@@ -146,6 +151,7 @@ def write_draft(bench: Bench, wanted: Wanted, mapped: Sequence[MappedClass]) -> 
         message=as_docstring(wanted.message),
         renames=list(wanted.renames),
         mapped=[{"name": one.name, "module": one.module, "table": one.table} for one in mapped],
+        take_out=take_out,
     )
     report = result.report
     if "File name too long" in result.message:
@@ -169,6 +175,15 @@ def write_draft(bench: Bench, wanted: Wanted, mapped: Sequence[MappedClass]) -> 
         raise nothing_to_rename(report["unused_renames"], in_words(report["operations"]))
     if report["rename_candidates"] and not wanted.no_rename:
         raise may_be_renames(report["rename_candidates"])
+    return report
+
+
+def write_draft(bench: Bench, wanted: Wanted, mapped: Sequence[MappedClass]) -> Draft | None:
+    """The new revision in our folder; None without changes. Raises Refusal."""
+    return draft_of(bench, autogenerate(bench, wanted, mapped))
+
+
+def draft_of(bench: Bench, report: Mapping[str, Any]) -> Draft | None:
     if not report["operations"] or not report["files"]:
         for path in report["files"]:  # an env.py that writes empty revisions, too
             Path(path).unlink()

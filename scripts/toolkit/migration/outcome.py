@@ -16,6 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.sizes import TableSize, table_sizes
 from toolkit.database.urls import STATS_VARIABLE, mask, secrets_of
+from toolkit.migration.deploying import read_answers, steps_as_document, steps_as_text
+from toolkit.migration.expanding import expand
 from toolkit.migration.generate import Outcome, Wanted, generate
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.renaming import read_renames
@@ -51,6 +53,29 @@ def generate_and_show(
         print(json.dumps(as_document(outcome, findings), indent=2))
     else:
         show(outcome, findings)
+    return Exit.OK
+
+
+def expand_and_show(project: Project, message: str, options: argparse.Namespace, say: Say) -> Exit:
+    sizes = sizes_of_tables()
+    wanted = Wanted(
+        message,
+        dialect=options.dialect,
+        timeout=options.timeout,
+        renames=read_renames(options.rename),
+        no_rename=options.no_rename,
+    )
+    expanded = expand(project, wanted, read_answers(options), say)
+    findings = [add_size(one, sizes) for one in expanded.findings]
+    if options.sarif:
+        print(json.dumps(as_sarif(findings, tool=TOOL, root=project.root), indent=2))
+    elif options.json:
+        print(json.dumps(steps_as_document(expanded, findings), indent=2))
+    else:
+        print(steps_as_text(expanded))
+        if findings:
+            print(f"\nThe review found {counted(findings)}:\n\n{as_text(near(findings))}")
+        show_notes(expanded.warnings, "warning: ")
     return Exit.OK
 
 

@@ -31,6 +31,8 @@ class Exit(IntEnum):
     HAZARDS = 14, "the review found what would lose data, fail, block or break running code"
     DRIFT = 15, "models and migrations differ"
     RENAME = 16, "a drop and an add may be a rename; --rename or --no-rename settles it"
+    NOT_POSSIBLE = 17, "the change has no zero-downtime form on this database"
+    UNANSWERED = 18, "only a person knows; the message names --fill, --using or --back"
     INTERRUPTED = 130, "interrupted"
 
 

@@ -45,6 +45,7 @@ SELECT json_build_object(
  'triggers', (SELECT json_object_agg(g.oid, json_build_array(
      g.tgname, g.tgrelid::text, g.tgenabled)) FROM pg_catalog.pg_trigger g
    JOIN r ON r.oid = g.tgrelid),
+ 'extensions', (SELECT json_object_agg(x.oid, x.extname) FROM pg_catalog.pg_extension x),
  'schemas', (SELECT json_object_agg(n.oid, n.nspname) FROM n))::text
 """
 COLUMN = ("name", "type", "not_null", "default", "identity", "generated")
@@ -115,6 +116,7 @@ def relation_changes(before: Schema, after: Schema, names: Names) -> Iterator[Ch
             "table": names.of(of) if of else names.of(oid),
             "existed": names.existed(oid),
             "oid": oid,
+            "filenode": (now or was or [None] * 4)[3],
         }
         prefix = "index" if kind in "iI" else "relation"
         if was is None and now is not None:
@@ -143,16 +145,21 @@ def relation_changes(before: Schema, after: Schema, names: Names) -> Iterator[Ch
 
 
 def with_rebuilt_indexes(changes: Iterator[Change]) -> Iterator[Change]:
-    """REINDEX CONCURRENTLY and some new types put another index in an index's place."""
+    """REINDEX CONCURRENTLY and some new types put another index in an index's place.
+
+    Where a new type leaves the values as they are (a wider varchar), the new entry in the
+    catalog takes over the old one's file: nothing is built.
+    """
     found = list(changes)
     gone, came = (
-        {c["relation"] for c in found if c["what"] == what}
+        {c["relation"]: c["filenode"] for c in found if c["what"] == what}
         for what in ("index-dropped", "index-created")
     )
     for change in found:
-        if change.get("relation") not in gone & came:
+        name = change["relation"]
+        if name not in gone or name not in came:
             yield change
-        elif change["what"] == "index-dropped":
+        elif change["what"] == "index-dropped" and gone[name] != came[name]:
             yield {**change, "what": "index-rebuilt"}
 
 
@@ -226,7 +233,7 @@ def other_changes(before: Schema, after: Schema, names: Names) -> Iterator[Chang
         now = after["labels"].get(oid)
         if now is not None and now[1] != label:
             yield {"what": "label-renamed", "type": kind, "name": label, "to": now[1]}
-    for one in ("types", "functions", "schemas"):
+    for one in ("types", "functions", "schemas", "extensions"):
         what = one.removesuffix("s")
         for oid, row in before[one].items():
             now = after[one].get(oid)

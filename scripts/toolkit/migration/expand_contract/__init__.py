@@ -10,7 +10,7 @@ are added NOT VALID and validated, indexes are built concurrently, and what wait
 gives up after half a second and tries again. Each revision has a downgrade.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from toolkit.migration.expand_contract.change import (
@@ -24,18 +24,20 @@ from toolkit.migration.expand_contract.change import (
     Column,
     DropColumn,
     Index,
+    Late,
     NotPossible,
     RenameColumn,
     RenameTable,
     SetNotNull,
     Table,
 )
-from toolkit.migration.expand_contract.columns import rename_column
+from toolkit.migration.expand_contract.columns import NOTHING, rename_column
 from toolkit.migration.expand_contract.constraints import (
     add_check,
     add_foreign_key,
     add_index,
     add_unique,
+    late,
     rename_table,
 )
 from toolkit.migration.expand_contract.required import (
@@ -57,6 +59,7 @@ __all__ = [
     "Column",
     "DropColumn",
     "Index",
+    "Late",
     "NotPossible",
     "RenameColumn",
     "RenameTable",
@@ -64,6 +67,7 @@ __all__ = [
     "SetNotNull",
     "Table",
     "expand_contract",
+    "expand_contract_all",
 ]
 
 RECIPES: dict[type, Callable[[Any, str], list[Part]]] = {
@@ -77,6 +81,7 @@ RECIPES: dict[type, Callable[[Any, str], list[Part]]] = {
     AddForeignKey: add_foreign_key,
     AddCheck: add_check,
     AddIndex: add_index,
+    Late: late,
 }
 
 
@@ -88,5 +93,23 @@ def expand_contract(
     `slug` begins their ids, which have at most 32 characters. Raises NotPossible where the
     database has no such form, and ValueError where the change does not say enough.
     """
+    return expand_contract_all([change], dialect=dialect, parent=parent, slug=slug)
+
+
+def expand_contract_all(
+    changes: Iterable[Change],
+    *,
+    dialect: str,
+    parent: str | None,
+    slug: str,
+    needs: Iterable[str] = (),
+) -> list[RevisionText]:
+    """The revisions of several changes that one new version of the code needs.
+
+    First what can be done while old code runs, of all of them; then what has to wait for the
+    new code. They may not be about the same column.
+    """
     dialect = "mysql" if dialect == "mariadb" else dialect
-    return write(RECIPES[type(change)](change, dialect), slug=slug, dialect=dialect, parent=parent)
+    parts = [part for change in changes for part in RECIPES[type(change)](change, dialect)]
+    parts.sort(key=lambda part: part.deploy != NOTHING)
+    return write(parts, slug=slug, dialect=dialect, parent=parent, needs=needs)

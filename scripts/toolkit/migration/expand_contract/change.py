@@ -23,6 +23,9 @@ class Column:
     nullable: bool = True
     default: str | None = None
     """Its server default as SQL: `'new'`, `now()`."""
+    create_type: str = ""
+    """SQL for a type that has to be made first: `CREATE TYPE color AS ENUM (...)`."""
+    drop_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Index:
     columns: tuple[str, ...]
     unique: bool = False
     constraint: bool = False
+    keys: tuple[str, ...] = ()
+    """As Python, where it is on more than columns: `sa.literal_column("lower(a)")`."""
+    options: tuple[str, ...] = ()
+    """Further arguments of op.create_index, as Python: `postgresql_using="gin"`."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class RenameColumn:
     indexes: tuple[Index, ...] = ()
     """On the old column. They are built again on the new one, named by `new_index_names`."""
     new_index_names: tuple[str, ...] = ()
+    """The same name again is taken when the old column is gone."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,11 @@ class ChangeType:
     """From new value to old, for the downgrade. Empty: a CAST."""
     default: str | None = None
     """The new column's server default as SQL, if the old one has any."""
+    indexes: tuple[Index, ...] = ()
+    """On the column. They keep their names."""
+    create_type: str = ""
+    """As of `Column`, for the new type."""
+    drop_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +127,8 @@ class RenameTable:
 
     table: Table
     new: str
+    indexes: tuple[tuple[str, str], ...] = ()
+    """Indexes that get another name as well: old, new."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +146,10 @@ class AddForeignKey:
     refers_to: str
     refers_to_columns: tuple[str, ...]
     refers_to_schema: str | None = None
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str | bool] = field(default_factory=dict)
     """Further arguments of op.create_foreign_key: `{"ondelete": "CASCADE"}`."""
+    known: bool = False
+    """Does old code keep this rule already, on the column under its old name?"""
     indexed: bool = False
     """Does an index begin with these columns? Else MySQL makes one, of the constraint's name."""
 
@@ -150,6 +167,21 @@ class AddIndex:
     index: Index
 
 
+@dataclass(frozen=True)
+class Late:
+    """What goes when nothing uses it any more, by operations that are written already."""
+
+    title: str
+    deploy: str
+    up: tuple[str, ...]
+    """Lines of Python."""
+    down: tuple[str, ...]
+    tables: tuple[Table, ...] = ()
+    """Whose lock it needs."""
+    expected: frozenset[str] = frozenset()
+    """Rules of the review that say what is meant to happen."""
+
+
 Change = (
     RenameColumn
     | ChangeType
@@ -161,4 +193,5 @@ Change = (
     | AddForeignKey
     | AddCheck
     | AddIndex
+    | Late
 )

@@ -1,17 +1,24 @@
 """A column under another name: two columns, kept equal, until no old code runs."""
 
-from toolkit.migration.expand_contract.change import Column, Index, NotPossible, RenameColumn
+from toolkit.migration.expand_contract.change import (
+    Column,
+    Index,
+    NotPossible,
+    RenameColumn,
+    Table,
+)
 from toolkit.migration.expand_contract.steps import (
     add_column,
     backfill,
     create_index,
     in_lock,
     not_null,
+    rename_index,
     set_default,
     unique_by_index,
 )
 from toolkit.migration.expand_contract.triggers import Mirror, mirror
-from toolkit.migration.expand_contract.writing import Part, Step, quote
+from toolkit.migration.expand_contract.writing import Part, Step, quote, short
 
 NOTHING = "nothing, the service stays as it is."
 
@@ -28,7 +35,11 @@ def rename_column(change: RenameColumn, dialect: str) -> list[Part]:
     both = mirror(Mirror(table, old.name, new.name, comparable=comparable(old.sql)), dialect)
     had, has = quote(old.name, dialect), quote(new.name, dialect)
     forth = backfill(table, {new.name: had}, f"{has} IS NULL AND {had} IS NOT NULL", dialect)
-    rebuilt = [step for index in renamed(change) for step in indexed(change, index, dialect)]
+    rebuilt = [
+        step
+        for index, _ in renamed(change, dialect)
+        for step in indexed(change.table, index, dialect)
+    ]
     expand = Part(
         "expand",
         title,
@@ -56,8 +67,12 @@ def contract(change: RenameColumn, new: Column, title: str, both: Step, dialect:
     if not old.nullable:
         steps.append(not_null(table, new, dialect))
         steps.append(Step(down=not_null(table, old, dialect, old.default).up))
-    for index in change.indexes:  # they go with their column
-        steps += [Step(down=step.up) for step in reversed(indexed(change, index, dialect))]
+    for index in change.indexes:
+        built = indexed(table, index, dialect)
+        if dialect == "postgresql":  # they go with their column
+            steps += [Step(down=step.up) for step in reversed(built)]
+        else:
+            steps += [step.reversed() for step in reversed(built)]
     steps.append(Step((), back.up, back.constants, back.helpers))
     inside = [both.reversed()]
     if old.default is not None:
@@ -66,12 +81,16 @@ def contract(change: RenameColumn, new: Column, title: str, both: Step, dialect:
         # Not when the column is added: its old rows have to be NULL to be filled.
         inside.append(Step(down=set_default(table, old, dialect, old=None, new=old.default).up))
     inside.append(add_column(table, old, dialect).reversed())
+    for index, name in renamed(change, dialect):
+        if index.name != name:
+            inside.append(rename_index(table, index.name, name, dialect))
     return Part(
         "contract",
         title,
         f"the code that uses {new.name}, everywhere; its models have no {old.name} any more.",
         (*steps, *in_lock(table, dialect, inside, hold=True)),
         "The triggers and the old column go.",
+        expected=frozenset({"drop-column"}),
     )
 
 
@@ -79,28 +98,39 @@ def comparable(sql: str) -> bool:
     return sql.lower() not in ("json", "xml", "point")
 
 
-def renamed(change: RenameColumn) -> list[Index]:
-    """The indexes of the old column, on the new one."""
+def renamed(change: RenameColumn, dialect: str) -> list[tuple[Index, str]]:
+    """The indexes of the old column, on the new one; and how each is called in the end."""
     names = change.new_index_names or tuple(
         index.name.replace(change.old.name, change.new) for index in change.indexes
     )
-    if len(names) != len(change.indexes) or set(names) & {index.name for index in change.indexes}:
-        raise ValueError(
-            f"the indexes on {change.old.name} need names on {change.new}: pass new_index_names"
+    if len(names) != len(change.indexes):
+        raise ValueError(f"{len(change.indexes)} indexes have {len(names)} new_index_names")
+    taken = {index.name for index in change.indexes}
+    if dialect == "sqlite" and set(names) & taken:
+        raise NotPossible(
+            f"SQLite: the index {min(set(names) & taken)} keeps its name, which only one can have;"
+            " name it after its column."
         )
+    columns = [
+        tuple(change.new if one == change.old.name else one for one in index.columns)
+        for index in change.indexes
+    ]
     return [
-        Index(
+        (
+            Index(
+                short(f"{name}_new") if name in taken else name,
+                on,
+                index.unique or index.constraint,
+                index.constraint,
+            ),
             name,
-            tuple(change.new if one == change.old.name else one for one in index.columns),
-            index.unique or index.constraint,
-            index.constraint,
         )
-        for index, name in zip(change.indexes, names, strict=True)
+        for index, name, on in zip(change.indexes, names, columns, strict=True)
     ]
 
 
-def indexed(change: RenameColumn, index: Index, dialect: str) -> list[Step]:
-    steps = [create_index(change.table, index, dialect)]
+def indexed(table: Table, index: Index, dialect: str) -> list[Step]:
+    steps = [create_index(table, index, dialect)]
     if index.constraint and dialect == "postgresql":
-        steps.append(unique_by_index(change.table, index, dialect))
+        steps.append(unique_by_index(table, index, dialect))
     return steps

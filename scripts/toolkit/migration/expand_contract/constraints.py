@@ -6,8 +6,10 @@ from toolkit.migration.expand_contract.change import (
     AddIndex,
     AddUnique,
     Index,
+    Late,
     NotPossible,
     RenameTable,
+    Table,
 )
 from toolkit.migration.expand_contract.columns import NOTHING
 from toolkit.migration.expand_contract.steps import (
@@ -15,6 +17,7 @@ from toolkit.migration.expand_contract.steps import (
     in_lock,
     lock,
     refuse,
+    rename_index,
     unique_by_index,
     validate,
 )
@@ -34,20 +37,30 @@ from toolkit.migration.expand_contract.writing import (
 def add_index(change: AddIndex, dialect: str) -> list[Part]:
     table, index = change.table, change.index
     title = f"Index {index.name} on {table.name}"
-    return [Part("expand", title, NOTHING, (create_index(table, index, dialect),))]
+    built = create_index(table, index, dialect)
+    if not index.unique:
+        return [Part("expand", title, NOTHING, (built,))]
+    listed = ", ".join(index.columns)
+    careful = f"code that writes no second row with the same {listed or index.name}."
+    simple = () if index.keys or index.options else (no_doubles(table, index.columns, dialect),)
+    return [Part("contract", title, careful, (*simple, built))]
+
+
+def no_doubles(table: Table, names: tuple[str, ...], dialect: str) -> Step:
+    on = quoted(table.name, table.schema, dialect)
+    columns = ", ".join(quote(column, dialect) for column in names)
+    known = " AND ".join(f"{quote(column, dialect)} IS NOT NULL" for column in names)
+    return refuse(
+        f"SELECT count(*) FROM (SELECT 1 FROM {on} WHERE {known} GROUP BY {columns}"  # noqa: S608
+        " HAVING count(*) > 1) AS doubled",
+        f"{{found}} values of {table.name} ({', '.join(names)}) are there twice",
+    )
 
 
 def add_unique(change: AddUnique, dialect: str) -> list[Part]:
     table = change.table
     index = Index(change.name, change.columns, unique=True)
-    on = quoted(table.name, table.schema, dialect)
-    columns = ", ".join(quote(column, dialect) for column in change.columns)
-    known = " AND ".join(f"{quote(column, dialect)} IS NOT NULL" for column in change.columns)
-    doubled = refuse(
-        f"SELECT count(*) FROM (SELECT 1 FROM {on} WHERE {known} GROUP BY {columns}"  # noqa: S608
-        " HAVING count(*) > 1) AS doubled",
-        f"{{found}} values of {table.name} ({', '.join(change.columns)}) are there twice",
-    )
+    doubled = no_doubles(table, change.columns, dialect)
     title = f"Unique {', '.join(change.columns)} in {table.name}"
     careful = f"code that writes no second row with the same {', '.join(change.columns)}."
     built = create_index(table, index, dialect)
@@ -69,7 +82,7 @@ def add_foreign_key(change: AddForeignKey, dialect: str) -> list[Part]:
     on = quoted(table.name, table.schema, dialect)
     to = quoted(change.refers_to, change.refers_to_schema, dialect)
     title = f"Foreign key {change.name} on {table.name}"
-    careful = "code that writes no row whose parent is missing."
+    careful = NOTHING if change.known else "code that writes no row whose parent is missing."
     if dialect == "sqlite":
         raise NotPossible(
             f"SQLite: a foreign key is added by copying {table.name} in one transaction that has"
@@ -97,7 +110,10 @@ def add_foreign_key(change: AddForeignKey, dialect: str) -> list[Part]:
     created = [
         *(string(name) for name in (change.name, table.name, change.refers_to)),
         *lists,
-        *(f"{name}={string(value)}" for name, value in options.items()),
+        *(
+            f"{name}={string(value) if isinstance(value, str) else value}"
+            for name, value in options.items()
+        ),
     ]
     dropped = [string(change.name), string(table.name), 'type_="foreignkey"']
     if table.schema:
@@ -196,6 +212,8 @@ def rename_table(change: RenameTable, dialect: str) -> list[Part]:
         changes(dialect, execute(f"DROP VIEW {becomes}")),
     )
     title = f"Rename {table.name} to {new}"
+    under = Table(new, table.key, table.schema)
+    names = [rename_index(under, *pair, dialect) for pair in change.indexes]
     if dialect == "mysql":
         aside = quoted(short(f"{new}_view"), table.schema, dialect)
         # All names change in one statement: nobody sees a moment without the table.
@@ -233,8 +251,16 @@ def rename_table(change: RenameTable, dialect: str) -> list[Part]:
             "contract",
             title,
             f"the code that uses {new}, everywhere.",
-            (swapped,),
-            "The table takes the place of the view. Names of its indexes and constraints stay.",
+            (swapped, *names),
+            "The table takes the place of the view. Names of its constraints stay.",
             note,
+            expected=frozenset({"rename-table", "drop-view"}),
         ),
     ]
+
+
+def late(change: Late, dialect: str) -> list[Part]:
+    """Operations as autogenerate writes them, in the lock of their tables."""
+    locks = tuple(line for table in change.tables for line in lock(table, dialect))
+    step = Step((*locks, *changes(dialect, *change.up)), changes(dialect, *change.down))
+    return [Part("contract", change.title, change.deploy, (step,), expected=change.expected)]

@@ -75,8 +75,10 @@ def add_required_column(change: AddRequiredColumn, dialect: str) -> list[Part]:
     table, column = change.table, change.column
     title = f"Add {table.name}.{column.name}, NOT NULL"
     if not change.constant or "{row}" in change.fill:
-        added = add_column(table, column, dialect)
-        return required(table, column, change.fill, title, dialect=dialect, before=(added,))
+        before = [add_column(table, column, dialect)]
+        if column.default is not None:  # of its own, after it: old rows are filled in batches
+            before.append(set_default(table, column, dialect, old=None, new=column.default))
+        return required(table, column, change.fill, title, dialect=dialect, before=tuple(before))
     added = add_column(table, column, dialect, nullable=False, default=change.fill)
     expand = Part(
         "expand",
@@ -150,6 +152,7 @@ def drop_column(change: DropColumn, dialect: str) -> list[Part]:
             in_lock(table, dialect, (back.reversed(),)),
             "The column goes, with its values.",
             "The column comes back, its values do not.",
+            expected=frozenset({"drop-column"}),
         )
     )
     return parts

@@ -58,7 +58,7 @@ def named(table: Table) -> str:
 def column_source(column: Column, *, nullable: bool, default: str | None) -> str:
     parts = [string(column.name), column.source]
     if default is not None:
-        parts.append(f"server_default=sa.text({string(default)})")
+        parts.append(f"server_default=sa.text({string(sql_text(default))})")
     if not nullable:
         parts.append("nullable=False")
     return call("sa.Column", *parts)
@@ -70,9 +70,11 @@ def add_column(
     added = column_source(column, nullable=nullable, default=default)
     schema = [f"schema={string(table.schema)}"] if table.schema else []
     name = string(table.name)
+    made = (execute(column.create_type),) if column.create_type else ()
+    gone = (execute(column.drop_type),) if column.drop_type else ()
     return Step(
-        changes(dialect, call("op.add_column", name, added, *schema)),
-        changes(dialect, call("op.drop_column", name, string(column.name), *schema)),
+        (*made, *changes(dialect, call("op.add_column", name, added, *schema))),
+        (*changes(dialect, call("op.drop_column", name, string(column.name), *schema)), *gone),
     )
 
 
@@ -172,7 +174,8 @@ def backfill(table: Table, values: dict[str, str], missing: str, dialect: str) -
 def create_index(table: Table, index: Index, dialect: str) -> Step:
     """Built while the service goes on writing; the rest of a failed build is dropped first."""
     unique = ("unique=True",) if index.unique else ()
-    listed = "[" + ", ".join(string(column) for column in index.columns) + "]"
+    keys = index.keys or tuple(string(column) for column in index.columns)
+    listed = f"[{', '.join(keys)}]"
     on = quoted(table.name, table.schema, dialect)
     if dialect == "mysql":
         columns = ", ".join(quote(column, dialect) for column in index.columns)
@@ -190,7 +193,7 @@ def create_index(table: Table, index: Index, dialect: str) -> Step:
             ),
         )
     names = (string(index.name), string(table.name))
-    created = (*names, listed, *unique)
+    created = (*names, listed, *unique, *index.options)
     if dialect == "sqlite":
         return Step((call("op.create_index", *created),), (call("op.drop_index", *names),))
     full = quoted(index.name, table.schema, dialect)
@@ -219,6 +222,20 @@ def create_index(table: Table, index: Index, dialect: str) -> Step:
             ),
         ),
     )
+
+
+def rename_index(table: Table, old: str, new: str, dialect: str) -> Step:
+    """In a moment; the constraint that owns it goes by the same name."""
+
+    def line(one: str, other: str) -> tuple[str, ...]:
+        if dialect == "mysql":
+            on = quoted(table.name, table.schema, dialect)
+            names = f"{quote(one, dialect)} TO {quote(other, dialect)}"
+            return changes(dialect, execute(f"ALTER TABLE {on} RENAME INDEX {names}"))
+        index = quoted(one, table.schema, dialect)
+        return (execute(f"ALTER INDEX {index} RENAME TO {quote(other, dialect)}"),)
+
+    return Step(line(old, new), line(new, old))
 
 
 def autocommit(*lines: str) -> str:

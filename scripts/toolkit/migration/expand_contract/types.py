@@ -1,16 +1,28 @@
 """A column of another type: a second column takes the name of the first."""
 
-from toolkit.migration.expand_contract.change import ChangeType, Column, NotPossible
-from toolkit.migration.expand_contract.columns import NOTHING
+from toolkit.migration.expand_contract.change import ChangeType, Column, Index, NotPossible
+from toolkit.migration.expand_contract.columns import NOTHING, indexed
 from toolkit.migration.expand_contract.steps import (
     add_column,
     backfill,
+    create_index,
     in_lock,
     not_null,
+    rename_index,
     set_default,
 )
 from toolkit.migration.expand_contract.triggers import Mirror, mirror
-from toolkit.migration.expand_contract.writing import Part, Step, changes, execute, quote, quoted
+from toolkit.migration.expand_contract.writing import (
+    Part,
+    Step,
+    changes,
+    execute,
+    quote,
+    quoted,
+    short,
+)
+
+NEW, OLD = "_new", "_old"
 
 
 def change_type(change: ChangeType, dialect: str) -> list[Part]:
@@ -25,7 +37,14 @@ def change_type(change: ChangeType, dialect: str) -> list[Part]:
             f"{table.name}.{column.name} has the default {column.default}: say what it is in the"
             " new type"
         )
-    new = Column(f"{column.name}_new", change.source, change.sql, column.nullable)
+    new = Column(
+        f"{column.name}_new",
+        change.source,
+        change.sql,
+        column.nullable,
+        create_type=change.create_type,
+        drop_type=change.drop_type,
+    )
     title = f"Change {table.name}.{column.name} from {column.sql} to {change.sql}"
     forth = change.using or cast(change.sql, dialect)
     follows = mirror(Mirror(table, column.name, new.name, forth, None), dialect)
@@ -43,7 +62,14 @@ def change_type(change: ChangeType, dialect: str) -> list[Part]:
             "backfill",
             title,
             NOTHING,
-            (backfill(table, {new.name: forth.format(had)}, missing, dialect),),
+            (
+                backfill(table, {new.name: forth.format(had)}, missing, dialect),
+                *(
+                    step
+                    for index in change.indexes
+                    for step in indexed(table, moved(index, change, NEW), dialect)
+                ),
+            ),
             "The old rows are converted.",
         ),
         swap(change, new, title, follows, dialect),
@@ -65,37 +91,72 @@ def swap(change: ChangeType, new: Column, title: str, follows: Step, dialect: st
     down: list[str] = []
     if not column.nullable:
         up += not_null(table, new, dialect).up
+    if dialect == "mysql":  # of an index on several columns it would keep the others
+        for index in change.indexes:
+            up += create_index(table, index, dialect).down
     up += locked(change, dialect, [
         *follows.down,
         *rename(change, new, dialect),
         *(set_default(table, changed, dialect, old=None, new=change.default).up
           if column.default is not None else ()),
+        *renamed(change, NEW, "", dialect),
     ])  # fmt: skip
 
     down += locked(change, dialect, [*add_column(table, old, dialect).up, *returns.up])
     down += back_fill.up
     if not column.nullable:
         down += not_null(table, old, dialect).up
+    for index in change.indexes:
+        steps = indexed(table, moved(index, change, OLD), dialect)
+        down += [line for step in steps for line in step.up]
     defaults: tuple[str, ...] = ()
     if column.default is not None:
         defaults = (
             *set_default(table, new, dialect, old=None, new=None).up,
             *set_default(table, column, dialect, old=None, new=column.default).up,
         )
+    names = [*renamed(change, "", NEW, dialect), *renamed(change, OLD, "", dialect)]
     down += locked(
-        change, dialect, [*returns.down, *exchange(change, new, dialect), *defaults, *follows.up]
+        change,
+        dialect,
+        [*returns.down, *exchange(change, new, dialect), *defaults, *follows.up, *names],
     )
     if not column.nullable:
         down += not_null(table, new, dialect).down
     constants = (*follows.constants, *returns.constants, *back_fill.constants)
+    again = ""
+    if dialect == "postgresql":
+        again = (
+            ", and runs a transaction again when asyncpg says InvalidCachedStatementError (once a"
+            " connection)"
+        )
     return Part(
         "contract",
         title,
-        "code that reads and writes both types under this name, and runs a transaction again"
-        " when asyncpg says InvalidCachedStatementError (once a connection).",
+        f"code that reads and writes both types in {table.name}.{column.name}{again}.",
         (Step(tuple(up), tuple(down), constants, back_fill.helpers),),
         "The new column takes the name of the old one, in a moment.",
+        expected=frozenset({"drop-column", "rename-column"}),
     )
+
+
+def moved(index: Index, change: ChangeType, suffix: str) -> Index:
+    """The index on the second column, meanwhile under another name."""
+    second = f"{change.column.name}_new"
+    columns = tuple(second if name == change.column.name else name for name in index.columns)
+    unique = index.unique or index.constraint
+    return Index(short(f"{index.name}{suffix}"), columns, unique, index.constraint)
+
+
+def renamed(change: ChangeType, old: str, new: str, dialect: str) -> list[str]:
+    """Each index from the one suffix to the other."""
+    return [
+        line
+        for index in change.indexes
+        for line in rename_index(
+            change.table, short(f"{index.name}{old}"), short(f"{index.name}{new}"), dialect
+        ).up
+    ]
 
 
 def locked(change: ChangeType, dialect: str, lines: list[str]) -> list[str]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import make_url
 
+from toolkit.migration.expand_contract.helpers import HELPERS
+
 LONGEST_ID = 32  # alembic_version.version_num is VARCHAR(32)
 LONGEST_NAME = 63
 LINE = 80  # what is written gets indented
@@ -29,6 +31,10 @@ class RevisionText:
     deploy: str
     """What must be deployed before this revision runs, in words."""
     text: str
+    kind: str = "expand"
+    title: str = ""
+    expected: frozenset[str] = frozenset()
+    """Rules of the review that say no more than what this revision is for."""
 
     @property
     def file(self) -> str:
@@ -58,6 +64,8 @@ class Part:
     steps: tuple[Step, ...]
     notes: str = ""
     downgrade_note: str = ""
+    expected: frozenset[str] = frozenset()
+    """As of `RevisionText`."""
 
 
 def quote(name: str, dialect: str) -> str:
@@ -134,9 +142,17 @@ def changes(dialect: str, *lines: str) -> tuple[str, ...]:
 
 
 def write(
-    parts: Iterable[Part], *, slug: str, dialect: str, parent: str | None
+    parts: Iterable[Part],
+    *,
+    slug: str,
+    dialect: str,
+    parent: str | None,
+    needs: Iterable[str] = (),
 ) -> list[RevisionText]:
-    """The parts as a linear chain of files on top of `parent`."""
+    """The parts as a linear chain of files on top of `parent`.
+
+    `needs` are import lines for types of others; each goes where it is used.
+    """
     parts = list(parts)
     written: list[RevisionText] = []
     for number, part in enumerate(parts, start=1):
@@ -145,13 +161,23 @@ def write(
             suffix += str(number)
         revision = short(slug, LONGEST_ID - len(suffix)) + suffix
         title = f"{part.title}, step {number} of {len(parts)}." if len(parts) > 1 else part.title
-        text = write_one(part, title, revision, parent, dialect)
-        written.append(RevisionText(revision, parent, part.deploy, text))
+        text = write_one(part, title, revision, parent, dialect=dialect, needs=needs)
+        written.append(
+            RevisionText(revision, parent, part.deploy, text, part.kind, part.title, part.expected)
+        )
         parent = revision
     return written
 
 
-def write_one(part: Part, title: str, revision: str, parent: str | None, dialect: str) -> str:
+def write_one(
+    part: Part,
+    title: str,
+    revision: str,
+    parent: str | None,
+    *,
+    dialect: str,
+    needs: Iterable[str],
+) -> str:
     up = locked_once([line for step in part.steps for line in step.up])
     down = locked_once([line for step in reversed(part.steps) for line in step.down])
     constants = list(dict.fromkeys(c for step in part.steps for c in step.constants))
@@ -167,7 +193,7 @@ def write_one(part: Part, title: str, revision: str, parent: str | None, dialect
         *(line for line in doc.splitlines()),
         '"""',
         "",
-        *imports(body),
+        *imports(body, needs),
         "",
         f'revision: str = "{revision}"',
         f"down_revision: str | Sequence[str] | None = {string(parent) if parent else None}",
@@ -211,7 +237,7 @@ def indented(line: str) -> str:
     return textwrap.indent(line, "    ", lambda part: bool(part.strip()))
 
 
-def imports(body: str) -> list[str]:
+def imports(body: str, needs: Iterable[str] = ()) -> list[str]:
     standard = [
         line
         for word, line in (
@@ -230,7 +256,17 @@ def imports(body: str) -> list[str]:
         own.append(f"from sqlalchemy.dialects import {', '.join(kinds)}")
     if "DBAPIError" in body:
         own.append("from sqlalchemy.exc import DBAPIError")
+    own += [line for line in needs if line not in own and is_used(line, body)]
     return [*standard, f"from collections.abc import {abc}", "", *own]
+
+
+def is_used(line: str, body: str) -> bool:
+    """Does one of the names that this import gives occur?"""
+    if line.startswith("from sqlalchemy.dialects import"):
+        return False  # seen by itself
+    names = line.rpartition("import ")[2].split(",")
+    given = (name.rpartition(" as ")[2].strip() for name in names)
+    return any(re.search(rf"\b{re.escape(name)}\b", body) for name in given)
 
 
 def needed(named: frozenset[str], lines: str, dialect: str) -> list[str]:
@@ -241,84 +277,3 @@ def needed(named: frozenset[str], lines: str, dialect: str) -> list[str]:
         if re.search(rf"\b{name}\(", text) and (dialect, name) in HELPERS:
             used.add(name)
     return [name for name in ("patiently", "lock", "fill") if name in used]
-
-
-PATIENTLY = '''
-def patiently(change: Callable[[], object]) -> None:
-    """In short tries: whatever waits for a lock makes every later query wait behind it."""
-    for left in reversed(range(100)):
-        try:
-            change()
-            return
-        except DBAPIError as error:
-            if not left or not gave_up(error):
-                raise
-        time.sleep(0.5)
-
-
-def gave_up(error: DBAPIError) -> bool:
-    """Was it the limit on waiting for a lock?"""
-'''
-POSTGRESQL_GAVE_UP = """    names = ("sqlstate", "pgcode")  # as the drivers call it
-    return any(getattr(error.orig, name, None) == "55P03" for name in names)
-"""
-MYSQL_GAVE_UP = """    return bool(error.orig and error.orig.args[0] == 1205)
-"""
-LOCK = '''
-def lock(mode: str, *tables: str) -> None:
-    """Take the tables until the end of this transaction."""
-    op.execute("SET LOCAL lock_timeout = '500ms'")
-    statement = f"LOCK TABLE {', '.join(tables)} IN {mode} MODE"
-    if op.get_context().as_sql:
-        op.execute(statement)
-        return
-
-    def attempt() -> None:
-        with op.get_bind().begin_nested():
-            op.execute(statement)
-
-    patiently(attempt)
-'''
-FILL = '''
-def fill() -> None:
-    """In batches, each a transaction of its own; a killed run goes on where it was."""
-    context = op.get_context()
-    if context.as_sql:
-        op.execute(FILL)
-        return
-    with context.autocommit_block():
-        op.execute("{short_waits}")
-        connection = op.get_bind()
-        some = sa.select(*KEY).where(MISSING).order_by(*KEY).limit(BATCH)
-        keys = connection.execute(some).all()
-        while keys:
-            batch = FILL.where(sa.tuple_(*KEY).in_([tuple(key) for key in keys]))
-            patiently(lambda batch=batch: connection.execute(batch))
-            logger.info("rows up to %s", tuple(keys[-1]))
-            time.sleep(PAUSE)
-            keys = connection.execute(some.where(sa.tuple_(*KEY) > tuple(keys[-1]))).all()
-        op.execute("{waits_as_before}")
-'''
-HELPERS = {
-    ("postgresql", "patiently"): (PATIENTLY + POSTGRESQL_GAVE_UP).strip(),
-    ("postgresql", "lock"): LOCK.strip(),
-    ("postgresql", "fill"): FILL.format(
-        short_waits="SET lock_timeout = '500ms'", waits_as_before="SET lock_timeout = '4s'"
-    ).strip(),
-    ("mysql", "patiently"): (
-        PATIENTLY.replace(
-            "    for left in",
-            '    op.execute("SET SESSION lock_wait_timeout = 1")\n    for left in',
-        )
-        + MYSQL_GAVE_UP
-    ).strip(),
-    ("mysql", "fill"): FILL.format(
-        short_waits="SET SESSION innodb_lock_wait_timeout = 1",
-        waits_as_before="SET SESSION innodb_lock_wait_timeout = DEFAULT",
-    ).strip(),
-    ("sqlite", "fill"): '''
-def fill() -> None:
-    """SQLite has one writer at a time and all of env.py's transaction: all or nothing."""
-    op.execute(FILL)
-'''.strip(),
-}

@@ -8,7 +8,7 @@ name. `findings_of_operations` is for databases whose trace does not tell what a
 import ast
 from collections.abc import Iterator
 
-from toolkit.migration.review.findings import Revision, make, shown
+from toolkit.migration.review.findings import Revision, make, plain, shown
 from toolkit.report.finding import Finding, Verdict
 
 # These leave nothing that a downgrade would have to undo.
@@ -49,6 +49,8 @@ def way_back(revision: Revision, source: str) -> Iterator[Finding]:
 
 def changes_schema(revision: Revision) -> bool:
     for statement in revision["statements"]:
+        if plain(statement["sql"]).startswith("CREATE EXTENSION"):
+            continue  # what a downgrade had better leave: others may use it by then
         if "changes" in statement:
             if any(change["what"] not in NOTHING_TO_UNDO for change in statement["changes"]):
                 return True

@@ -3,7 +3,7 @@
 The scratch is empty, so how many rows they would touch is not measured. What is: that the
 table was there before, and which locks the transaction held. The rest is read from the
 statement's words, and only as far as they leave no doubt: no WHERE at all, or one that
-asks for everything that has no value yet.
+names its rows neither by value nor by a part of the table with two ends.
 """
 
 import re
@@ -18,8 +18,16 @@ TARGET = re.compile(
     r'(?P<name>"?\w+"?(?:\."?\w+"?)?)',
     re.IGNORECASE,
 )
-BATCHED = re.compile(r"\b(?:LIMIT|BETWEEN|CTID|FETCH|TABLESAMPLE)\b|<(?!>)|(?<!<)>|% ?\d+ ?=")
-VALUE = re.compile(r"''|\b\d+\b|\$\d|%\(|%S|:\w|\?")
+BATCHED = re.compile(r"\b(?:LIMIT|BETWEEN|CTID|FETCH|TABLESAMPLE)\b|% ?\d+ ?=|\bMOD ?\(")
+LOWER = re.compile(r"(?<![<>=-])>=?")
+UPPER = re.compile(r"<(?![>@])=?")
+NAMED = re.compile(
+    r"""
+    (?<![<>!])= ?(?:ANY ?\( ?)?(?:''|-?\d|\$\d|%\(|%S|:\w|\?|TRUE\b|FALSE\b|ARRAY\b)
+    | (?<!NOT\ )IN ?\( ?(?:''|-?\d|\$\d|%\(|%S|:\w|\?)
+""",
+    re.VERBOSE,
+)
 ALWAYS = re.compile(r"\bWHERE (?:TRUE|1 ?= ?1)\s*;?$")
 STRONG = {"ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock", "ShareLock"}
 
@@ -80,7 +88,7 @@ def one_statement(
             " COMMIT, and the table doubles in size.",
             revision, statement, table=table, rewrite=safe,
         )  # fmt: skip
-    elif names_no_rows(words) and not BATCHED.search(words):
+    elif not names_rows(words) and not is_batch(words):
         yield make(
             "backfill-not-batched", Verdict.BLOCKS,
             f"The WHERE names no rows of {shown(table)}, so all that fit are changed in one"
@@ -121,10 +129,23 @@ def target_table(name: str, statement: Statement, held: dict[str, set[str]]) -> 
     return written or None
 
 
-def names_no_rows(words: str) -> bool:
-    """A WHERE that only joins, or asks for what has no value yet: it grows with the table."""
-    condition = words.partition(" WHERE ")[2] if words.count(" WHERE ") == 1 else words
-    return bool(re.search(r"\bIS NULL\b", condition)) or not VALUE.search(condition)
+def names_rows(words: str) -> bool:
+    """Is a column compared with a value, so that the rows are some? What has no value yet,
+    what another table says, and all but a value (`<>`, NOT IN) grow with the table."""
+    condition = words.partition(" WHERE ")[2]
+    while (
+        shorter := re.sub(r"\( ?SELECT\b[^()]*\)|\bEXISTS ?\([^()]*\)", "(ROWS)", condition)
+    ) != condition:
+        condition = shorter
+    return bool(NAMED.search(condition)) and not re.search(r"\bIS NULL\b", condition)
+
+
+def is_batch(words: str) -> bool:
+    """Is there a limit, or a part of the table with a lower and an upper end?"""
+    condition = words.partition(" WHERE ")[2]
+    if BATCHED.search(words):
+        return True
+    return bool(LOWER.search(condition) and UPPER.search(condition.replace("<>", "")))
 
 
 def is_one_row(words: str) -> bool:

@@ -43,7 +43,8 @@ def schema_findings(revision: Revision, statement: Statement, later: set[str]) -
         elif what == "column-added":
             yield from added_column(revision, statement, change)
         elif what == "column-default" and change["not_null"] and change["before"]:
-            yield lost_default(revision, statement, change)
+            if not gets_default_again(revision, statement, change):
+                yield lost_default(revision, statement, change)
         elif what == "column-type" and zones(change) and not statement["rewrites"]:
             yield make(
                 "type-change-depends-on-timezone", Verdict.STYLE,
@@ -63,6 +64,7 @@ def object_findings(
     what = change["what"]
     kind = what.partition("-")[0]
     gone = {c["what"] for c in statement["changes"]} & {"relation-dropped", "column-dropped"}
+    with_extension = any(c["what"] == "extension-dropped" for c in statement["changes"])
     if what == "label-renamed":
         yield make(
             "rename-enum-value", Verdict.BREAKS_OLD_CODE,
@@ -70,6 +72,15 @@ def object_findings(
             " still runs reads and writes the old one.",
             revision, statement,
         )  # fmt: skip
+    elif what == "extension-dropped" and not is_own(revision, change, kind):
+        yield make(
+            "drop-extension", Verdict.BREAKS_OLD_CODE,
+            f"The extension {change['name']} is gone with its types, functions and operators; code"
+            " that still runs may use them.",
+            revision, statement,
+        )  # fmt: skip
+    elif with_extension:
+        return
     elif what in {"type-dropped", "function-dropped", "schema-dropped"} and not gone:
         if change["name"] not in later and not is_own(revision, change, kind):
             yield make(
@@ -182,11 +193,20 @@ def added_column(revision: Revision, statement: Statement, change: Change) -> It
 def lost_default(revision: Revision, statement: Statement, change: Change) -> Finding:
     table, column = change["table"], change["column"]
     new = not change["column_existed"]
+    # An identity, or a default that goes with its sequence: nobody writes such a column.
+    numbered = any(
+        (c["what"] == "column-identity" and c["table"] == table and c["column"] == column)
+        or (c["what"] == "relation-dropped" and c["kind"] == "S")
+        for c in statement["changes"]
+    )
+    rule = "drop-default"
+    if new or numbered:
+        rule = "drop-default-of-new-column" if new else "drop-identity"
     return make(
-        "drop-default-of-new-column" if new else "drop-default",
-        Verdict.BREAKS_OLD_CODE if new else Verdict.STYLE,
+        rule,
+        Verdict.BREAKS_OLD_CODE if new or numbered else Verdict.STYLE,
         f"{shown(table)}.{column} is NOT NULL and loses its default: inserts that leave it out"
-        + (", as all code that still runs does, fail." if new else " fail."),
+        + (", as all code that still runs does, fail." if new or numbered else " fail."),
         revision, statement, table=table,
         rewrite=rewrites.revision(
             "A later revision, when all running code writes the column",
@@ -196,6 +216,18 @@ def lost_default(revision: Revision, statement: Statement, change: Change) -> Fi
             ),
         ),
     )  # fmt: skip
+
+
+def gets_default_again(revision: Revision, statement: Statement, change: Change) -> bool:
+    """Does a later statement give the column another default, or an identity?"""
+    later = revision["statements"][revision["statements"].index(statement) + 1 :]
+    return any(
+        c["what"] == "column-default"
+        and c["after"]
+        and (c["table"], c["column"]) == (change["table"], change["column"])
+        for other in later
+        for c in other.get("changes", ())
+    )
 
 
 def is_own(revision: Revision, change: Change, kind: str) -> bool:
@@ -208,6 +240,7 @@ def is_own(revision: Revision, change: Change, kind: str) -> bool:
                 return True
             if other["what"] in {"relation-dropped", "column-dropped", "column-type"}:
                 return True
+            # In the same statement it is CASCADE: what the trigger did is simply gone.
             if kind == "function" and other["what"] == "trigger-dropped":
-                return True
+                return not any(c is change for c in statement["changes"])
     return False

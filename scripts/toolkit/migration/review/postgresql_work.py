@@ -53,9 +53,13 @@ def rebuilt_indexes(revision: Revision, statement: Statement, held: Held) -> Ite
         if change["what"] == "index-rebuilt" and change["existed"]:
             tables.setdefault(change["table"], []).append(change)
     for table, rebuilt in tables.items():
-        if table in statement["rewrites"] or not strongest(held.get(table, set())):
-            continue
         retyped = verb(statement["sql"]) != "REINDEX"
+        # Outside of a transaction (REINDEX SCHEMA) the locks are gone when they are read.
+        locked = strongest(held.get(table, set())) or not (
+            retyped or "CONCURRENTLY" in plain(statement["sql"])
+        )
+        if table in statement["rewrites"] or not locked:
+            continue
         names = ", ".join(shown(change["relation"]) for change in rebuilt)
         yield make(
             "type-change-index" if retyped else "reindex", Verdict.BLOCKS,
@@ -104,7 +108,8 @@ def rewrite_finding(revision: Revision, statement: Statement, table: str) -> Fin
                 " while nobody can read it.",
                 revision, statement, table=table, evidence=seen,
             )  # fmt: skip
-    if "TRUNCATE" in words:
+    by_code = verb(statement["sql"]) in {"DO", "SELECT", "CALL"}
+    if "TRUNCATE" in words or (by_code and "CLUSTER" not in statement["sql"].upper()):
         return make(
             "truncate", Verdict.DATA_LOSS, f"All rows of {name} are removed.",
             revision, statement, table=table, evidence=seen,

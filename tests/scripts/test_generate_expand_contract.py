@@ -1,0 +1,346 @@
+"""generate-migration.sh --expand-contract: from changed models to a deploy without a pause."""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from projects.shop import Ended, Shop
+from toolkit.database import scratch
+from toolkit.database.scratch import execute
+from toolkit.migration.expand_contract import NotPossible
+from toolkit.migration.expand_contract.existing import Existing
+from toolkit.migration.expand_contract.planning import Answers, Planner, is_constant
+from toolkit.migration.expanding import Step, put_all_in_place
+from toolkit.report.exits import Exit
+
+pytestmark = pytest.mark.any_sqlalchemy
+
+FIRST = """
+op.create_table(
+    'users',
+    sa.Column('id', sa.Integer, primary_key=True),
+    sa.Column('email', sa.String(200), nullable=False, unique=True),
+    sa.Column('nick', sa.String(20), nullable=False),
+    sa.Column('age', sa.Integer),
+)
+op.create_index('ix_users_nick', 'users', ['nick'])
+"""
+IMPORTS = """
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base
+
+
+"""
+USER = """
+class User(Base):
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(String(200), unique=True)
+    {}
+"""
+RENAMED = "nickname: Mapped[str] = mapped_column(String(20), index=True)\n    "
+RENAME = ("--rename", "users.nick:nickname")
+MUCH = (
+    RENAMED
+    + """age: Mapped[int]
+    bio: Mapped[str | None] = mapped_column(String(500))
+    rank: Mapped[int] = mapped_column(default=3)
+    team_id: Mapped[int | None] = mapped_column(ForeignKey("teams.id"))
+
+    __table_args__ = (CheckConstraint("age >= 0", name="ck_users_age"),)
+
+
+class Team(Base):
+    __tablename__ = "teams"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+)
+ROWS = "SELECT {} FROM users ORDER BY id"
+
+
+@pytest.fixture(autouse=True)
+def no_given_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(scratch.SCRATCH_VARIABLE, raising=False)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    made = Shop(tmp_path / "my shop")
+    made.add_revision("first", None, FIRST.strip().replace("\n", "\n    "))
+    return made
+
+
+def models(shop: Shop, lines: str) -> None:
+    shop.write("app/models.py", IMPORTS + USER.format(lines))
+
+
+class Database:
+    """The one in production, with old and new code at work on it."""
+
+    def __init__(self, shop: Shop, url: str) -> None:
+        self.shop, self.url = shop, url
+
+    def alembic(self, command: str) -> None:
+        """A command as it was printed."""
+        ended = subprocess.run(
+            [sys.executable, "-m", *shlex.split(command)],
+            cwd=self.shop.root,
+            env={**self.shop.environment(self.url), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+
+    def sql(self, *statements: str) -> list[tuple[Any, ...]]:
+        found = [execute(make_url(self.url), statement) for statement in statements]
+        return [tuple(row) for row in found[-1]]
+
+    def user(self, key: int, column: str, name: str, **more: int) -> None:
+        names = ", ".join(["id", "email", column, *more])
+        values = ", ".join(map(str, more.values()))
+        self.sql(
+            f"INSERT INTO users ({names}) VALUES ({key}, 'e{key}', '{name}'"
+            f"{', ' if values else ''}{values})"
+        )
+
+
+def expand(shop: Shop, url: str, *options: str) -> dict[str, Any]:
+    ended = shop.generate("more of users", "--expand-contract", "--json", *options, url=url)
+    assert ended.code == 0, ended.out + ended.err
+    document: dict[str, Any] = json.loads(ended.out)
+    return document
+
+
+def assert_refused(ended: Ended, code: Exit, *words: str) -> None:
+    assert ended.code == code, ended.out + ended.err
+    for word in words:
+        assert word in ended.err
+    assert "Traceback" not in ended.err
+
+
+def worst(document: dict[str, Any]) -> set[tuple[str, str]]:
+    """What is worse than a brief lock: rule, and the kind of its revision."""
+    return {
+        (one["rule"], str(one["revision"]).partition("_")[2].rstrip("0123456789"))
+        for one in document["findings"]
+        if one["verdict"] not in {"brief-lock", "style"}
+    }
+
+
+def test_old_code_writes_between_the_steps(shop: Shop, make_database: Callable[[str], str]) -> None:
+    run = Database(shop, make_database("postgresql"))
+    run.alembic("alembic upgrade head")
+    run.user(1, "nick", "ada", age=36)
+    run.user(2, "nick", "bob")
+    models(shop, MUCH)
+    before = shop.files()
+    asked = shop.generate("more of users", "--expand-contract", *RENAME, url=run.url)
+    assert_refused(asked, Exit.UNANSWERED, "--fill users.age=SQL")
+    assert shop.files() == before, "one that is refused writes nothing"
+
+    document = expand(shop, run.url, *RENAME, "--fill", "users.age={row}id + 17")
+    files = document["files"]
+    chain = [one["down_revision"] for one in files], [one["revision"] for one in files]
+    assert chain[0] == ["first", *chain[1][:-1]]
+    assert {Path(one["file"]) for one in files} == {
+        path for path in shop.versions() if path.name != "first.py"
+    }
+    assert all(Path(one["file"]).name.endswith("_more_of_users.py") for one in files)
+    assert worst(document) == {("drop-column", "contract")}
+    plain = Path(files[0]["file"]).read_text()
+    assert "create_table('teams'" in plain and "'bio'" in plain
+    for taken in ("'rank'", "nick", "foreign", "alter_column"):
+        assert taken not in plain.lower().partition("upgrade()")[2].replace("'team_id'", "")
+    titles = [one["title"] for one in files]
+    assert "Check ck_users_age on users" in titles, "autogenerate does not see it"
+    late = [one["deploy_first"] is not None for one in files]
+    assert late == sorted(late), "all that old code can live with comes first"
+
+    run.alembic(document["deploy"]["first"])
+    run.user(3, "nick", "cleo")  # by old code
+    run.user(4, "nickname", "dora", age=20)  # by new code
+    run.sql("UPDATE users SET nick = 'adah' WHERE id = 1")
+    assert run.sql(ROWS.format("nick, nickname, age")) == [
+        ("adah", "adah", 36),
+        ("bob", "bob", 19),
+        ("cleo", "cleo", 20),
+        ("dora", "dora", 20),
+    ]
+    assert {row[0] for row in run.sql(ROWS.format("rank"))} == {3}
+    run.alembic(document["deploy"]["last"])
+    with pytest.raises(Exception, match="age"):
+        run.user(5, "nickname", "eve", rank=1)
+    with pytest.raises(Exception, match="ck_users_age"):
+        run.user(5, "nickname", "eve", rank=1, age=-1)
+    assert shop.generate("again", url=run.url).code == Exit.NO_CHANGES
+    run.alembic("alembic downgrade first")
+    assert run.sql(ROWS.format("nick"))[-1] == ("dora",)
+    assert run.sql("SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_users_nick'")
+
+
+def test_mariadb(shop: Shop, make_database: Callable[[str], str]) -> None:
+    run = Database(shop, make_database("mysql"))
+    run.alembic("alembic upgrade head")
+    run.user(1, "nick", "ada")
+    models(shop, RENAMED + "age: Mapped[int] = mapped_column(default=18)")
+    document = expand(shop, run.url, *RENAME)
+    titles = {one["title"] for one in document["files"]}
+    assert titles == {"Rename users.nick to nickname", "Make users.age NOT NULL"}, "with its index"
+    assert worst(document) == {("drop-column", "contract")}
+    run.alembic(document["deploy"]["first"])
+    run.user(2, "nick", "bob")
+    run.user(3, "nickname", "cleo")
+    same = [("ada", "ada", 18), ("bob", "bob", 18), ("cleo", "cleo", 18)]
+    assert run.sql(ROWS.format("nick, nickname, age")) == same
+    run.alembic(document["deploy"]["last"])
+    with pytest.raises(Exception, match="age"):
+        run.user(4, "nickname", "dora")
+
+
+def test_a_step_that_would_block_is_refused(
+    shop: Shop, make_database: Callable[[str], str]
+) -> None:
+    """All values of a computed column are written at once: no recipe takes it apart."""
+    nick = "nick: Mapped[str] = mapped_column(String(20), index=True)"
+    models(shop, f"{nick}\n    age: Mapped[int | None]\n    twice: Mapped[int | None] = TWICE")
+    shop.edit("app/models.py", "TWICE", "mapped_column(Integer, Computed('age * 2'))")
+    shop.edit("app/models.py", "import CheckConstraint", "import CheckConstraint, Computed")
+    before = shop.files()
+    ended = shop.generate("twice", "--expand-contract", url=make_database("postgresql"))
+    assert_refused(ended, Exit.NOT_POSSIBLE, "would not be safe", "blocks: ", "twice")
+    assert shop.files() == before
+
+
+def test_what_sqlite_cannot_do_is_one_line(shop: Shop) -> None:
+    models(
+        shop,
+        "nick: Mapped[str] = mapped_column(String(20), index=True)\n    age: Mapped[str | None]",
+    )
+    before = shop.files()
+    ended = shop.generate("text", "--expand-contract")
+    assert_refused(ended, Exit.NOT_POSSIBLE, "SQLite: a type is changed by copying users")
+    assert shop.files() == before
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--fill", "users.age=1"), "Only --expand-contract asks"),
+        (("--expand-contract", "--fill", "age=1"), "--fill age=1 is not understood"),
+        (("--expand-contract", "--apply"), "--apply writes into one revision"),
+    ],
+)
+def test_options_that_do_not_go(shop: Shop, options: tuple[str, ...], words: str) -> None:
+    assert_refused(shop.generate("x", *options), Exit.USAGE, words)
+
+
+@pytest.mark.any_sqlalchemy
+def test_all_files_or_none(tmp_path: Path) -> None:
+    steps = [Step(Path(name), "text", name, None, "", None) for name in ("a/1.py", "2.py", "3.py")]
+    (tmp_path / "2.py").write_text("another's")
+    bench: Any = SimpleNamespace(situation=SimpleNamespace(destination=tmp_path, hooks=False))
+    with pytest.raises(FileExistsError):
+        put_all_in_place(bench, steps, print)
+    assert [path.name for path in tmp_path.iterdir()] == ["2.py"]
+    (tmp_path / "2.py").unlink()
+    placed, _ = put_all_in_place(bench, steps, print)
+    assert [step.path for step in placed] == [tmp_path / step.path for step in steps]
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("sql", "constant"),
+    [
+        ("'it''s'::character varying", True),
+        ("-1.5", True),
+        ("now()", True),
+        ("CURRENT_TIMESTAMP(6)", True),
+        ("(0)", True),
+        ("gen_random_uuid()", False),
+        ("{row}id", False),
+        ("random() * 2", False),
+        ("'a' || 'b'", False),
+        ("nextval('s'::regclass)", False),
+    ],
+)
+def test_constants(sql: str, constant: bool) -> None:
+    assert is_constant(sql) is constant
+
+
+def place(**more: object) -> dict[str, Any]:
+    return {"schema": None, "table": "t", **more}
+
+
+CATALOG: dict[str, Any] = {
+    "database": {"": {"default_schema": "public"}},
+    "primary_key": {"": {"schema": "public", "table": "t", "parts": {"columns": ["id"]}}},
+    "check": {
+        "": {"schema": "public", "table": "t", "name": "ck", "definition": "CHECK ((a > 0))"}
+    },
+}
+
+
+def column(name: str, **more: object) -> dict[str, Any]:
+    described = {"name": name, "source": "sa.Integer()", "sql": "INTEGER", "nullable": True}
+    return {**described, "default": None, "value": None, **more}
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("operations", "words"),
+    [
+        ([place(op="RenameColumn", column=column("id"), new="key")], "in the primary key"),
+        ([place(op="RenameColumn", column=column("a"), new="b")], "The check ck is about t.a"),
+        (
+            [
+                place(op="AlterColumn", column=column("c"), new=column("c"), retyped=True,
+                      strict=True),
+            ],
+            "another type and NOT NULL",
+        ),
+        (
+            [
+                place(op="AlterColumn", column=column("c"), new=column("c", default="1"),
+                      retyped=True, strict=False),
+            ],
+            "a default or none",
+        ),
+        (
+            [
+                place(op="RenameColumn", column=column("c"), new="d"),
+                place(op="AlterColumn", column=column("c"), new=column("c"), retyped=False,
+                      strict=True),
+            ],
+            "changes in two ways",
+        ),
+        (
+            [
+                place(op="RenamedTable", new="u"),
+                {**place(op="AddColumn", column=column("c")), "table": "u"},
+            ],
+            "gets a new name and changes",
+        ),
+        ([place(op="CreateUniqueConstraint", name="u", columns=["c"], options=["deferrable"])],
+         "No unique constraint with deferrable"),
+    ],
+)  # fmt: skip
+def test_what_has_to_be_done_one_after_the_other(
+    operations: list[dict[str, Any]], words: str
+) -> None:
+    planner = Planner(operations, Existing(CATALOG), "postgresql", Answers(), lambda *_: True)
+    with pytest.raises(NotPossible, match=words):
+        planner.plan()
