@@ -30,11 +30,13 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _repr_type as render_type
 from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
+from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import (
     ARRAY,
+    JSON,
     URL,
     Column,
     Connection,
@@ -206,6 +208,23 @@ class QuietMySQL(_QuietDefaults, MySQLImpl):
 
 class QuietMariaDB(_QuietDefaults, MariaDBImpl):
     __dialect__ = "mariadb"
+
+
+class QuietPostgresql(PostgresqlImpl):
+    """See the default of a json column: PostgreSQL has no `=` for json, which Alembic asks for."""
+
+    __dialect__ = "postgresql"
+
+    def compare_server_default(
+        self, database: Column[Any], model: Column[Any], wanted: str | None, present: str | None
+    ) -> bool:
+        if isinstance(database.type, JSON) and not isinstance(database.type, postgresql.JSONB):
+            texts = ((text or "").removesuffix("::json").strip("'") for text in (wanted, present))
+            return len(set(texts)) > 1
+        differs: bool = super().compare_server_default(  # type: ignore[no-untyped-call]
+            database, model, wanted, present
+        )
+        return differs
 
 
 def plain_default(default: str | None) -> object:

@@ -371,6 +371,18 @@ def test_changes_are_seen(project: EnvProject, dialect: str) -> None:
 
 
 @pytest.mark.dialects("postgresql", "sqlite")
+def test_a_json_default_is_compared(project: EnvProject) -> None:
+    """PostgreSQL has no `=` for json, which Alembic's own comparison asks it for."""
+    column = "    j: Mapped[dict] = mapped_column(sa.JSON, server_default='{}')\n"
+    project.models(NOTE + column)
+    project.autogenerate("initial")
+    project.alembic("upgrade", "head")
+    assert "No new upgrade operations" in project.alembic("check")
+    project.models(NOTE + column.replace("'{}'", "'[]'"))
+    assert "[]" in project.autogenerate("another")
+
+
+@pytest.mark.dialects("postgresql", "sqlite")
 def test_the_generated_file_is_typed_and_clean(
     project: EnvProject, dialect: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
