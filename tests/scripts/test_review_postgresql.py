@@ -11,6 +11,7 @@ import pytest
 from corpus.runner import CORPUS, SYNC_ENV, Case, Workplace, cases, copy_of
 from servers.postgres import PostgresServer
 from toolkit.migration.review import find_squawk, findings_of, rewrites
+from toolkit.migration.review.operations import changes_schema
 from toolkit.migration.review.squawk import VERSION, Squawk, opinions
 from toolkit.report.finding import Finding, Verdict
 
@@ -310,3 +311,12 @@ def test_squawk_that_is_missing_or_another_is_said(
     squawk, note = find_squawk()
     assert squawk == Squawk(str(other), "9.9.9")
     assert note == f"squawk is 9.9.9, these rules know {VERSION}"
+
+
+def test_an_extension_may_stay_after_the_downgrade() -> None:
+    """Others may use it by then; the functions that came with it are not the revision's."""
+    made = {"what": "function-created", "name": "public.similarity"}
+    extension = {"sql": "CREATE EXTENSION IF NOT EXISTS pg_trgm", "changes": [made]}
+    function = {"sql": "CREATE FUNCTION similarity() ...", "changes": [made]}
+    assert not changes_schema({"statements": [extension]})
+    assert changes_schema({"statements": [extension, function]})

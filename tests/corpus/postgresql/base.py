@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("total", sa.Numeric(10, 2)),
         sa.Column("note", sa.Text),
         sa.Column("placed", sa.DateTime(timezone=True)),
+        sa.Column("reference", sa.String(20), index=True),
         sa.UniqueConstraint("number", name="orders_number_key"),
     )
     op.create_index("ix_orders_user_id", "orders", ["user_id"])

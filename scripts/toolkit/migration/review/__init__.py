@@ -7,6 +7,7 @@ file allows with a reason.
 """
 
 import importlib
+import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,8 @@ def findings_of(
     for revision in trace["revisions"]:
         path = Path(revision["file"])
         if revision["file"] not in texts and path.is_file():
-            texts[revision["file"]] = path.read_text(encoding="utf-8")
+            with tokenize.open(path) as file:  # minds a `coding:` comment, as Python does
+                texts[revision["file"]] = file.read()
     judge = importlib.import_module(f"toolkit.migration.review.{trace['dialect']}")
     found: list[Finding] = []
     for revision in trace["revisions"]:

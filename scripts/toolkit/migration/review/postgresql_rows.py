@@ -10,7 +10,15 @@ import re
 from collections.abc import Iterator
 
 from toolkit.migration.review import rewrites
-from toolkit.migration.review.findings import Revision, Statement, make, plain, shown, verb
+from toolkit.migration.review.findings import (
+    COMMENTS,
+    Revision,
+    Statement,
+    make,
+    plain,
+    shown,
+    verb,
+)
 from toolkit.report.finding import Finding, Verdict
 
 TARGET = re.compile(
@@ -21,12 +29,12 @@ TARGET = re.compile(
 BATCHED = re.compile(r"\b(?:LIMIT|BETWEEN|CTID|FETCH|TABLESAMPLE)\b|% ?\d+ ?=|\bMOD ?\(")
 LOWER = re.compile(r"(?<![<>=-])>=?")
 UPPER = re.compile(r"<(?![>@])=?")
+A_VALUE = r"(?:''|-?\d|\$\d|%\(|%S|:\w|\?|TRUE\b|FALSE\b|ARRAY\b|CAST ?\()"
 NAMED = re.compile(
-    r"""
-    (?<![<>!])= ?(?:ANY ?\( ?)?(?:''|-?\d|\$\d|%\(|%S|:\w|\?|TRUE\b|FALSE\b|ARRAY\b)
-    | (?<!NOT\ )IN ?\( ?(?:''|-?\d|\$\d|%\(|%S|:\w|\?)
-""",
-    re.VERBOSE,
+    rf"(?<![<>!])= ?(?:ANY ?\( ?)?{A_VALUE}|(?<!NOT )\bIN ?\( ?{A_VALUE}", re.IGNORECASE
+)
+FUNCTION = re.compile(
+    r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) (?P<name>[\w.\"]+)", re.IGNORECASE
 )
 ALWAYS = re.compile(r"\bWHERE (?:TRUE|1 ?= ?1)\s*;?$")
 STRONG = {"ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock", "ShareLock"}
@@ -41,8 +49,30 @@ def findings_of_rows(
         return
     if statement["error"]:
         return
-    for part in statement["sql"].split(";") if word != "DO" else [statement["sql"]]:
+    for part in parts(revision, statement):
         yield from one_statement(revision, statement, part, before, held)
+
+
+def parts(revision: Revision, statement: Statement) -> list[str]:
+    """The statements in a statement: of a DO block, and of the revision's own functions that
+    it calls. SQL that a block puts together (`EXECUTE format(...)`) is read as it stands."""
+    bodies = [inner(statement["sql"])]
+    if verb(statement["sql"]) in {"SELECT", "CALL", "DO"}:
+        for earlier in revision["statements"]:
+            if earlier is statement:
+                break
+            made = FUNCTION.match(" ".join(COMMENTS.sub(" ", earlier["sql"]).split()))
+            if made and re.search(rf"{re.escape(made['name'])}\s*\(", bodies[0]):
+                bodies.append(body(earlier["sql"]))
+    found = [part for text in bodies for part in text.split(";")]
+    written = [k["relation"] for k in statement["locks"] if k["mode"] == "RowExclusiveLock"]
+    table = written[0] if written else ""
+    dynamic = [
+        re.sub(r"'|\|\|", " ", re.sub(r"%(?:\d+\$)?[Is]", table, part))
+        for part in found
+        if re.search(r"(?i)\bEXECUTE\b", part)
+    ]
+    return found + dynamic
 
 
 def one_statement(
@@ -52,10 +82,9 @@ def one_statement(
     before: dict[str, set[str]],
     held: dict[str, set[str]],
 ) -> Iterator[Finding]:
-    text = inner(sql)
-    words = plain(text)
-    found = re.search(r"\b(UPDATE|DELETE|MERGE|INSERT)\b", words)
-    target = TARGET.search(" ".join(text.split()))
+    words = plain(sql)
+    found = re.search(r"\b(?<!FOR )(UPDATE|DELETE|MERGE|INSERT)\b", words)
+    target = TARGET.search(" ".join(sql.split()))
     table = target_table(target["name"] if target else "", statement, held)
     locked = sorted(t for t, modes in before.items() if modes & STRONG)
     if found is None or table is None:
@@ -78,7 +107,7 @@ def one_statement(
         return
     if not everything and is_one_row(words):
         return
-    safe = rewrites.backfill(table, text) if kind == "UPDATE" else ""
+    safe = rewrites.backfill(table, sql) if kind == "UPDATE" else ""
     if locked:
         yield under_lock(revision, statement, table, locked, safe)
     elif everything:
@@ -91,8 +120,9 @@ def one_statement(
     elif not names_rows(words) and not is_batch(words):
         yield make(
             "backfill-not-batched", Verdict.BLOCKS,
-            f"The WHERE names no rows of {shown(table)}, so all that fit are changed in one"
-            " transaction: each stays locked until COMMIT.",
+            f"The WHERE names no rows of {shown(table)}, so all that fit are"
+            f" {'deleted' if kind == 'DELETE' else 'changed'} in one transaction: each stays locked"
+            " until COMMIT.",
             revision, statement, table=table, rewrite=safe,
         )  # fmt: skip
 
@@ -113,8 +143,13 @@ def under_lock(
 
 def inner(sql: str) -> str:
     """The body of a DO block; else the SQL itself."""
-    found = re.search(r"\$(\w*)\$(.*)\$\1\$", sql, re.DOTALL)
-    return found[2] if found and re.match(r"(?i)\s*DO\b", sql) else sql
+    return body(sql) if verb(sql) == "DO" else sql
+
+
+def body(sql: str) -> str:
+    """What stands between the first dollar quotes, or else the first quotes."""
+    found = re.search(r"\$(\w*)\$(.*)\$\1\$|'((?:[^']|'')*)'", sql, re.DOTALL)
+    return (found[2] or found[3] or "") if found else sql
 
 
 def target_table(name: str, statement: Statement, held: dict[str, set[str]]) -> str | None:

@@ -88,7 +88,10 @@ def object_findings(
                 f"The {kind} {shown(change['name'])} is gone; code that still runs may use it.",
                 revision, statement,
             )  # fmt: skip
-    elif what in {"type-renamed", "schema-renamed"} and change["name"] not in later:
+    elif (
+        what in {"type-renamed", "schema-renamed", "function-renamed"}
+        and change["name"] not in later
+    ):
         yield make(
             f"rename-{kind}", Verdict.BREAKS_OLD_CODE,
             f"The {kind} {shown(change['name'])} becomes {shown(change['to'])}.",
