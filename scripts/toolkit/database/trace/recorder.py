@@ -27,6 +27,7 @@ Describe = Callable[[Any], dict[str, Any]]
 COMMENTS = re.compile(r"\A(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
 STEERING = {"BEGIN", "START", "SAVEPOINT", "RELEASE"}
 ENDS = {"COMMIT", "END", "ROLLBACK", "ABORT"}
+READING = {"SELECT", "SHOW", "SET", "EXPLAIN", "PRAGMA", "DESCRIBE", "VALUES", "WITH"}
 
 
 class Reader(Protocol):
@@ -125,6 +126,7 @@ class Recorder:
             "error": None,
             "operations": [],
             "statements": [],
+            "elsewhere": [],
         }
 
         @functools.wraps(original)
@@ -184,6 +186,7 @@ class Recorder:
         self, connection: Connection, _cursor: Any, sql: str, parameters: Any, *_: Any
     ) -> tuple[str, Any]:
         if not self._is_ours(connection):
+            self._note_elsewhere(sql)
             return sql, parameters
         assert self._revision is not None
         assert self._reader is not None
@@ -219,6 +222,13 @@ class Recorder:
         text = self._reader.before_statement(connection, {**statement, "sql": sql})
         self._statement = statement
         return text, parameters
+
+    def _note_elsewhere(self, sql: str) -> None:
+        """A connection that the revision opened itself: what it does is not looked at."""
+        if self._revision is not None and first_word(sql) not in READING | STEERING | ENDS:
+            line = line_of_caller(self._revision["file"])
+            if line is not None:
+                self._revision["elsewhere"].append({"sql": sql.strip(), "line": line})
 
     def after(self, connection: Connection, *_: Any) -> None:
         statement = self._statement

@@ -6,9 +6,10 @@ name. `findings_of_operations` is for databases whose trace does not tell what a
 """
 
 import ast
+import re
 from collections.abc import Iterator
 
-from toolkit.migration.review.findings import Revision, make, plain, shown
+from toolkit.migration.review.findings import Revision, make, one_line, plain, shown
 from toolkit.report.finding import Finding, Verdict
 
 # These leave nothing that a downgrade would have to undo.
@@ -24,7 +25,21 @@ NAMED = {
 def findings_of_file(revision: Revision, source: str) -> list[Finding]:
     if revision["direction"] != "upgrade":
         return []
-    return [*way_back(revision, source), *unnamed(revision)]
+    return [*way_back(revision, source), *unnamed(revision), *elsewhere(revision)]
+
+
+def elsewhere(revision: Revision) -> Iterator[Finding]:
+    """Statements on a connection of the revision's own."""
+    for statement in revision.get("elsewhere", ()):
+        words = plain(statement["sql"])
+        loses = words.startswith("TRUNCATE") or re.search(r"\bDROP (TABLE|COLUMN|SCHEMA)\b", words)
+        yield make(
+            "other-connection", Verdict.DATA_LOSS if loses else Verdict.IRREVERSIBLE,
+            "A connection of its own: what it does stays when the migration fails, waits for the"
+            " locks that the migration holds, and was not looked at here. Use op.get_bind().",
+            revision, evidence=[f"statement: {one_line(statement['sql'])}"],
+            line=statement["line"], source="operations",
+        )  # fmt: skip
 
 
 def way_back(revision: Revision, source: str) -> Iterator[Finding]:
