@@ -30,6 +30,7 @@ USED = pytest.StashKey[dict[str, str]]()
 RUNS = pytest.StashKey[Counter[str]]()
 CALLED = pytest.StashKey[set[tuple[str, str]]]()
 LEFT_OUT = pytest.StashKey[int]()
+TABLES = pytest.StashKey[list[str]]()
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 pytest_plugins = ["projects.fixtures", "projects.examples"]
@@ -40,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUNS] = Counter()
     config.stash[CALLED] = set()
     config.stash[LEFT_OUT] = 0
+    config.stash[TABLES] = []
     if hasattr(config, "workerinput"):
         return
     # A `kill` runs the same teardown as Ctrl-C.
@@ -130,6 +132,12 @@ def count_runs(pytestconfig: pytest.Config) -> Callable[[str, str, int], None]:
     return count
 
 
+@pytest.fixture
+def show_at_the_end(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Call it with lines for the summary: with workers, nothing else of a test is seen."""
+    return pytestconfig.stash[TABLES].append
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
     """Note which functions of the examples a test that passes has called, for the summary.
@@ -165,6 +173,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["servers"] = session.config.stash[USED]
         session.config.workeroutput["runs"] = dict(session.config.stash[RUNS])
+        session.config.workeroutput["tables"] = session.config.stash[TABLES]
         session.config.workeroutput["left_out"] = session.config.stash[LEFT_OUT]
         session.config.workeroutput["called"] = sorted(session.config.stash[CALLED])
 
@@ -176,6 +185,7 @@ def pytest_testnodedown(node: "object", error: object) -> None:
     node.config.stash[RUNS].update(output.get("runs", {}))  # type: ignore[attr-defined]
     called = {(dialect, name) for dialect, name in output.get("called", ())}
     node.config.stash[CALLED].update(called)  # type: ignore[attr-defined]
+    node.config.stash[TABLES].extend(output.get("tables", ()))  # type: ignore[attr-defined]
     # Each worker has collected all.
     node.config.stash[LEFT_OUT] = output.get("left_out", 0)  # type: ignore[attr-defined]
 
@@ -183,6 +193,8 @@ def pytest_testnodedown(node: "object", error: object) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
+    for table in config.stash[TABLES]:
+        terminalreporter.write_line(f"\n{table}\n")
     used = config.stash[USED]
     databases = ", ".join(f"{name} {version}" for name, version in sorted(used.items()))
     terminalreporter.write_line(

@@ -213,7 +213,7 @@ MISSED_BY_DEFAULT = {
 SEEN_WITH_DEFAULTS = {"server default changed", "server default added", "identity added"}
 
 
-async def test_thirty_one_changes(schemas: Schemas, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_thirty_one_changes(schemas: Schemas, show_at_the_end: Callable[[str], None]) -> None:
     """The table: change, seen by autogenerate, with compare_server_default, by ours."""
     assert len(CHANGES) == 31
     rows: list[tuple[str, bool, bool, bool]] = []
@@ -227,12 +227,12 @@ async def test_thirty_one_changes(schemas: Schemas, capsys: pytest.CaptureFixtur
         rows.append((change, default, more, bool(differences(old, new, names=False, order=True))))
         assert differences(old, old, order=True) == differences(new, new, order=True) == []
     counts = [sum(row[n] for row in rows) for n in (1, 2, 3)]
-    with capsys.disabled():
-        print(f"\n{'change':<26}{'autogenerate':>14}{'+ server default':>18}{'ours':>7}")
-        for name, *seen in rows:
-            shown = ["yes" if one else "-" for one in seen]
-            print(f"{name:<26}{shown[0]:>14}{shown[1]:>18}{shown[2]:>7}")
-        print(f"{f'of {len(rows)}':<26}{counts[0]:>14}{counts[1]:>18}{counts[2]:>7}")
+    lines = [f"{'change':<26}{'autogenerate':>14}{'+ server default':>18}{'ours':>7}"]
+    for name, *seen in rows:
+        shown = ["yes" if one else "-" for one in seen]
+        lines.append(f"{name:<26}{shown[0]:>14}{shown[1]:>18}{shown[2]:>7}")
+    lines.append(f"{f'of {len(rows)}':<26}{counts[0]:>14}{counts[1]:>18}{counts[2]:>7}")
+    show_at_the_end("\n".join(lines))
     assert counts == [15, 18, 31]
     assert {row[0] for row in rows if not row[1]} == MISSED_BY_DEFAULT
     assert {row[0] for row in rows if not row[1] and row[2]} == SEEN_WITH_DEFAULTS
