@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -47,15 +46,7 @@ def generate(directory: Path, *arguments: str, url: str) -> Ended:
 
 
 def _run(door: Path, directory: Path, *arguments: str, url: str | None, **more: str) -> Ended:
-    ended = subprocess.run(
-        ["bash", str(door), *arguments],
-        cwd=directory,
-        env=environment(url, **more),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    ended = warm.door(door, *arguments, cwd=directory, environment=environment(url, **more))
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import alembic
 
+from projects import warm
+
 DOOR = Path(__file__).parents[2] / "scripts" / "generate-migration.sh"
 MAKO = Path(alembic.__file__).with_name("templates") / "async" / "script.py.mako"
 
@@ -152,9 +154,9 @@ class Shop:
         url: str | None = ADDRESS["sqlite"],
         more: Mapping[str, str] | None = None,
     ) -> Ended:
-        process = self.start(*arguments, url=url, **(more or {}))
-        out, err = process.communicate(timeout=240)
-        return Ended(process.returncode, out, err)
+        environment = {**self.environment(url), **(more or {})}
+        ended = warm.door(DOOR, *arguments, cwd=self.root, environment=environment)
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
 
     def add_revision(self, revision: str, parent: str | None, body: str = "pass") -> None:
         self.write(

@@ -11,13 +11,18 @@ import gc
 import json
 import os
 import runpy
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 def run(
@@ -27,8 +32,9 @@ def run(
     environment: Mapping[str, str],
     stderr: IO[bytes] | None = None,
     timeout: float = 120,
+    warnings: str = "error",
 ) -> tuple[int, str]:
-    """`python -W error <arguments>` in `cwd`: its exit status and output.
+    """`python -W <warnings> <arguments>` in `cwd`: its exit status and output.
 
     `arguments` is `-m MODULE ...`, `-c CODE` or `FILE ...`. Errors go to `stderr`, else
     with the rest. A program that is still running after `timeout` seconds is ended.
@@ -41,6 +47,7 @@ def run(
             "output": output.name,
             "stderr": stderr.name if stderr else None,
             "timeout": timeout,
+            "warnings": warnings,
         }
         server = _server()
         assert server.stdin is not None
@@ -56,6 +63,7 @@ def completed(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     timeout: float = 120,
+    warnings: str = "error",
 ) -> "subprocess.CompletedProcess[str]":
     """What `subprocess.run([sys.executable, "-W", "error", *arguments])` would say."""
     with tempfile.NamedTemporaryFile() as errors:
@@ -65,9 +73,83 @@ def completed(
             environment=os.environ if environment is None else environment,
             stderr=errors,
             timeout=timeout,
+            warnings=warnings,
         )
         said = Path(errors.name).read_text(encoding="utf-8", errors="replace")
     return subprocess.CompletedProcess(arguments, status, output, said)
+
+
+def door(
+    script: Path, *arguments: str, cwd: Path, environment: Mapping[str, str], timeout: float = 240
+) -> "subprocess.CompletedProcess[str]":
+    """What `bash <script> <arguments>` would say: the bash is real, the Python a warm one.
+
+    Started cold where the environment says something to Python itself or names an
+    interpreter other than this one. Tests that send signals start it themselves.
+    """
+    own = environment.get("VIRTUAL_ENV") in (None, sys.prefix)
+    if not own or any(name in environment for name in ("PYTHONPATH", "PYTHONSAFEPATH")):
+        return _bash(script, arguments, cwd, environment, timeout)
+    stand_in = _stand_in()
+    with tempfile.NamedTemporaryFile() as handed_over:
+        variables = {
+            **environment,
+            "VIRTUAL_ENV": str(stand_in),
+            "HANDED_OVER": handed_over.name,
+        }
+        found = _bash(script, arguments, cwd, variables, timeout)
+        wanted = json.loads(Path(handed_over.name).read_text() or "null")
+    said = found.stderr.replace(str(stand_in), sys.prefix)
+    if wanted is None:
+        return subprocess.CompletedProcess(arguments, found.returncode, found.stdout, said)
+    ended = completed(
+        *wanted["arguments"],
+        cwd=Path(wanted["cwd"]),
+        environment={
+            name: value for name, value in wanted["environment"].items() if name != "HANDED_OVER"
+        }
+        | {"VIRTUAL_ENV": sys.prefix},
+        timeout=timeout,
+        warnings="default",
+    )
+    return subprocess.CompletedProcess(
+        arguments, ended.returncode, found.stdout + ended.stdout, said + ended.stderr
+    )
+
+
+def _bash(
+    script: Path,
+    arguments: Sequence[str],
+    cwd: Path,
+    environment: Mapping[str, str],
+    timeout: float,
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["bash", str(script), *arguments],
+        cwd=cwd,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@functools.cache
+def _stand_in() -> Path:
+    """A virtualenv whose Python writes down what it was asked to run."""
+    folder = Path(tempfile.mkdtemp(prefix="asp-stand-in-"))
+    atexit.register(shutil.rmtree, folder)
+    python = folder / "bin" / "python"
+    python.parent.mkdir()
+    real = shlex.quote(sys.executable)
+    python.write_text(
+        "#!/bin/sh\n"
+        f'case "$1" in -*) exec {real} "$@" ;; esac\n'
+        f'exec {real} -S -E {shlex.quote(str(Path(__file__).with_name("hand_over.py")))} "$@"\n'
+    )
+    python.chmod(0o755)
+    return folder
 
 
 @functools.cache
@@ -104,6 +186,10 @@ def _serve() -> None:
     for dialect in ("sqlite+aiosqlite", "postgresql+asyncpg", "mysql+aiomysql"):
         sqlalchemy.make_url(f"{dialect}://").get_dialect().import_dbapi()
 
+    sys.path.insert(0, str(SCRIPTS))
+    import toolkit.migration.outcome
+    import toolkit.setup.command  # noqa: F401
+
     with os.fdopen(os.dup(0)) as requests, os.fdopen(os.dup(1), "w") as answers:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         gc.freeze()
@@ -119,6 +205,13 @@ def _serve() -> None:
     _become(request)
 
 
+def forget_toolkit() -> None:
+    """Only the scripts have it: a project may have a package of this name."""
+    sys.path.remove(str(SCRIPTS))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "toolkit"]:
+        del sys.modules[name]
+
+
 def _become(request: dict[str, Any]) -> None:
     output = os.open(request["output"], os.O_WRONLY | os.O_APPEND)
     errors = os.open(request["stderr"], os.O_WRONLY | os.O_APPEND) if request["stderr"] else output
@@ -129,7 +222,10 @@ def _become(request: dict[str, Any]) -> None:
     os.chdir(request["cwd"])
     signal.setitimer(signal.ITIMER_REAL, request["timeout"])
     sys.dont_write_bytecode = True
+    warnings.simplefilter(request["warnings"])
     first, *rest = request["arguments"]
+    if not Path(first).is_relative_to(SCRIPTS):
+        forget_toolkit()
     if first == "-c":
         sys.path.insert(0, "")
         sys.argv = ["-c", *rest[1:]]
