@@ -8,6 +8,7 @@
 
 import ast
 import functools
+import gc
 import inspect
 import os
 import platform
@@ -70,6 +71,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
     config.stash[LEFT_OUT] = len(left_out)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what the tests are made of out of garbage collections: it is large, and some tests
+    collect at each step.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -183,6 +183,7 @@ def test_the_commands_to_go_on_by_hand_work(first: tuple[Path, str]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.any_sqlalchemy
 def test_what_a_person_writes_is_typed(built: Path) -> None:
     """Checked where the scaffold is, since the sources import it."""
     written = built / "examples" / "demo" / "written"

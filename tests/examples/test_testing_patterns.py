@@ -107,6 +107,7 @@ async def test_which(time, database):
 """
 
 
+@pytest.mark.any_sqlalchemy
 def test_each_worker_has_a_database_of_its_own_that_is_dropped(
     project: Path, database_url: str, dialect: str
 ):

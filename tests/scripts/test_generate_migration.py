@@ -491,7 +491,7 @@ def test_killed_at_any_moment(shop: Shop, make_database: Callable[[str], str]) -
     for number in range(10):
         print(f"seed {seed}, kill {number}")  # shown if it fails
         process = shop.start("x", url=url)
-        time.sleep(moments.uniform(0.2, 5))
+        time.sleep(moments.uniform(0.2, 3.5))
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
         for path in shop.versions():

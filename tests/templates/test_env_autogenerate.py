@@ -382,6 +382,7 @@ def test_a_json_default_is_compared(project: EnvProject) -> None:
     assert "[]" in project.autogenerate("another")
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.dialects("postgresql", "sqlite")
 def test_the_generated_file_is_typed_and_clean(
     project: EnvProject, dialect: str, tmp_path_factory: pytest.TempPathFactory
