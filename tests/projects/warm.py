@@ -205,13 +205,6 @@ def _serve() -> None:
     _become(request)
 
 
-def forget_toolkit() -> None:
-    """Only the scripts have it: a project may have a package of this name."""
-    sys.path.remove(str(SCRIPTS))
-    for name in [name for name in sys.modules if name.partition(".")[0] == "toolkit"]:
-        del sys.modules[name]
-
-
 def _become(request: dict[str, Any]) -> None:
     output = os.open(request["output"], os.O_WRONLY | os.O_APPEND)
     errors = os.open(request["stderr"], os.O_WRONLY | os.O_APPEND) if request["stderr"] else output
@@ -225,6 +218,9 @@ def _become(request: dict[str, Any]) -> None:
     warnings.simplefilter(request["warnings"])
     first, *rest = request["arguments"]
     if not Path(first).is_relative_to(SCRIPTS):
+        # Only the scripts have it: a project may have a package of this name.
+        from toolkit.database.alembic_process import forget_toolkit
+
         forget_toolkit()
     if first == "-c":
         sys.path.insert(0, "")

@@ -1,16 +1,13 @@
 """How large and how busy the tables of a real database are. Reads statistics, nothing else."""
 
-import asyncio
-import concurrent.futures
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
+from toolkit.database.connecting import on_connection
 from toolkit.database.urls import kind_of
 
 SECONDS = 15.0
@@ -75,30 +72,16 @@ def table_sizes(url: URL) -> Mapping[str, TableSize]:
     kind = kind_of(url.drivername)
     if kind not in QUERIES:
         raise ValueError("statistics are read from PostgreSQL and MySQL only")
-    if url.get_dialect().is_async:
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            rows = pool.submit(asyncio.run, read_async(url, kind)).result()
-    else:
-        engine = create_engine(url, poolclass=NullPool)
-        with engine.connect() as connection:
-            connection.execute(text(READ_ONLY[kind]))
-            connection.commit()
-            rows = list(connection.execute(text(QUERIES[kind])))
-        engine.dispose()
+
+    def read(connection: Connection) -> list[Any]:
+        connection.execute(text(READ_ONLY[kind]))
+        connection.commit()
+        return list(connection.execute(text(QUERIES[kind])))
+
+    rows = on_connection(url, read, seconds=SECONDS)
     return {
         name if schema in {"", "public"} else f"{schema}.{name}": TableSize(
             int(count), int(size), None if writes is None else float(writes)
         )
         for schema, name, count, size, writes in rows
     }
-
-
-async def read_async(url: URL, kind: str) -> list[Any]:
-    engine = create_async_engine(url, poolclass=NullPool)
-    try:
-        async with asyncio.timeout(SECONDS), engine.connect() as connection:
-            await connection.execute(text(READ_ONLY[kind]))
-            await connection.commit()
-            return list(await connection.execute(text(QUERIES[kind])))
-    finally:
-        await engine.dispose()

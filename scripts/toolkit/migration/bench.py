@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from toolkit.database.scratch import Scratch, open_scratch, scratch_name
 from toolkit.database.urls import TITLES
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.situation import Situation, shown
-from toolkit.project.facts import Project
+from toolkit.project.facts import MappedClass, Project
 from toolkit.report.exits import Exit
 
 
@@ -44,6 +44,27 @@ class Bench:
             extra={"version_location": str(self.folder), **extra},
             environment=self.situation.environment,
             timeout=self.timeout,
+        )
+
+    def autogenerate(
+        self,
+        message: str,
+        mapped: Sequence[MappedClass] = (),
+        **extra: Any,  # noqa: ANN401
+    ) -> AlembicResult:
+        """Compare the models with the scratch database, and write what differs into `folder`.
+
+        The report says which classes of `mapped` the metadata does not have.
+        """
+        return self.alembic(
+            "revision",
+            "--autogenerate",
+            "-m",
+            message,
+            action="autogenerate",
+            message=message,
+            mapped=[{"name": one.name, "module": one.module, "table": one.table} for one in mapped],
+            **extra,
         )
 
     def schema(self) -> Catalog:

@@ -1,6 +1,6 @@
 """Run one revision on the bench, up, down and up again, and say what that showed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,23 +70,23 @@ def examine(bench: Bench, revision: Revision) -> Examination:
 
 
 def left_behind(revision: Revision, left: Sequence[Difference]) -> Finding:
-    return Finding(
-        rule="downgrade-leaves-trace",
-        verdict=Verdict.IRREVERSIBLE,
-        message="After upgrade and downgrade the schema is not the one before.",
-        evidence=tuple(in_words(one) for one in left),
-        revision=revision.id,
-        file=revision.path,
-        source="round-trip",
-    )
+    message = "After upgrade and downgrade the schema is not the one before."
+    return unlike(revision, "downgrade-leaves-trace", message, left)
 
 
 def another_schema(revision: Revision, other: Sequence[Difference]) -> Finding:
+    message = "Upgraded again after a downgrade, the schema is another one."
+    return unlike(revision, "second-upgrade-differs", message, other)
+
+
+def unlike(
+    revision: Revision, rule: str, message: str, differences: Sequence[Difference]
+) -> Finding:
     return Finding(
-        rule="second-upgrade-differs",
+        rule=rule,
         verdict=Verdict.IRREVERSIBLE,
-        message="Upgraded again after a downgrade, the schema is another one.",
-        evidence=tuple(in_words(one) for one in other),
+        message=message,
+        evidence=tuple(in_words(one) for one in differences),
         revision=revision.id,
         file=revision.path,
         source="round-trip",
@@ -100,17 +100,22 @@ def in_words(one: Difference) -> str:
     return f"{kind} {one.name} is {'new' if one.before is None else 'gone'}"
 
 
+def make_models(bench: Bench, migrated: Catalog) -> AlembicResult:
+    """Let the models make their tables on a second scratch database.
+
+    The report has its `catalog`, and what env.py keeps from Alembic (`ignored`).
+    """
+    with open_second(bench) as second:
+        return second.alembic(
+            "current", action="create_all", prepare=preparation(migrated), version_location=None
+        )
+
+
 def compare_with_models(
     bench: Bench, migrated: Catalog, parent: Catalog | None
 ) -> tuple[list[Missed], list[str]]:
-    """What the models describe and `migrated` lacks; and a note where that was not seen.
-
-    A second scratch database is made from the models for it.
-    """
-    with open_second(bench) as second:
-        result = second.alembic(
-            "current", action="create_all", prepare=preparation(migrated), version_location=None
-        )
+    """What the models describe and `migrated` lacks; and a note where that was not seen."""
+    result = make_models(bench, migrated)
     if result.error:
         return [], [f"the models could not be compared object by object: {result.message}"]
     wanted: Catalog = result.report["catalog"]
@@ -118,17 +123,17 @@ def compare_with_models(
     return find_missed(migrated, wanted, parent=parent, ignored=ignored), []
 
 
-def drift(missed: Sequence[Missed], revision: Mapping[str, Any] | None = None) -> list[Finding]:
+def drift(missed: Sequence[Missed], revision: Revision | None = None) -> list[Finding]:
     """A finding for each of what autogenerate did not see."""
-    where = {"revision": revision["id"], "file": revision["path"]} if revision else {}
     return [
         Finding(
             rule="missed-by-autogenerate",
             verdict=Verdict.DRIFT,
             message=f"Models and migrations differ: {one.words}.",
+            revision=revision.id if revision else None,
+            file=revision.path if revision else None,
             rewrite=code(one),
             source="catalog",
-            **where,
         )
         for one in missed
     ]

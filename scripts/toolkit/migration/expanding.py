@@ -6,7 +6,6 @@ operation becomes revisions of its own: before the new code is deployed, and aft
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.catalog import Catalog
 from toolkit.database.scratch import execute
-from toolkit.migration.bench import Bench, open_bench, open_second
-from toolkit.migration.examine import Revision, drift
+from toolkit.migration.bench import Bench
+from toolkit.migration.examine import Revision, drift, make_models
 from toolkit.migration.expand_contract import (
     AddCheck,
     NotPossible,
@@ -31,18 +30,17 @@ from toolkit.migration.generate import (
     Draft,
     Wanted,
     autogenerate,
-    bring_to_head,
+    bench_at_head,
     compare_again,
     draft_of,
     next_steps,
     same_code,
 )
-from toolkit.migration.install import install, only_run, sweep_halves, uninstall
-from toolkit.migration.missed import Missed, find_missed, preparation
+from toolkit.migration.install import install, uninstall
+from toolkit.migration.missed import Missed, find_missed
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.review import review
 from toolkit.migration.reviewing import has_error, review_all
-from toolkit.migration.situation import choose_setup, look, shown
 from toolkit.project.facts import Project
 from toolkit.report.exits import Exit
 from toolkit.report.finding import Finding, Verdict
@@ -79,18 +77,7 @@ class Expanded:
 
 def expand(project: Project, wanted: Wanted, answers: Answers, say: Say) -> Expanded:
     """Write all revisions or none. Raises Refusal or DatabaseError."""
-    setup = choose_setup(project)
-    with ExitStack() as stack:
-        stack.enter_context(only_run(setup.script_location, wanted.timeout, say))
-        sweep_halves(setup.script_location)
-        say(f"reading {shown(setup.env, project.root)} and the migration history")
-        situation = look(project, setup, wanted.dialect, wanted.timeout, say)
-        bench = stack.enter_context(open_bench(project, situation, wanted.timeout))
-        for note in bench.scratch.notes:
-            say(f"not there: {note}")
-        say(f"scratch database: {bench.place}")
-        bring_to_head(bench, say)
-        say("comparing the models with it")
+    with bench_at_head(project, wanted, say) as bench:
         report = autogenerate(bench, wanted, project.models, take_out=True)
         before = bench.schema()
         models = models_catalog(bench, before)
@@ -105,7 +92,7 @@ def expand(project: Project, wanted: Wanted, answers: Answers, say: Say) -> Expa
     return Expanded(
         steps=tuple(placed),
         findings=(*(in_place(one, places) for one in findings), *drift(models.missed(after))),
-        warnings=(*situation.notes, *models.notes, *warnings, *hook_warnings),
+        warnings=(*bench.situation.notes, *models.notes, *warnings, *hook_warnings),
         scratch=bench.place,
         commands=commands(bench, placed),
     )
@@ -134,10 +121,7 @@ class Models:
 
 
 def models_catalog(bench: Bench, before: Catalog) -> Models:
-    with open_second(bench) as second:
-        result = second.alembic(
-            "current", action="create_all", prepare=preparation(before), version_location=None
-        )
+    result = make_models(bench, before)
     if result.error:
         return Models(None, before, notes=(f"the models could not be made: {result.message}",))
     return Models(result.report["catalog"], before, result.report.get("ignored", ()))

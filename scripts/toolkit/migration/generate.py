@@ -4,8 +4,8 @@ import ast
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,13 @@ from toolkit.migration.missed import Missed, add_lines
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.renaming import may_be_renames, nothing_to_rename
 from toolkit.migration.review import review
-from toolkit.migration.situation import Situation, choose_setup, look, models_missing, shown
+from toolkit.migration.situation import (
+    Situation,
+    choose_setup,
+    look,
+    refuse_unregistered,
+    shown,
+)
 from toolkit.migration.words import data_losses, in_words
 from toolkit.project.facts import MappedClass, Project
 from toolkit.report.exits import Exit
@@ -82,27 +88,18 @@ def generate(project: Project, wanted: Wanted, say: Say) -> Outcome:
 
     Raises Refusal or DatabaseError; then the project is as it was.
     """
-    setup = choose_setup(project)
-    with ExitStack() as stack:
-        stack.enter_context(only_run(setup.script_location, wanted.timeout, say))
-        sweep_halves(setup.script_location)
-        say(f"reading {shown(setup.env, project.root)} and the migration history")
-        situation = look(project, setup, wanted.dialect, wanted.timeout, say)
-        bench = stack.enter_context(open_bench(project, situation, wanted.timeout))
-        for note in bench.scratch.notes:
-            say(f"not there: {note}")
-        say(f"scratch database: {bench.place}")
-
-        bring_to_head(bench, say)
-        say("comparing the models with it")
+    with bench_at_head(project, wanted, say) as bench:
         draft = write_draft(bench, wanted, project.models)
         if draft is None:
             draft = write_what_was_missed(bench, wanted)
         draft, seen, missed, notes = prove(bench, draft, wanted, say)
         warnings = compare_again(bench)
         path, hook_warnings = put_in_place(bench, draft, say)
+    situation = bench.situation
+    # Where the file was then; a temporary folder may have two names.
+    ours = Revision(draft.revision, (), seen.trace["revisions"][0]["file"])
     judged = review(
-        seen.trace, {seen.path: draft.text}, extra=[*seen.findings, *drift(missed, seen.revision)]
+        seen.trace, {ours.path: draft.text}, extra=[*seen.findings, *drift(missed, ours)]
     )
     losses = data_losses(draft.operations)
     return Outcome(
@@ -113,10 +110,28 @@ def generate(project: Project, wanted: Wanted, say: Say) -> Outcome:
         words=tuple(in_words(draft.operations)),
         data_losses=tuple(losses),
         warnings=(*situation.notes, *warnings, *hook_warnings, *notes, *judged.notes),
-        findings=tuple(moved(one, seen.path, path) for one in judged.findings),
+        findings=tuple(moved(one, ours.path, path) for one in judged.findings),
         scratch=bench.place,
         next=tuple(next_steps(project, situation, path, losses)),
     )
+
+
+@contextmanager
+def bench_at_head(project: Project, wanted: Wanted, say: Say) -> Iterator[Bench]:
+    """A scratch database that the migrations have built, while no other run is under way."""
+    setup = choose_setup(project)
+    with ExitStack() as stack:
+        stack.enter_context(only_run(setup.script_location, wanted.timeout, say))
+        sweep_halves(setup.script_location)
+        say(f"reading {shown(setup.env, project.root)} and the migration history")
+        situation = look(project, setup, wanted.dialect, wanted.timeout, say)
+        bench = stack.enter_context(open_bench(project, situation, wanted.timeout))
+        for note in bench.scratch.notes:
+            say(f"not there: {note}")
+        say(f"scratch database: {bench.place}")
+        bring_to_head(bench, say)
+        say("comparing the models with it")
+        yield bench
 
 
 def moved(finding: Finding, draft: str, path: Path) -> Finding:
@@ -142,16 +157,8 @@ def autogenerate(
 
     `take_out`: what a running service would notice is not written, but described.
     """
-    result = bench.alembic(
-        "revision",
-        "--autogenerate",
-        "-m",
-        as_docstring(wanted.message),
-        action="autogenerate",
-        message=as_docstring(wanted.message),
-        renames=list(wanted.renames),
-        mapped=[{"name": one.name, "module": one.module, "table": one.table} for one in mapped],
-        take_out=take_out,
+    result = bench.autogenerate(
+        as_docstring(wanted.message), mapped, renames=list(wanted.renames), take_out=take_out
     )
     report = result.report
     if "File name too long" in result.message:
@@ -164,11 +171,7 @@ def autogenerate(
     if "does not provide a MetaData" in result.message:
         raise empty_metadata(bench, "env.py hands no metadata to Alembic")
     bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
-    if report["missing"]:
-        names = {(one["module"], one["name"]) for one in report["missing"]}
-        missing = [one for one in mapped if (one.module, one.name) in names]
-        empty = not report["tables"]
-        raise models_missing(bench.project, bench.situation.setup, missing, empty=empty)
+    refuse_unregistered(bench.project, bench.situation.setup, mapped, report)
     if not report["tables"]:
         raise empty_metadata(bench, "The metadata that env.py hands to Alembic has no tables")
     if report["unused_renames"]:
@@ -253,19 +256,9 @@ def write_what_was_missed(bench: Bench, wanted: Wanted) -> Draft:
     )
 
 
-@dataclass(frozen=True)
-class Seen:
-    """An examination, and the place of the file meanwhile."""
-
-    path: str
-    revision: Mapping[str, Any]
-    trace: dict[str, Any]
-    findings: Sequence[Finding]
-
-
 def prove(
     bench: Bench, draft: Draft, wanted: Wanted, say: Say
-) -> tuple[Draft, Seen, list[Missed], list[str]]:
+) -> tuple[Draft, Examination, list[Missed], list[str]]:
     """Run the draft up, down and up again, and compare with the models object by object.
 
     With --apply, what the draft lacks is added to it, and the result is proved once more.
@@ -281,9 +274,7 @@ def prove(
         (bench.folder / draft.relative).write_text(draft.text, encoding="utf-8")
         seen = run_and_look(bench, draft)
         missed, notes = compare_with_models(bench, seen.after, seen.before)
-    revision = {"id": draft.revision, "path": str(bench.folder / draft.relative)}
-    path = seen.trace["revisions"][0]["file"]
-    return draft, Seen(path, revision | {"path": path}, seen.trace, seen.findings), missed, notes
+    return draft, seen, missed, notes
 
 
 def run_and_look(bench: Bench, draft: Draft) -> Examination:
@@ -309,15 +300,7 @@ def run_and_look(bench: Bench, draft: Draft) -> Examination:
 
 def compare_again(bench: Bench) -> list[str]:
     """A warning if Alembic still sees a difference, for ever."""
-    again = bench.alembic(
-        "revision",
-        "--autogenerate",
-        "-m",
-        "check",
-        action="autogenerate",
-        message="check",
-        mapped=[],
-    )
+    again = bench.autogenerate("check")
     bench.expect(again, "Comparing once more after the migration failed", "Repair env.py.")
     left = in_words(again.report["operations"])
     if not left:

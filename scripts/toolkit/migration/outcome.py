@@ -37,46 +37,48 @@ def generate_and_show(
     project: Project, message: str, options: argparse.Namespace, say: Say
 ) -> Exit:
     sizes = sizes_of_tables()
-    wanted = Wanted(
-        message,
-        dialect=options.dialect,
-        timeout=options.timeout,
-        renames=read_renames(options.rename),
-        no_rename=options.no_rename,
-        apply=options.apply,
-    )
+    wanted = replace(wanted_by(options, message), apply=options.apply)
     outcome = generate(project, wanted, say)
     findings = [add_size(one, sizes) for one in outcome.findings]
-    if options.sarif:
-        print(json.dumps(as_sarif(findings, tool=TOOL, root=project.root), indent=2))
-    elif options.json:
-        print(json.dumps(as_document(outcome, findings), indent=2))
-    else:
+    if not put_data(options, project, findings, as_document(outcome, findings)):
         show(outcome, findings)
     return Exit.OK
 
 
 def expand_and_show(project: Project, message: str, options: argparse.Namespace, say: Say) -> Exit:
     sizes = sizes_of_tables()
-    wanted = Wanted(
+    expanded = expand(project, wanted_by(options, message), read_answers(options), say)
+    findings = [add_size(one, sizes) for one in expanded.findings]
+    if not put_data(options, project, findings, steps_as_document(expanded, findings)):
+        print(steps_as_text(expanded))
+        show_findings(findings)
+        show_notes(expanded.warnings, "warning: ")
+    return Exit.OK
+
+
+def wanted_by(options: argparse.Namespace, message: str) -> Wanted:
+    return Wanted(
         message,
         dialect=options.dialect,
         timeout=options.timeout,
         renames=read_renames(options.rename),
         no_rename=options.no_rename,
     )
-    expanded = expand(project, wanted, read_answers(options), say)
-    findings = [add_size(one, sizes) for one in expanded.findings]
+
+
+def put_data(
+    options: argparse.Namespace,
+    project: Project,
+    findings: Sequence[Finding],
+    document: Mapping[str, Any],
+) -> bool:
+    """Print SARIF or JSON; False if neither was asked for."""
     if options.sarif:
-        print(json.dumps(as_sarif(findings, tool=TOOL, root=project.root), indent=2))
-    elif options.json:
-        print(json.dumps(steps_as_document(expanded, findings), indent=2))
-    else:
-        print(steps_as_text(expanded))
-        if findings:
-            print(f"\nThe review found {counted(findings)}:\n\n{as_text(near(findings))}")
-        show_notes(expanded.warnings, "warning: ")
-    return Exit.OK
+        document = as_sarif(findings, tool=TOOL, root=project.root)
+    elif not options.json:
+        return False
+    print(json.dumps(document, indent=2))
+    return True
 
 
 def as_document(outcome: Outcome, findings: Sequence[Finding]) -> dict[str, Any]:
@@ -106,8 +108,7 @@ def show(outcome: Outcome, findings: Sequence[Finding]) -> None:
         print("\nDATA LOSS when it runs on a database with rows:")
         for line in outcome.data_losses:
             print(f"  {line}")
-    if findings:
-        print(f"\nThe review found {counted(findings)}:\n\n{as_text(near(findings))}")
+    show_findings(findings)
     show_notes(outcome.warnings, "warning: ")
     print("\nNext:")
     for number, line in enumerate(outcome.next, 1):
@@ -125,12 +126,7 @@ def review_and_show(project: Project, options: argparse.Namespace, say: Say) -> 
         check=options.check,
     )
     reviewed = with_sizes(reviewed, sizes)
-    if options.sarif:
-        document = as_sarif(reviewed.findings, tool=TOOL, root=project.root)
-        print(json.dumps(document, indent=2))
-    elif options.json:
-        print(json.dumps(review_document(reviewed), indent=2))
-    else:
+    if not put_data(options, project, reviewed.findings, review_document(reviewed)):
         show_review(reviewed)
     return reviewed.exit_code
 
@@ -164,6 +160,11 @@ def counted(findings: Sequence[Finding]) -> str:
     """`2 data-loss, 1 style`, the worst first."""
     numbers = Counter(one.verdict for one in findings)
     return ", ".join(f"{numbers[v]} {v}" for v in Verdict if numbers[v]) or "nothing"
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    if findings:
+        print(f"\nThe review found {counted(findings)}:\n\n{as_text(near(findings))}")
 
 
 def show_notes(notes: Sequence[str], label: str) -> None:

@@ -21,7 +21,7 @@ from toolkit.migration.examine import (
 )
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.review import review
-from toolkit.migration.situation import choose_setup, look, models_missing, shown
+from toolkit.migration.situation import choose_setup, look, refuse_unregistered, shown
 from toolkit.migration.words import in_words
 from toolkit.project.facts import Project
 from toolkit.report.exits import Exit

@@ -267,6 +267,16 @@ def refuse_broken(project: Project, setup: AlembicSetup, result: AlembicResult) 
     )
 
 
+def refuse_unregistered(
+    project: Project, setup: AlembicSetup, mapped: Sequence[MappedClass], report: Mapping[str, Any]
+) -> None:
+    """Raise Refusal if autogenerate's report says that classes are not in the metadata."""
+    if report["missing"]:
+        names = {(one["module"], one["name"]) for one in report["missing"]}
+        missing = [one for one in mapped if (one.module, one.name) in names]
+        raise models_missing(project, setup, missing, empty=not report["tables"])
+
+
 def models_missing(
     project: Project, setup: AlembicSetup, missing: Sequence[MappedClass], *, empty: bool = False
 ) -> Refusal:

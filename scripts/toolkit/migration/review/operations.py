@@ -1,15 +1,13 @@
 """What Alembic's operations and the revision's file say, whatever the database.
 
-`findings_of_file` reads the file: a downgrade that does not go back, constraints without a
-name. `findings_of_operations` is for databases whose trace does not tell what a schema lost
-(MySQL, SQLite): drops, renames, NOT NULL without a default.
+A downgrade that does not go back, constraints without a name, connections of its own.
 """
 
 import ast
 import re
 from collections.abc import Iterator
 
-from toolkit.migration.review.findings import Revision, make, one_line, plain, shown
+from toolkit.migration.review.findings import Revision, make, one_line, plain
 from toolkit.report.finding import Finding, Verdict
 
 # These leave nothing that a downgrade would have to undo.
@@ -104,60 +102,3 @@ def unnamed(revision: Revision) -> Iterator[Finding]:
                 " nothing to call it by. Give a name, or the metadata a naming_convention.",
                 revision, table=op.get("table"), line=op.get("line"), source="operations",
             )  # fmt: skip
-
-
-def findings_of_operations(revision: Revision) -> list[Finding]:
-    """Drops, renames and NOT NULL without a default, from Alembic's operations alone."""
-    if revision["direction"] != "upgrade":
-        return []
-    created = {table_of(op) for op in revision["operations"] if op["op"] == "CreateTable"}
-    found: list[Finding] = []
-    for op in revision["operations"]:
-        if table_of(op) not in created:
-            found += findings_of_operation(revision, op)
-    return found
-
-
-def findings_of_operation(revision: Revision, op: dict[str, object]) -> Iterator[Finding]:
-    table, column, line = table_of(op), op.get("column"), op.get("line")
-    place = {"table": table, "line": line, "source": "operations"}
-    kind = op["op"]
-    if kind == "DropTable":
-        yield make(
-            "drop-table", Verdict.DATA_LOSS,
-            f"{shown(table)} is dropped with all its rows; a downgrade brings back the table only.",
-            revision, **place,  # type: ignore[arg-type]
-        )  # fmt: skip
-    elif kind == "DropColumn":
-        yield make(
-            "drop-column", Verdict.DATA_LOSS,
-            f"{shown(table)}.{column} is dropped with all its values, and code that still runs"
-            " selects it.",
-            revision, **place,  # type: ignore[arg-type]
-        )  # fmt: skip
-    elif kind == "RenameTable":
-        yield make(
-            "rename-table", Verdict.BREAKS_OLD_CODE,
-            f"{shown(table)} becomes {op.get('new_table_name')}: code that still runs asks for the"
-            " old name.",
-            revision, **place,  # type: ignore[arg-type]
-        )  # fmt: skip
-    elif kind == "AlterColumn" and op.get("modify_name"):
-        yield make(
-            "rename-column", Verdict.BREAKS_OLD_CODE,
-            f"{shown(table)}.{column} becomes {op['modify_name']}: code that still runs asks for"
-            " the old name.",
-            revision, **place,  # type: ignore[arg-type]
-        )  # fmt: skip
-    elif kind == "AddColumn" and not op.get("nullable", True) and not op.get("default"):
-        yield make(
-            "add-not-null-column", Verdict.FAILS,
-            f"{shown(table)}.{column} is NOT NULL without a default: refused or filled with a value"
-            " nobody chose as soon as there is a row.",
-            revision, **place,  # type: ignore[arg-type]
-        )  # fmt: skip
-
-
-def table_of(op: dict[str, object]) -> str:
-    table = str(op.get("table", ""))
-    return f"{op['schema']}.{table}" if op.get("schema") else table

@@ -40,20 +40,6 @@ def failed(revision: Revision, database: str, debris: str = "") -> Iterator[Find
     )  # fmt: skip
 
 
-def existed_before(revision: Revision) -> set[str]:
-    """Tables that the changes of this revision met."""
-    made = {
-        change.get("new", change["table"])
-        for _, change in changes_of(revision)
-        if change["what"] == "table-created"
-    }
-    return {
-        change["table"]
-        for _, change in changes_of(revision)
-        if change["existed"] and change["table"] not in made
-    }
-
-
 def changes_of(revision: Revision) -> Iterator[tuple[Statement, Change]]:
     for statement in revision["statements"]:
         for change in statement.get("changes", ()):

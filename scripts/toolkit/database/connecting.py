@@ -1,0 +1,39 @@
+"""Do something on one connection, whichever kind of driver a URL names."""
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+
+def on_connection(url: URL, work: Work[T], *, seconds: float | None = None) -> T:
+    """What `work` returns. Raises what the driver raises; TimeoutError after `seconds`,
+    which count with asynchronous drivers only.
+    """
+    if url.get_dialect().is_async:
+        # In a thread: the caller may itself be inside an event loop.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, on_async_connection(url, work, seconds)).result()
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            return work(connection)
+    finally:
+        engine.dispose()
+
+
+async def on_async_connection(url: URL, work: Work[T], seconds: float | None) -> T:
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with asyncio.timeout(seconds), engine.connect() as connection:
+            return await connection.run_sync(work)
+    finally:
+        await engine.dispose()
