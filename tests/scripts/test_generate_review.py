@@ -239,6 +239,13 @@ def test_a_downgrade_that_fails_is_a_finding(shop: Shop) -> None:
 
 
 @pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize("which", ["--review", "--all"])
+def test_without_revisions_there_is_nothing_to_review(shop: Shop, which: str) -> None:
+    ended = shop.generate(which)
+    assert ended.code == Exit.USAGE, ended.err
+    assert "The project has no revisions yet." in ended.err
+
+
 def test_branches_are_reviewed_too(shop: Shop) -> None:
     create = "op.create_table('{}', sa.Column('id', sa.Integer))"
     shop.add_revision("0001", None, create.format("a"))

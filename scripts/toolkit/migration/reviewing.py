@@ -71,10 +71,12 @@ def review_existing(
         history = read_history(bench)
         notes: list[str] = []
         extra: list[Finding] = []
-        if target is None:
-            chosen, trace, extra = review_all(bench, history, say)
-        elif check and not history:
+        if not history:
+            if not check:
+                raise no_revisions()
             chosen, trace = [], {}
+        elif target is None:
+            chosen, trace, extra = review_all(bench, history, say)
         else:
             chosen = [choose(history, target)]
             trace, extra = review_one(bench, chosen[0], say)
@@ -108,12 +110,14 @@ def read_history(bench: Bench) -> list[Revision]:
     ]
 
 
+def no_revisions() -> Refusal:
+    return Refusal(
+        "revision", Exit.USAGE, "The project has no revisions yet.", 'Generate one: "message".'
+    )
+
+
 def choose(history: Sequence[Revision], target: str) -> Revision:
     """The revision that `target` names. Raises Refusal when there is none, or several."""
-    if not history:
-        raise Refusal(
-            "revision", Exit.USAGE, "The project has no revisions yet.", 'Generate one: "message".'
-        )
     if target == "head":
         return history[-1]
     path = Path(target).resolve()
@@ -218,21 +222,10 @@ def go_back(bench: Bench, history: Sequence[Revision], schemas: Sequence[Catalog
 def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[str]]:
     """What generate would write now, as findings; the scratch is at the head."""
     project, setup = bench.project, bench.situation.setup
-    result = bench.alembic(
-        "revision",
-        "--autogenerate",
-        "-m",
-        "check",
-        action="autogenerate",
-        message="check",
-        mapped=[{"name": m.name, "module": m.module, "table": m.table} for m in project.models],
-    )
+    result = bench.autogenerate("check", project.models)
     bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
     report = result.report
-    if report["missing"]:
-        names = {(one["module"], one["name"]) for one in report["missing"]}
-        missing = [one for one in project.models if (one.module, one.name) in names]
-        raise models_missing(project, setup, missing, empty=not report["tables"])
+    refuse_unregistered(project, setup, project.models, report)
     for path in report["files"]:
         Path(path).unlink()
     findings = [
@@ -248,8 +241,7 @@ def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[st
     if findings:
         return findings, ["what autogenerate does not see was not compared: it would be the same"]
     missed, notes = compare_with_models(bench, bench.schema(), None)
-    where = {"id": head.id, "path": head.path} if head else None
-    return drift(missed, where), notes
+    return drift(missed, head), notes
 
 
 def with_sizes(reviewed: Reviewed, sizes: Mapping[str, TableSize]) -> Reviewed:
