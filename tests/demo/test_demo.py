@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from projects import warm
 from projects.once import once
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,13 +52,14 @@ def environment(url: str | None) -> dict[str, str]:
 
 
 def run_demo(
-    skill: Path, url: str | None = None, change: str | None = None
+    skill: Path, url: str | None = None, change: str | None = None, *, again: bool = True
 ) -> subprocess.CompletedProcess[str]:
+    """As a person has it; `again`, the programs that it starts are warm ones."""
     program = str(skill / "examples" / "demo" / "run.py")
-    command = [sys.executable, program]
+    command = [warm.python() if again else sys.executable, program]
     if change is not None:
         code = DRIVER.format(change=textwrap.dedent(change))
-        command = [sys.executable, "-c", code, program]
+        command = [warm.python(), "-c", code, program]
     return subprocess.run(
         command,
         cwd=skill.parent,
@@ -115,7 +117,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A skill whose demo was run once, on SQLite; and the transcript."""
 
     def make(folder: Path) -> None:
-        result = run_demo(copy_skill(folder))
+        result = run_demo(copy_skill(folder), again=False)
         assert_complete(result)
         (folder / "transcript").write_text(result.stdout)
 

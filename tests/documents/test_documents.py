@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,14 +69,12 @@ def carry_out(path: Path, blocks: list[Block], url: str, tmp_path: Path) -> tupl
     } | {
         "DATABASE_URL": url,
         "HOME": str(home),
-        "VIRTUAL_ENV": sys.prefix,
-        "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
     }
     order = {
         "package": "app.db" if path.suffix == ".py" else "",
         "database": not guide,
         "placeholders": {"<skill>": str(ROOT), "<this repository's URL>": str(ROOT)},
-        "environment": {"PYTHONDONTWRITEBYTECODE": "1"},
+        "environment": {"PYTHONDONTWRITEBYTECODE": "1", **warm.environment()},
         "blocks": [vars(block) | {"path": name_of(block.path)} for block in blocks],
     }
     order_file, answer_file = tmp_path / "order.json", tmp_path / "answer.json"

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -921,7 +920,7 @@ def killed_worker(database_url: str, what: str = "job", lease: float = 1.5) -> N
         lease=lease,
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [warm.python(), "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(database_url + "\n")

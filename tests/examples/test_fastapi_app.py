@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -115,7 +114,7 @@ async def service(process: Process) -> AsyncIterator[Service]:
 @contextlib.contextmanager
 def uvicorn_process(url: str, log: Path) -> Iterator[str]:
     """Its address. Port 0: the system gives a free one, and uvicorn says which."""
-    command = [sys.executable, "-W", "error", "-m", "uvicorn", "--app-dir", EXAMPLE.parent]
+    command = [warm.python(), "-W", "error", "-m", "uvicorn", "--app-dir", EXAMPLE.parent]
     with log.open("w") as output:
         process = subprocess.Popen(
             [*command, "--port", "0", "--no-access-log", "fastapi_app:app"],

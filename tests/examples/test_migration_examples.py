@@ -467,7 +467,7 @@ def test_a_backfill_that_was_killed_goes_on_where_it_stopped(
     edit(config, "email_backfill", "BATCH = 1000", "BATCH = 20")
     edit(config, "email_backfill", "PAUSE = 0.01", "PAUSE = 0.1")
     root = str(Path(str(config.config_file_name)).parent)
-    arguments = [sys.executable, "-c", UPGRADE, root, database_url, str(EXAMPLES)]
+    arguments = [warm.python(), "-c", UPGRADE, root, database_url, str(EXAMPLES)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

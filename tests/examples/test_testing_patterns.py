@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect, make_url
 
+from projects import warm
 from testing_patterns import run as example
 
 PROGRAM = Path(example.__file__)
@@ -28,7 +29,7 @@ def project(tmp_path: Path) -> Path:
 
 def program(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(PROGRAM), *arguments],
+        [warm.python(), str(PROGRAM), *arguments],
         env={"PATH": os.environ["PATH"], **environ},
         capture_output=True,
         text=True,

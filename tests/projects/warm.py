@@ -3,26 +3,36 @@
 That import is most of what an `alembic` command costs, and the tests run about a thousand.
 A server, started once for each test process, has them imported and forks for each program.
 What runs is the same, but for environment variables that Python reads at its start.
+
+`run` and `completed` start a program; `python`, `door` and `environment` have what others start
+by the names of `PROGRAMS` be such programs, through `stand_in.py`. What is about starting itself
+(imports, environments) is started cold.
 """
 
 import atexit
+import contextlib
 import functools
 import gc
 import json
 import os
 import runpy
+import selectors
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+STAND_IN = Path(__file__).with_name("stand_in.py")
+PROGRAMS = ("python", "python3", "alembic", "pytest", "uvicorn")
 
 
 def run(
@@ -39,23 +49,27 @@ def run(
     `arguments` is `-m MODULE ...`, `-c CODE` or `FILE ...`. Errors go to `stderr`, else
     with the rest. A program that is still running after `timeout` seconds is ended.
     """
-    with tempfile.NamedTemporaryFile() as output:
-        request = {
-            "arguments": [str(argument) for argument in arguments],
-            "cwd": str(cwd),
-            "environment": dict(environment),
-            "output": output.name,
-            "stderr": stderr.name if stderr else None,
-            "timeout": timeout,
-            "warnings": warnings,
-        }
-        server = _server()
-        assert server.stdin is not None
-        assert server.stdout is not None
-        server.stdin.write(json.dumps(request) + "\n")
-        server.stdin.flush()
-        status = int(server.stdout.readline())
-        return status, Path(output.name).read_text(encoding="utf-8", errors="replace")
+    order = {
+        "arguments": [str(argument) for argument in arguments],
+        "cwd": str(cwd),
+        "environment": dict(environment),
+        "timeout": timeout,
+        "warnings": warnings,
+    }
+    text = json.dumps(order).encode()
+    with (
+        tempfile.TemporaryFile() as output,
+        Path(os.devnull).open() as nothing,
+        socket.socket(socket.AF_UNIX) as server,
+    ):
+        out = output.fileno()
+        server.connect(str(_folder() / "socket"))
+        errors = stderr.fileno() if stderr else out
+        socket.send_fds(server, [b"%12d" % len(text)], [nothing.fileno(), out, errors])
+        server.sendall(text)
+        status = int(server.makefile().readline())
+        output.seek(0)
+        return status, output.read().decode("utf-8", errors="replace")
 
 
 def completed(
@@ -66,7 +80,7 @@ def completed(
     warnings: str = "error",
 ) -> "subprocess.CompletedProcess[str]":
     """What `subprocess.run([sys.executable, "-W", "error", *arguments])` would say."""
-    with tempfile.NamedTemporaryFile() as errors:
+    with tempfile.TemporaryFile() as errors:
         status, output = run(
             arguments,
             cwd=cwd or Path.cwd(),
@@ -75,7 +89,8 @@ def completed(
             timeout=timeout,
             warnings=warnings,
         )
-        said = Path(errors.name).read_text(encoding="utf-8", errors="replace")
+        errors.seek(0)
+        said = errors.read().decode("utf-8", errors="replace")
     return subprocess.CompletedProcess(arguments, status, output, said)
 
 
@@ -87,91 +102,70 @@ def door(
     Started cold where the environment says something to Python itself or names an
     interpreter other than this one. Tests that send signals start it themselves.
     """
-    own = environment.get("VIRTUAL_ENV") in (None, sys.prefix)
-    if not own or any(name in environment for name in ("PYTHONPATH", "PYTHONSAFEPATH")):
-        return _bash(script, arguments, cwd, environment, timeout)
-    stand_in = _stand_in()
-    with tempfile.NamedTemporaryFile() as handed_over:
-        variables = {
-            **environment,
-            "VIRTUAL_ENV": str(stand_in),
-            "HANDED_OVER": handed_over.name,
-        }
-        found = _bash(script, arguments, cwd, variables, timeout)
-        wanted = json.loads(Path(handed_over.name).read_text() or "null")
-    said = found.stderr.replace(str(stand_in), sys.prefix)
-    if wanted is None:
-        return subprocess.CompletedProcess(arguments, found.returncode, found.stdout, said)
-    ended = completed(
-        *wanted["arguments"],
-        cwd=Path(wanted["cwd"]),
-        environment={
-            name: value for name, value in wanted["environment"].items() if name != "HANDED_OVER"
-        }
-        | {"VIRTUAL_ENV": sys.prefix},
-        timeout=timeout,
-        warnings="default",
-    )
-    return subprocess.CompletedProcess(
-        arguments, ended.returncode, found.stdout + ended.stdout, said + ended.stderr
-    )
-
-
-def _bash(
-    script: Path,
-    arguments: Sequence[str],
-    cwd: Path,
-    environment: Mapping[str, str],
-    timeout: float,
-) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+    cold = environment.get("VIRTUAL_ENV") not in (None, sys.prefix)
+    stand_in = str(_folder())
+    ended = subprocess.run(
         ["bash", str(script), *arguments],
         cwd=cwd,
-        env=dict(environment),
+        env={**environment} if cold else {**environment, "VIRTUAL_ENV": stand_in},
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
     )
+    ended.stderr = ended.stderr.replace(stand_in, sys.prefix)
+    return ended
+
+
+def python() -> str:
+    """Stands for `sys.executable`: what it is told to run is a warm program."""
+    return str(_folder() / "bin" / "python")
+
+
+def environment() -> dict[str, str]:
+    """VIRTUAL_ENV and PATH with which the programs that a shell starts are warm ones."""
+    folder = _folder()
+    path = os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
+    return {"VIRTUAL_ENV": str(folder), "PATH": path}
 
 
 @functools.cache
-def _stand_in() -> Path:
-    """A virtualenv whose Python writes down what it was asked to run."""
-    folder = Path(tempfile.mkdtemp(prefix="asp-stand-in-"))
+def _folder() -> Path:
+    """A virtualenv of stand-ins, and the socket of the server behind them."""
+    folder = Path(tempfile.mkdtemp(prefix="asp-warm-"))
     atexit.register(shutil.rmtree, folder)
-    python = folder / "bin" / "python"
-    python.parent.mkdir()
-    real = shlex.quote(sys.executable)
-    python.write_text(
-        "#!/bin/sh\n"
-        f'case "$1" in -*) exec {real} "$@" ;; esac\n'
-        f'exec {real} -S -E {shlex.quote(str(Path(__file__).with_name("hand_over.py")))} "$@"\n'
+    (folder / "bin").mkdir()
+    real, stand_in, address = (
+        shlex.quote(str(word)) for word in (sys.executable, STAND_IN, folder / "socket")
     )
-    python.chmod(0o755)
-    return folder
-
-
-@functools.cache
-def _server() -> "subprocess.Popen[str]":
+    for name in PROGRAMS:
+        program = folder / "bin" / name
+        behind = real if name.startswith("python") else shlex.quote(f"{sys.prefix}/bin/{name}")
+        program.write_text(f'#!/bin/sh\nexec {real} -S -E {stand_in} {address} {behind} "$@"\n')
+        program.chmod(0o755)
+    for program in Path(sys.prefix, "bin").iterdir():
+        if program.name not in PROGRAMS:
+            (folder / "bin" / program.name).symlink_to(program)
     server = subprocess.Popen(
-        [sys.executable, "-P", "-W", "error", __file__],
+        [sys.executable, "-P", "-W", "error", __file__, str(folder / "socket")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
         start_new_session=True,
     )
     assert server.stdin is not None
     assert server.stdout is not None
     atexit.register(server.stdout.close)
     atexit.register(server.wait)
-    atexit.register(server.stdin.close)
-    return server
+    atexit.register(server.stdin.close)  # which ends it
+    server.stdout.readline()
+    return folder
 
 
-def _serve() -> None:
+def _import() -> None:
     # Imported here: the tests' own processes want only what is above.
-    import alembic.command  # noqa: F401
+    import alembic.command
+    import alembic.config  # noqa: F401
+    import anyio
     import fastapi  # noqa: F401
     import httpx  # noqa: F401
     import mako.template  # noqa: F401
@@ -182,7 +176,10 @@ def _serve() -> None:
     import sqlalchemy.dialects.sqlite.aiosqlite
     import sqlalchemy.ext.asyncio
     import sqlalchemy.orm
+    import uvicorn  # noqa: F401
 
+    # pytest would warn that it comes too late to rewrite the asserts of this plugin.
+    anyio.__doc__ = "PYTEST_DONT_REWRITE"
     for dialect in ("sqlite+aiosqlite", "postgresql+asyncpg", "mysql+aiomysql"):
         sqlalchemy.make_url(f"{dialect}://").get_dialect().import_dbapi()
 
@@ -190,34 +187,108 @@ def _serve() -> None:
     import toolkit.migration.outcome
     import toolkit.setup.command  # noqa: F401
 
-    with os.fdopen(os.dup(0)) as requests, os.fdopen(os.dup(1), "w") as answers:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+class _Server:
+    """Forks a program for each order; in the program, `serve` returns its order."""
+
+    def __init__(self, address: str) -> None:
+        self.running: dict[int, socket.socket] = {}
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(address)
+        self.listener.listen(64)
+        self.woken, self.wake = socket.socketpair()
+        for end in (self.woken, self.wake):
+            end.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.wake.fileno(), warn_on_full_buffer=False)
+        self.selector = selectors.DefaultSelector()
+        for ready in (self.listener, self.woken, sys.stdin):
+            self.selector.register(ready, selectors.EVENT_READ)
+
+    def serve(self) -> tuple[dict[str, Any], list[int]] | None:
         gc.freeze()
-        for line in requests:
-            child = os.fork()
+        print("ready", flush=True)
+        while True:
+            for key, _ in self.selector.select():
+                if key.fileobj is sys.stdin:  # the tests are over, or dead
+                    for pid in self.running:
+                        os.kill(pid, signal.SIGKILL)
+                    self.forget()
+                    return None
+                if key.fileobj is self.listener:
+                    if order := self.accept():
+                        return order
+                elif key.fileobj is self.woken:
+                    self.reap()
+                else:
+                    self.forward(key.fileobj, key.data)  # type: ignore[arg-type]
+
+    def accept(self) -> tuple[dict[str, Any], list[int]] | None:
+        """Fork; the order in the child, None in the server."""
+        connection, _ = self.listener.accept()
+        header, descriptors, _, _ = socket.recv_fds(connection, 12, 3)
+        with connection.makefile("rb") as stream:
+            order = json.loads(stream.read(int(header)))
+        child = os.fork()
+        if child == 0:
+            self.forget()
+            connection.close()
+            return order, descriptors
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self.running[child] = connection
+        self.selector.register(connection, selectors.EVENT_READ, child)
+        return None
+
+    def forget(self) -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self.selector.close()
+        for one in (self.listener, self.woken, self.wake, *self.running.values()):
+            one.close()
+
+    def reap(self) -> None:
+        self.woken.recv(4096)
+        while self.running:
+            child, status = os.waitpid(-1, os.WNOHANG)
             if child == 0:
-                request = json.loads(line)
                 break
-            _, status = os.waitpid(child, 0)
-            print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
-        else:
-            return
-    _become(request)
+            connection = self.running.pop(child)
+            if connection in self.selector.get_map():
+                self.selector.unregister(connection)
+                with contextlib.suppress(OSError):  # it may have gone this moment
+                    connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+            connection.close()
+
+    def forward(self, connection: socket.socket, child: int) -> None:
+        """A signal that the stand-in got; or its death, which the program shares."""
+        numbers = connection.recv(16)
+        if not numbers:
+            self.selector.unregister(connection)
+        for number in numbers or [signal.SIGKILL]:
+            os.kill(child, number)
 
 
-def _become(request: dict[str, Any]) -> None:
-    output = os.open(request["output"], os.O_WRONLY | os.O_APPEND)
-    errors = os.open(request["stderr"], os.O_WRONLY | os.O_APPEND) if request["stderr"] else output
-    os.dup2(output, 1)
-    os.dup2(errors, 2)
+def _become(request: dict[str, Any], descriptors: list[int]) -> None:
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     os.environ.clear()
     os.environ.update(request["environment"])
+    if "asp-warm-" in os.environ.get("VIRTUAL_ENV", ""):
+        os.environ["VIRTUAL_ENV"] = sys.prefix
     os.chdir(request["cwd"])
-    signal.setitimer(signal.ITIMER_REAL, request["timeout"])
+    if "timeout" in request:
+        signal.setitimer(signal.ITIMER_REAL, request["timeout"])
+    time.tzset()
     sys.dont_write_bytecode = True
+    if "PYTHONUNBUFFERED" in os.environ:
+        sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
     warnings.simplefilter(request["warnings"])
+    sys.executable = request["executable"]
     first, *rest = request["arguments"]
-    if not Path(first).is_relative_to(SCRIPTS):
+    safe_path = "safe_path" in request
+    if safe_path or not Path(first).is_relative_to(SCRIPTS):
         # Only the scripts have it: a project may have a package of this name.
         from toolkit.database.alembic_process import forget_toolkit
 
@@ -231,10 +302,22 @@ def _become(request: dict[str, Any]) -> None:
         sys.argv = list(rest)
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
-        sys.path.insert(0, str(Path(first).parent.resolve()))
+        if not safe_path:
+            sys.path.insert(0, str(Path(first).parent.resolve()))
         sys.argv = [first, *rest]
         runpy.run_path(first, run_name="__main__")
 
 
+def main(address: str) -> None:
+    _import()
+    # In the program, what the server was is gone before it begins.
+    found = _Server(address).serve()
+    if found is not None:
+        order, descriptors = found
+        # What it starts in turn is warm as well.
+        python = str(Path(address).parent / "bin" / "python")
+        _become({"executable": python, **order}, descriptors)
+
+
 if __name__ == "__main__":
-    _serve()
+    main(sys.argv[1])

@@ -3,7 +3,6 @@
 import json
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
+from projects import warm
 from projects.shop import Ended, Shop
 from toolkit.database import scratch
 from toolkit.database.scratch import execute
@@ -95,7 +95,7 @@ class Database:
     def alembic(self, command: str) -> None:
         """A command as it was printed."""
         ended = subprocess.run(
-            [sys.executable, "-m", *shlex.split(command)],
+            [warm.python(), "-m", *shlex.split(command)],
             cwd=self.shop.root,
             env={**self.shop.environment(self.url), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from projects import warm
 from projects.shop import ADDRESS, DOOR, Ended, Shop
 from servers.postgres import PostgresServer
 from toolkit.database import scratch
@@ -43,7 +44,7 @@ def assert_refused(ended: Ended, code: Exit, *words: str) -> None:
 def alembic(shop: Shop, *arguments: str, url: str) -> str:
     """Alembic itself, as the user runs it afterwards."""
     ended = subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
+        [warm.python(), "-m", "alembic", *arguments],
         cwd=shop.root,
         env={**shop.environment(url), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from projects import warm
 from toolkit.database import guard
 from toolkit.database.scratch import execute
 
@@ -76,7 +77,7 @@ ASYNC = {"asyncpg", "aiosqlite", "aiomysql", "asyncmy"}
 
 def run(program: str, *lines: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", START + program],
+        [warm.python(), "-c", START + program],
         input="\n".join(lines),
         capture_output=True,
         text=True,

@@ -1,7 +1,6 @@
 """A project without a database layer: one command, then models and endpoints."""
 
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from projects import warm
 from projects.layouts import Layout
 from projects.setup_door import alembic, environment, setup, tree
 from toolkit.project import read_project
@@ -103,7 +103,7 @@ def test_after_one_command_only_models_and_endpoints_are_missing(
         ended = alembic(ini, *arguments, url=database_url)
         assert ended.code == 0, ended.err
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", REQUESTS],
+        [warm.python(), "-W", "error", "-c", REQUESTS],
         cwd=layout.root,
         env=environment(database_url),
         capture_output=True,
@@ -115,7 +115,7 @@ def test_after_one_command_only_models_and_endpoints_are_missing(
     (layout.root / "tests/test_customers.py").write_text(TEST)
     options = ["-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
     tested = subprocess.run(
-        [sys.executable, "-m", "pytest", *options],
+        [warm.python(), "-m", "pytest", *options],
         cwd=layout.root,
         env=environment(database_url),
         capture_output=True,
@@ -209,7 +209,7 @@ def test_the_projects_settings_object_is_used(project_factory: Factory) -> None:
         "print(c().url.render_as_string(), c().pool_size)"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code],
+        [warm.python(), "-c", code],
         cwd=layout.root,
         env=environment(url, DATABASE_POOL_SIZE="7"),
         capture_output=True,

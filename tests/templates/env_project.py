@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-import sys
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +87,7 @@ class EnvProject:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-W", "error", *arguments],
+            [warm.python(), "-W", "error", *arguments],
             cwd=self.root,
             env=self.environment(),
             stdout=subprocess.PIPE,

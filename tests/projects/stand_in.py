@@ -1,0 +1,55 @@
+"""Stands for an interpreter: has the program run by the server of `warm`, as this process.
+
+Started as `python -S -E stand_in.py SOCKET PROGRAM ARGUMENT...`, so that it imports little.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
+
+
+# What Python itself reads when it starts.
+EARLY = {"PYTHONPATH", "PYTHONSAFEPATH", "PYTHONOPTIMIZE", "PYTHONHASHSEED", "PYTHONHOME"}
+
+
+def main(address: str, program: str, arguments: list[str]) -> int:
+    order = {
+        "cwd": os.getcwd(),  # noqa: PTH109  (started without pathlib)
+        "environment": dict(os.environ),
+        "warnings": "default",
+    }
+    if program != sys.executable:
+        arguments = [program, *arguments]
+    if arguments[:1] == ["-W"]:
+        order["warnings"], *arguments = arguments[1:]
+    if arguments[:1] == ["-P"]:
+        order["safe_path"], *arguments = arguments
+    order["arguments"] = arguments
+    plain = arguments and (not arguments[0].startswith("-") or arguments[0] in {"-m", "-c"})
+    if not plain or EARLY & os.environ.keys():
+        os.execv(program, [program, *sys.argv[3:]])
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(address)
+        for name in FORWARDED:
+            signal.signal(name, lambda number, _frame: server.send(bytes([number])))
+        socket.send_fds(server, [b"%12d" % len(text := json.dumps(order).encode())], [0, 1, 2])
+        server.sendall(text)
+        answer = b""
+        while not answer.endswith(b"\n"):
+            answer += (more := server.recv(64))
+            if not more:
+                return 1
+    status = int(answer)
+    if status < 0:  # as the program did, so that whoever waits sees the same signal
+        if -status != signal.SIGKILL:
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
