@@ -50,7 +50,10 @@ format: .venv/installed ## Format the code
 	.venv/bin/python -m ruff format .
 	.venv/bin/python -m ruff check --fix .
 
-check: lint test test-floor ## Lint, then every test on both SQLAlchemys
+check: ## Lint, then every test on both SQLAlchemys
+	@# Installing and type checking use one core each.
+	@$(MAKE) --no-print-directory --jobs=2 lint .venv-floor/installed
+	@$(MAKE) --no-print-directory test test-floor
 
 bench-migrations: .venv/installed ## Compare the review of migrations with other tools, on one corpus
 	.venv/bin/python tests/benchmarks/bench_migrations.py

@@ -136,6 +136,7 @@ def built(first: tuple[Path, str], tmp_path: Path) -> Path:
 # On SQLite, in demo/
 
 
+@pytest.mark.any_sqlalchemy
 async def test_its_rows_stay_in_its_own_database(first: tuple[Path, str]) -> None:
     url = f"sqlite+aiosqlite:///{first[0] / 'demo' / 'demo.db'}"
     names, revision = await tables_and_revision(url)
@@ -159,6 +160,7 @@ def test_a_second_run_starts_afresh(built: Path) -> None:
     assert revisions[0] != revisions[1]
 
 
+@pytest.mark.any_sqlalchemy
 def test_the_commands_to_go_on_by_hand_work(first: tuple[Path, str]) -> None:
     lines = first[1].partition("To go on by hand:\n")[2].splitlines()
     commands = [line.strip() for line in lines]

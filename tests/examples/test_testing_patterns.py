@@ -189,6 +189,7 @@ def test_planted_mistakes_are_found(project: Path):
     }
 
 
+@pytest.mark.any_sqlalchemy
 def test_without_the_rollback_and_without_migrations_it_is_red(project: Path):
     conftest = project / "tests" / "conftest.py"
     change(conftest, "    async with database.rolled_back():\n        yield\n", "    yield\n")
@@ -200,6 +201,7 @@ def test_without_the_rollback_and_without_migrations_it_is_red(project: Path):
 
 
 @pytest.mark.dialects("postgresql", "mysql")
+@pytest.mark.any_sqlalchemy
 def test_a_missing_lock_is_found(project: Path, database_url: str):
     teams = project / "app" / "teams.py"
     change(teams, ", with_for_update=True", "")
@@ -216,6 +218,7 @@ def test_a_missing_lock_is_found(project: Path, database_url: str):
 # The project is one that a user may have written.
 
 
+@pytest.mark.any_sqlalchemy
 def test_the_project_is_typed(project: Path):
     """The repository's own mypy cannot look: what app.db is, only the built project knows."""
     root = PROGRAM.parents[2]

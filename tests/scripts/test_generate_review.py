@@ -85,6 +85,7 @@ def test_a_rename_is_asked_for_and_keeps_the_values(shop: Shop, database_url: st
     assert execute(database_url, "SELECT nick FROM users") == [("ada",)]
 
 
+@pytest.mark.any_sqlalchemy
 def test_a_table_is_renamed_with_its_indexes(shop: Shop, make_database: Make) -> None:
     url = make_database("postgresql")
     assert shop.generate("one", url=url).code == 0
@@ -133,6 +134,7 @@ INDEX = """
 """
 
 
+@pytest.mark.any_sqlalchemy
 def test_what_autogenerate_misses_is_said_and_written_when_asked(
     shop: Shop, make_database: Make
 ) -> None:
@@ -332,6 +334,7 @@ def test_sarif_has_a_place_and_a_level(reviewed: tuple[Shop, str]) -> None:
 
 
 @pytest.mark.dialects("postgresql", "mysql")
+@pytest.mark.any_sqlalchemy
 def test_sizes_come_from_the_database_that_is_named(shop: Shop, database_url: str) -> None:
     assert shop.generate("one", url=database_url).code == 0
     upgrade(shop, database_url)

@@ -274,6 +274,7 @@ async def prove(schemas: Schemas, dialect: str, before: MetaData, after: MetaDat
 
 
 @pytest.mark.parametrize("change", [name for name in CHANGES if name != "column order"])
+@pytest.mark.any_sqlalchemy
 async def test_the_lines_make_what_the_models_say(schemas: Schemas, change: str) -> None:
     before, after = CHANGES[change]
     proof = await prove(schemas, "postgresql", before(), after())
@@ -351,6 +352,7 @@ MORE_CHANGES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", MORE_CHANGES)
+@pytest.mark.any_sqlalchemy
 async def test_more_changes_than_thirty_one(schemas: Schemas, change: str) -> None:
     before, after = (make() for make in MORE_CHANGES[change])
     if change == "schema":

@@ -32,6 +32,7 @@ def test_layout_is_read_as_it_is(name: str, project_factory: Factory) -> None:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.any_sqlalchemy
 def test_layout_imports_and_knows_its_tables(
     name: str, project_factory: Factory, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_failure_has_its_place_and_no_password(
         "'connect(password=tr0ub4dor, user=u)'",
     ],
 )
+@pytest.mark.any_sqlalchemy
 def test_secrets_are_masked(tmp_path: Path, raised: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_SECRET", "opensesame")
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:p%40ss%3Aw%2Frd@h/x")
@@ -97,6 +98,7 @@ def test_output_of_the_project_goes_nowhere(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.any_sqlalchemy
 def test_time_limit_kills_children_too(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     source = (

@@ -45,6 +45,7 @@ def test_the_corpus_is_as_large_as_promised() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.any_sqlalchemy
 def test_verdict(case: Case, place: Workplace, database: str) -> None:
     trace, findings = run(place, database, case.name)
     assert verdicts(findings) == set(case.expected), trace
@@ -70,6 +71,7 @@ GENTLEST = {  # MariaDB 10.11
 
 
 @pytest.mark.parametrize("name", GENTLEST)
+@pytest.mark.any_sqlalchemy
 def test_the_gentlest_form_that_the_server_accepts(
     name: str, place: Workplace, database: str
 ) -> None:

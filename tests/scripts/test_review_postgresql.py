@@ -61,6 +61,7 @@ def test_the_corpus_is_as_large_as_promised() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.any_sqlalchemy
 def test_verdict(case: Case, place: Workplace, database: str) -> None:
     report = place.run("upgrade", case.name, url=database)
     (revision,) = report["trace"]["revisions"]
@@ -205,6 +206,7 @@ RUNNABLE = (
 
 
 @pytest.mark.parametrize("name", RUNNABLE)
+@pytest.mark.any_sqlalchemy
 def test_the_safe_rewrite_runs_and_is_safe(
     name: str, place: Workplace, database: str, postgres_server: PostgresServer
 ) -> None:

@@ -44,6 +44,7 @@ def test_the_corpus_is_as_large_as_promised() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.any_sqlalchemy
 def test_verdict(case: Case, place: Workplace, database: str) -> None:
     trace, findings = run(place, database, case.name)
     assert verdicts(findings) == set(case.expected), trace

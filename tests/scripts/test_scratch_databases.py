@@ -134,6 +134,7 @@ def hold_scratch(kind: str, server: URL | None) -> "tuple[subprocess.Popen[str],
     return process, process.stdout.readline().strip()
 
 
+@pytest.mark.any_sqlalchemy
 def test_next_run_sweeps_what_a_killed_run_left(dialect: str, server_url: URL | None) -> None:
     process, database = hold_scratch(dialect, server_url)
     process.kill()
@@ -180,6 +181,7 @@ def test_the_sweep_leaves_other_machines_alone(postgres_server: PostgresServer) 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+@pytest.mark.any_sqlalchemy
 def test_private_server_ends_with_its_owner(kind: str, end: signal.Signals) -> None:
     try:
         private_server.find_programs(kind)

@@ -81,6 +81,7 @@ def test_a_project_ends_with_a_migrated_database(
 
 @pytest.mark.dialects("mysql")
 @pytest.mark.parametrize("name", ["app", "dataclass_models"])
+@pytest.mark.any_sqlalchemy
 def test_so_does_one_on_mysql(name: str, project_factory: Factory, database_url: str) -> None:
     assert_it_ends_with_a_migrated_database(project_factory(name), database_url)
 
@@ -127,6 +128,7 @@ def assert_it_ends_with_a_migrated_database(layout: Layout, url: str) -> None:
     )
 
 
+@pytest.mark.any_sqlalchemy
 def test_a_model_added_later_is_added_to_env_py(
     project_factory: Factory, database_url: str
 ) -> None:

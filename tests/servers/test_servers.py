@@ -36,6 +36,7 @@ async def test_database_is_empty_and_answers(database_url: str, dialect: str) ->
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.any_sqlalchemy
 def test_server_ends_with_its_owner(end: signal.Signals) -> None:
     owner = subprocess.Popen(
         [sys.executable, "-c", HOLD_A_SERVER, str(TESTS)],
