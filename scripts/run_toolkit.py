@@ -1,4 +1,4 @@
-"""The one Python file that the bash entry points run: `run_toolkit.py setup|generate ...`."""
+"""The one Python file that the bash entry points run: `run_toolkit.py COMMAND ...`."""
 
 import re
 import signal
@@ -30,6 +30,10 @@ def main(arguments: list[str]) -> int:
     try:
         if command == "setup":
             from toolkit.setup.command import main as run  # noqa: PLC0415
+        elif command == "connection":
+            from toolkit.connection.command import main as run  # noqa: PLC0415
+        elif command == "queries":
+            from toolkit.queries.command import main as run  # noqa: PLC0415
         else:
             from toolkit.migration.command import main as run  # noqa: PLC0415
         return int(run(rest))

@@ -100,7 +100,8 @@ def running_mysql() -> Iterator[MySQLServer]:
 
 
 @contextmanager
-def private_mysql(program: str) -> Iterator[MySQLServer]:
+def private_mysql(program: str, *options: str) -> Iterator[MySQLServer]:
+    """A server on a free port with throw-away data; `options` as on its command line."""
     user = private.server_user("mysql")
     directory = private.make_directory("asp-my-", user)
     keeper: private.Keeper | None = None
@@ -125,6 +126,7 @@ def private_mysql(program: str) -> Iterator[MySQLServer]:
                 # MariaDB's default lacks what MySQL 8 refuses: be as strict as MySQL.
                 "--sql-mode=ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,"
                 "NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION",
+                *options,
             ],
         )
         start = URL.create("mysql", "root", "", "127.0.0.1", port)

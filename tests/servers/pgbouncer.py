@@ -37,9 +37,15 @@ def program() -> str | None:
 
 @contextmanager
 def running_pgbouncer(
-    server: PostgresServer, *, mode: str = "transaction", server_port: int | None = None
+    server: PostgresServer,
+    *,
+    mode: str = "transaction",
+    server_port: int | None = None,
+    patience: int = 20,
 ) -> Iterator[Bouncer]:
-    """`server_port`: where PgBouncer looks for the server, to lead it astray."""
+    """`server_port`: where PgBouncer looks for the server, to lead it astray; `patience`: the
+    seconds after which it gives a client up that waits for it.
+    """
     found = program()
     if found is None:
         raise private.NoServer(NO_PGBOUNCER)
@@ -61,7 +67,7 @@ auth_file = {directory / "users.txt"}
 pool_mode = {mode}
 default_pool_size = 5
 server_login_retry = 0
-query_wait_timeout = 5
+query_wait_timeout = {patience}
 """,
         "users.txt": f'"{server.user}" "{quoted}"\n',
     }

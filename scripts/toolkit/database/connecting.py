@@ -15,7 +15,7 @@ Work = Callable[[Connection], T]
 
 
 def on_connection(url: URL, work: Work[T], *, seconds: float | None = None) -> T:
-    """What `work` returns. Raises what the driver raises; TimeoutError after `seconds`,
+    """What `work` returns. Raises SQLAlchemyError or OSError; TimeoutError after `seconds`,
     which count with asynchronous drivers only.
     """
     if url.get_dialect().is_async:
@@ -35,5 +35,10 @@ async def on_async_connection(url: URL, work: Work[T], seconds: float | None) ->
     try:
         async with asyncio.timeout(seconds), engine.connect() as connection:
             return await connection.run_sync(work)
+    except Exception as error:
+        # SQLAlchemy 2.0 lets asyncpg's own errors through when a connection cannot be had.
+        if type(error).__module__.startswith("asyncpg"):
+            raise OSError(str(error)) from None
+        raise
     finally:
         await engine.dispose()

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -253,9 +253,10 @@ def take_url(url: str | None, option: str, variable: str) -> None:
     os.environ[variable] = url
 
 
-def require_packages(project: Project) -> None:
+def require_packages(
+    project: Project, needed: Collection[str] = ("sqlalchemy[asyncio]", "alembic")
+) -> None:
     """Raise Refusal without what every run needs; which driver, the scratch database decides."""
-    needed = {"sqlalchemy[asyncio]", "alembic"}
     missing = [package for package in missing_packages(project) if package in needed]
     if missing:
         raise Refusal(

@@ -74,7 +74,8 @@ def review_existing(
         if not history:
             if not check:
                 raise no_revisions()
-            chosen, trace = [], {}
+            chosen: list[Revision] = []
+            trace: Trace = {}
         elif target is None:
             chosen, trace, extra = review_all(bench, history, say)
         else:

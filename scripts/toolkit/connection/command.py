@@ -1,0 +1,438 @@
+"""The command line of test-connection.sh."""
+
+import argparse
+import ast
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from toolkit.connection.address import Target, check_driver, check_url
+from toolkit.connection.engine_settings import EngineSettings, read_engine
+from toolkit.connection.expected import Expected
+from toolkit.connection.masking import Masker
+from toolkit.connection.source import Given, from_project, from_stdin, from_variable
+from toolkit.connection.steps import Broken, Layer, Report, Status, Step, not_checked, ok
+from toolkit.connection.text import as_document, as_text
+from toolkit.project import read_project
+from toolkit.project.errors import ProjectError
+from toolkit.project.facts import Project
+from toolkit.project.root import dependency_file
+from toolkit.report.exits import Exit, exit_code_table
+
+DESCRIPTION = """\
+Find the layer at which an application cannot reach its database.
+
+Goes down from the URL to the migrations' revision and stops at the first layer that is
+broken: the cause, what was seen, one next command. It reads only, creates nothing, is
+done after --timeout seconds, and opens no more than half of the connections that are
+free. No password is printed, and none belongs on a command line: name a variable.
+"""
+USUAL = "DATABASE_URL"
+"""The variable that is tried where there is neither a project nor an option."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LAYERS = "\n".join(f"  {layer:<11} {layer.code.value:>3}  {layer.about}" for layer in Layer)
+EPILOG = f"""\
+layers, with the exit code of each:
+{LAYERS}
+
+What stops it and what is a warning:
+  A URL that create_async_engine refuses is broken where the project hands it over as it
+  is, and a warning where nobody can tell; session_manager.py translates such URLs.
+  A certificate that has expired, or does not verify, is broken for a client that demands
+  TLS (sslmode=require and more).
+  The time zone has to be UTC unless --time-zone says another one; a replica or a
+  read-only database is broken unless --read-only says that it is meant.
+  A transaction-mode pooler is no fault; a driver that is not set for it is one, and shown
+  by load: 20 tasks of 5 statements with the project's own settings.
+  Head-room is broken where workers x (pool_size + max_overflow) exceeds the limit, and a
+  warning where it exceeds what is free now.
+  A database behind the heads is broken; one ahead of this code is a warning.
+  SQLite: the file, its folder, its lock; nothing is created, not even -wal or -shm.
+
+exit codes:
+{exit_code_table()}
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Does not repeat arguments in its errors: one may be a URL."""
+
+    def error(self, message: str) -> NoReturn:
+        if "://" in message:
+            message = "an argument holds a URL; name a variable that has it with --url-env"
+        super().error(message)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code."""
+    started = time.monotonic()
+    refused = refuse_urls(arguments)
+    if refused:
+        print(refused, file=sys.stderr)
+        return int(Exit.USAGE)
+    options = parser().parse_args(arguments)
+    masker = Masker()
+    # Libraries log what they also raise, and not through the masker.
+    logged = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        report = run(options, masker, started)
+    except ProjectError as error:
+        return report_problem(options, error, masker)
+    except KeyboardInterrupt:
+        raise
+    except Exception:
+        print(masker(traceback.format_exc()), file=sys.stderr)
+        print("internal error: please report it with the lines above", file=sys.stderr)
+        return int(Exit.INTERNAL)
+    finally:
+        logging.disable(logged)
+    code = exit_code(report, strict=options.strict)
+    if options.json:
+        text = json.dumps(as_document(report, code), indent=2, default=str)
+    else:
+        text = as_text(report)
+    print(masker(text))
+    return int(code)
+
+
+def refuse_urls(arguments: Sequence[str]) -> str | None:
+    """One line for a command line with a password on it; None if there is none."""
+    for place, argument in enumerate(arguments):
+        if re.match(r"(?i)(--connect-arg=)?(password|passwd)=", argument):
+            return (
+                "test-connection.sh: --connect-arg holds a password, which every user of this"
+                " machine can read: it belongs into the URL, and the URL into a variable,"
+                " --url-env NAME."
+            )
+        if "://" not in argument:
+            continue
+        option, equals, value = argument.partition("=")
+        if not (option == "--url" and equals):
+            value = argument
+            option = "--url" if place and arguments[place - 1] == "--url" else ""
+        secret = re.search(r"://[^/]*:.*@|(?i:password|passwd|pwd)=", value)
+        if option != "--url" or secret:
+            return (
+                f"test-connection.sh: {option or 'an argument'} holds a password or a URL, which"
+                " every user of this machine can read: put it into a variable and name that,"
+                " --url-env NAME."
+            )
+    return None
+
+
+def parser() -> argparse.ArgumentParser:
+    made = Parser(
+        prog="test-connection.sh",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    source = made.add_mutually_exclusive_group()
+    source.add_argument("--url-env", metavar="NAME", help="the environment variable with the URL")
+    source.add_argument(
+        "--url-stdin", action="store_true", help="paste the URL (not shown), or pipe it"
+    )
+    source.add_argument("--url", metavar="URL", help="a URL without a password")
+    source.add_argument("--url-from", metavar="SOURCE", help="env:NAME or module:expression")
+    made.add_argument(
+        "--project",
+        metavar="DIR",
+        type=Path,
+        help="whose settings, engine and migrations count (default: here, if there is one)",
+    )
+    made.add_argument("--ini", metavar="FILE", help="the Alembic set-up that is meant")
+    made.add_argument("--base", metavar="MODULE:NAME", help="the declarative base that is meant")
+    made.add_argument("--workers", metavar="N", type=positive, default=None, help="default: 1")
+    made.add_argument(
+        "--pool-size", metavar="N", type=natural, help="default: the project's, else 5"
+    )
+    made.add_argument(
+        "--max-overflow", metavar="N", type=natural, help="default: the project's, else 10"
+    )
+    made.add_argument(
+        "--connect-arg",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an entry of the application's connect_args, such as statement_cache_size=0",
+    )
+    made.add_argument(
+        "--load",
+        metavar="N",
+        type=bounded_load,
+        default=20,
+        help="tasks that use the pool at once (default: 20, at most 100)",
+    )
+    made.add_argument(
+        "--time-zone", metavar="NAME", default="UTC", help="of the session (default: UTC)"
+    )
+    made.add_argument("--read-only", action="store_true", help="a replica is meant")
+    made.add_argument("--strict", action="store_true", help="a warning is a failure too")
+    made.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=30.0,
+        help="for all together (default: 30)",
+    )
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
+    return made
+
+
+def positive(text: str) -> int:
+    value = natural(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def natural(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 10_000:
+        raise argparse.ArgumentTypeError("must be between 0 and 10000")
+    return value
+
+
+def bounded_load(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 100:
+        raise argparse.ArgumentTypeError("must be between 1 and 100")
+    return value
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= 600:
+        raise argparse.ArgumentTypeError("must be between 1 and 600")
+    return value
+
+
+@dataclass
+class Found:
+    """The steps of a run as they come."""
+
+    steps: list[Step]
+    url: str | None = None
+    layers: tuple[Layer, ...] = tuple(Layer)
+
+    def add(self, step: Step) -> None:
+        self.steps.append(step)
+
+    def report(self) -> Report:
+        done = {step.layer: step for step in self.steps}
+        broken = next((step for step in self.steps if step.status is Status.BROKEN), None)
+        why = f"{broken.layer} is broken" if broken else "there is nothing to look at"
+        return Report(
+            tuple(
+                done.get(layer) or not_checked(layer, why)
+                for layer in self.layers
+                if broken or layer in done
+            ),
+            self.url,
+        )
+
+
+def run(options: argparse.Namespace, masker: Masker, started: float) -> Report:
+    """Raises ProjectError; KeyboardInterrupt after the connections are closed."""
+    deadline = started + options.timeout
+    found = Found([])
+    try:
+        project = find_project(options)
+        settings = settings_for(options, project)
+        given = find_url(options, project, deadline)
+        masker.learn(given.text)
+        found.add(ok(Layer.SOURCE, given.origin, given.evidence))
+        scheme, step = check_driver(given.text, settings, project)
+        found.add(step)
+        target, step = check_url(given.text, scheme, settings)
+        learn(masker, target)
+        found.url = masker(target.url.render_as_string(hide_password=True))
+        found.add(step)
+        expected = Expected(
+            settings,
+            workers=options.workers or 1,
+            load=options.load,
+            time_zone=options.time_zone,
+            read_only=options.read_only,
+            project=project,
+            folder=project.root if project else Path.cwd(),
+            deadline=deadline,
+        )
+        go_down(target, expected, found)
+    except Broken as broken:
+        found.add(masked(broken.step, masker))
+    return found.report()
+
+
+def learn(masker: Masker, target: Target) -> None:
+    if target.url.password:
+        url = target.url
+        masker.learn_password(str(url.password), (url.username, url.host, url.database))
+
+
+def masked(step: Step, masker: Masker) -> Step:
+    return replace(
+        step,
+        message=masker(step.message),
+        evidence=tuple(masker(line) for line in step.evidence),
+        next=masker(step.next) if step.next else None,
+    )
+
+
+def find_project(options: argparse.Namespace) -> Project | None:
+    """The project that is named; without a name, the one here if it can be read."""
+    named = options.project is not None or options.url_from is not None
+    from_elsewhere = bool(options.url_env or options.url_stdin or options.url)
+    here = Path.cwd()
+    if (
+        from_elsewhere
+        and not named
+        and not (dependency_file(here) or (here / "alembic.ini").exists())
+    ):
+        return None
+    try:
+        return read_project(
+            (options.project or Path()).resolve(),
+            base=options.base,
+            url_from=options.url_from,
+            ini=options.ini,
+        )
+    except ProjectError as error:
+        if not named and error.problem.exit_code == Exit.NO_PROJECT and os.environ.get(USUAL):
+            options.url_env = USUAL
+            return None
+        if named or not from_elsewhere:
+            raise
+        return None
+
+
+def settings_for(options: argparse.Namespace, project: Project | None) -> EngineSettings:
+    settings = read_engine(project)
+    said = {
+        name: value
+        for name, value in (
+            ("pool_size", options.pool_size),
+            ("max_overflow", options.max_overflow),
+        )
+        if value is not None
+    }
+    if said:
+        settings = replace(settings, **said, origin=f"the command line; {settings.origin}")
+    if options.workers is None:
+        settings = replace(settings, notes=(*settings.notes, "1 worker, as --workers is not given"))
+    given = dict(read_argument(entry) for entry in options.connect_arg)
+    return replace(settings, connect_args={**settings.connect_args, **given})
+
+
+def read_argument(entry: str) -> tuple[str, Any]:
+    name, _, value = entry.partition("=")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def find_url(options: argparse.Namespace, project: Project | None, deadline: float) -> Given:
+    """Raises Broken."""
+    if options.url_env:
+        return from_variable(options.url_env, project)
+    if options.url_stdin:
+        return from_stdin()
+    if options.url:
+        return Given(options.url, "the command line")
+    assert project is not None
+    return from_project(project, options.url_from, deadline - time.monotonic())
+
+
+def go_down(target: Target, expected: Expected, found: Found) -> None:
+    """Run the asynchronous part; Ctrl-C closes its connections first."""
+    # Only now: SQLAlchemy may be what is missing.
+    from toolkit.connection import connecting, ladder, sqlite_ladder  # noqa: PLC0415
+
+    descend = sqlite_ladder.descend if target.kind == "sqlite" else ladder.descend
+    if target.kind == "sqlite":
+        found.layers = sqlite_ladder.LAYERS
+    interrupted = False
+
+    async def all_of_it() -> None:
+        nonlocal interrupted
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            interrupted = True
+            task.cancel()
+
+        for number in SIGNALS:
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(number, interrupt)
+        try:
+            async with asyncio.timeout(max(0.05, expected.deadline - time.monotonic())):
+                await descend(target, expected, found.add)
+        except TimeoutError:
+            out_of_time(found)
+
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        asyncio.run(all_of_it())
+    except asyncio.CancelledError:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        connecting.collect()
+        # The loop's end leaves the system's own.
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def out_of_time(found: Found) -> NoReturn:
+    done = {step.layer for step in found.steps}
+    under_way = next(layer for layer in found.layers if layer not in done)
+    raise Broken(
+        Step(
+            under_way,
+            Status.BROKEN,
+            "The time for all together was over here.",
+            next="Run it again with a larger --timeout.",
+        )
+    )
+
+
+def exit_code(report: Report, *, strict: bool) -> Exit:
+    if report.broken:
+        return report.broken.exit_code
+    if strict and report.warnings:
+        return report.warnings[0].exit_code
+    return Exit.OK
+
+
+def report_problem(options: argparse.Namespace, error: ProjectError, masker: Masker) -> int:
+    problem = error.problem
+    if options.json:
+        document = {
+            "status": "refused",
+            "exit": int(problem.exit_code),
+            "code": problem.code,
+            "message": problem.message,
+            "remedy": problem.remedy,
+        }
+        print(masker(json.dumps(document, indent=2)))
+    else:
+        print(masker(f"{problem.message}\n{problem.remedy}"), file=sys.stderr)
+    return int(problem.exit_code)

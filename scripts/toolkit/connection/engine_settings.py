@@ -1,0 +1,203 @@
+"""How the project makes its engine, as far as its source says so literally."""
+
+import ast
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toolkit.project.errors import ProjectError
+from toolkit.project.facts import Project
+from toolkit.project.root import locate, read_text
+
+POOL_SIZE, MAX_OVERFLOW = 5, 10  # SQLAlchemy's own
+NUMBERS = ("pool_size", "max_overflow", "pool_timeout", "pool_recycle")
+MAKERS = ("create_async_engine", "create_engine")
+REWRITES = re.compile(r"\bnormalize_url\b|\.replace\(\s*f?['\"]postgres|set\(\s*drivername")
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What decides how many connections there are, and how the driver behaves on them."""
+
+    pool_size: int = POOL_SIZE
+    max_overflow: int = MAX_OVERFLOW
+    pool_timeout: float = 30.0
+    pool_recycle: int = -1
+    pre_ping: bool = False
+    no_pool: bool = False
+    """poolclass=NullPool: a connection for each use."""
+    connect_args: Mapping[str, Any] = field(default_factory=dict)
+    """Literal ones only."""
+    rewrites_url: bool | None = None
+    """Does the project change its URL before it makes the engine? None: no project."""
+    origin: str = "SQLAlchemy's defaults"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def capacity(self) -> int:
+        """The most connections of one process; with NullPool there is no limit."""
+        return self.pool_size + self.max_overflow
+
+
+def read_engine(project: Project | None) -> EngineSettings:
+    """The settings of the project's engine; SQLAlchemy's own where the source says nothing."""
+    if project is None:
+        return EngineSettings()
+    try:
+        files = locate(project.root).files.python
+    except ProjectError:
+        return EngineSettings()
+    trees = {path: tree for path in files if (tree := parsed(path)) is not None}
+    calls = sorted(engine_calls(trees), key=lambda call: call[0])
+    rewrites = any(
+        REWRITES.search(read_text(path)) for path in trees if not is_outside_the_app(path)
+    )
+    if not calls:
+        return EngineSettings(rewrites_url=rewrites or None)
+    _, path, call = calls[0]
+    place = f"{path.relative_to(project.root)}:{call.lineno}"
+    return settings_of(call, place, trees, rewrites=rewrites)
+
+
+def parsed(path: Path) -> ast.Module | None:
+    try:
+        return ast.parse(read_text(path))
+    except (SyntaxError, ValueError):
+        return None
+
+
+def engine_calls(
+    trees: Mapping[Path, ast.Module],
+) -> Iterator[tuple[tuple[bool, str, int], Path, ast.Call]]:
+    """Calls that make an engine, asynchronous ones first; not that of env.py."""
+    for path, tree in trees.items():
+        if is_outside_the_app(path):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and (name := last_name(node.func)) in MAKERS:
+                yield (name != MAKERS[0], str(path), node.lineno), path, node
+
+
+def is_outside_the_app(path: Path) -> bool:
+    return path.name == "env.py" or path.name.startswith("test")
+
+
+def last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def settings_of(
+    call: ast.Call, place: str, trees: Mapping[Path, ast.Module], *, rewrites: bool
+) -> EngineSettings:
+    keywords = {one.arg: one.value for one in call.keywords if one.arg}
+    values: dict[str, Any] = {}
+    notes: list[str] = []
+    for name in (*NUMBERS, "pool_pre_ping"):
+        if name not in keywords:
+            continue
+        value, where = number(name, keywords[name], trees)
+        if value is None:
+            notes.append(f"{place}: {name} is not a literal; SQLAlchemy's default is taken")
+        else:
+            values[name] = value
+            notes += [f"{name} is {value}: {where}"] if where else []
+    arguments, unread = connect_args(keywords.get("connect_args"))
+    notes += [f"{place}: connect_args' {name} is not a literal, not used here" for name in unread]
+    if for_pgbouncer(trees):
+        arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+        notes.append("the project's DatabaseConfig is set for PgBouncer")
+    return EngineSettings(
+        pool_size=int(values.get("pool_size", POOL_SIZE)),
+        max_overflow=int(values.get("max_overflow", MAX_OVERFLOW)),
+        pool_timeout=float(values.get("pool_timeout", 30.0)),
+        pool_recycle=int(values.get("pool_recycle", -1)),
+        pre_ping=bool(values.get("pool_pre_ping", False)),
+        no_pool=last_name(keywords.get("poolclass", call)) == "NullPool",
+        connect_args=arguments,
+        rewrites_url=rewrites,
+        origin=place,
+        notes=tuple(notes),
+    )
+
+
+def number(
+    name: str, value: ast.expr, trees: Mapping[Path, ast.Module]
+) -> tuple[float | None, str]:
+    """The value of an argument, and where it was found if not in the call itself.
+
+    `config.pool_size` is the default of a class's field of that name, if there is one
+    only, or what DATABASE_POOL_SIZE says, as the settings of this skill's template do.
+    """
+    found = literal(value)
+    if found is not None or not isinstance(value, ast.Attribute):
+        return found, ""
+    variable = f"DATABASE_{value.attr.upper()}"
+    if re.fullmatch(r"\d+(\.\d+)?", os.environ.get(variable, "")):
+        number = ast.literal_eval(os.environ[variable])
+        return number, f"the environment variable {variable}"
+    fields = {
+        (default, f"{path.name}:{line}")
+        for path, tree in trees.items()
+        for default, line in field_defaults(tree, value.attr)
+    }
+    if len({default for default, _ in fields}) != 1:
+        return None, ""
+    default, place = min(fields)
+    return default, f"the default at {place}"
+
+
+def field_defaults(tree: ast.Module, name: str) -> Iterator[tuple[float, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for line in node.body:
+                if isinstance(line, ast.AnnAssign) and last_name(line.target) == name:
+                    default = literal(line.value) if line.value else None
+                    if default is not None:
+                        yield default, line.lineno
+
+
+def literal(node: ast.expr) -> float | None:
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        return None
+    return value if isinstance(value, int | float) else None
+
+
+def connect_args(node: ast.expr | None) -> tuple[dict[str, Any], list[str]]:
+    """The literal entries of a dictionary, and the names of the others."""
+    values: dict[str, Any] = {}
+    unread: list[str] = []
+    if node is None:
+        return values, unread
+    if not isinstance(node, ast.Dict):
+        return values, ["dictionary"]
+    for key, value in zip(node.keys, node.values, strict=True):
+        name = key.value if isinstance(key, ast.Constant) else "**"
+        try:
+            values[str(name)] = ast.literal_eval(value)
+        except ValueError:
+            unread.append(str(name))
+    return values, unread
+
+
+def for_pgbouncer(trees: Mapping[Path, ast.Module]) -> bool:
+    """Is the DatabaseConfig of this skill's template, if it is there, set for PgBouncer?"""
+    if not any(True for tree in trees.values() for _ in pgbouncer_fields(tree)):
+        return False
+    if os.environ.get("DATABASE_PGBOUNCER", "").lower() in ("1", "true", "yes", "on"):
+        return True
+    return any(
+        keyword.arg == "pgbouncer" and literal(keyword.value) == 1
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+    )
+
+
+def pgbouncer_fields(tree: ast.Module) -> Iterator[tuple[float, int]]:
+    return field_defaults(tree, "pgbouncer")

@@ -1,0 +1,154 @@
+"""The revision that the database is at, against the heads of the project's migrations.
+
+The files are read, not imported: they are the project's code.
+"""
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.connection.steps import Layer, Step, not_checked, ok, stop, warning
+from toolkit.project.facts import Project
+from toolkit.project.root import read_text
+
+VERSION_TABLE = re.compile(r"\bversion_table\s*=\s*['\"](\w+)['\"]")
+VERSION_SCHEMA = re.compile(r"\bversion_table_schema\s*=\s*['\"](\w+)['\"]")
+
+
+@dataclass(frozen=True)
+class History:
+    """Revisions with those that they build on."""
+
+    parents: Mapping[str, tuple[str, ...]]
+    table: str = "alembic_version"
+    schema: str | None = None
+    ini: Path | None = None
+
+    @property
+    def heads(self) -> frozenset[str]:
+        below = {one for parents in self.parents.values() for one in parents}
+        return frozenset(self.parents) - below
+
+    def behind(self, current: Iterable[str]) -> int:
+        """How many revisions are not in what `current` has behind it."""
+        done: set[str] = set()
+        waiting = list(current)
+        while waiting:
+            one = waiting.pop()
+            if one not in done:
+                done.add(one)
+                waiting += self.parents.get(one, ())
+        return len(set(self.parents) - done)
+
+
+def read_history(project: Project | None) -> History | None:
+    """The project's migrations; None where it has none, or several set-ups."""
+    if project is None or len(project.alembic) != 1:
+        return None
+    setup = project.alembic[0]
+    parents = dict(
+        found
+        for path in sorted(setup.versions.rglob("*.py"))
+        if (found := read_revision(path)) is not None
+    )
+    env = read_text(setup.env)
+    table, schema = VERSION_TABLE.search(env), VERSION_SCHEMA.search(env)
+    return History(
+        parents,
+        table[1] if table else "alembic_version",
+        schema[1] if schema else None,
+        setup.ini,
+    )
+
+
+def read_revision(path: Path) -> tuple[str, tuple[str, ...]] | None:
+    """A revision and its parents; None for a file that is none."""
+    found: dict[str, object] = {}
+    try:
+        tree = ast.parse(read_text(path))
+    except (SyntaxError, ValueError):
+        return None
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and target.id in ("revision", "down_revision"):
+                try:
+                    found[target.id] = ast.literal_eval(node.value)
+                except ValueError:
+                    return None
+    revision, parents = found.get("revision"), found.get("down_revision")
+    if not isinstance(revision, str):
+        return None
+    if isinstance(parents, str):
+        return revision, (parents,)
+    return revision, tuple(parents) if isinstance(parents, list | tuple) else ()
+
+
+def unreadable(project: Project | None) -> Step | None:
+    """Why there is nothing to compare with; None where there is."""
+    if project is None:
+        return not_checked(Layer.REVISION, "no project is named, hence no migrations (--project)")
+    if not project.alembic:
+        return not_checked(Layer.REVISION, "the project has no Alembic set-up")
+    if len(project.alembic) > 1:
+        names = ", ".join(setup.ini.name for setup in project.alembic)
+        return not_checked(Layer.REVISION, f"the project has several Alembic set-ups: {names}")
+    return None
+
+
+def judge_revision(history: History, current: frozenset[str] | None, root: Path) -> Step:
+    """`current` is None where the version table is missing. Raises Broken."""
+    heads, total = history.heads, len(history.parents)
+    data: dict[str, Any] = {"current": sorted(current or ()), "heads": sorted(heads)}
+    upgrade = f"cd {root} && alembic{ini_option(history, root)} upgrade head"
+    if not total:
+        return ok(Layer.REVISION, "the project has no revisions yet", **data)
+    if len(heads) > 1:
+        upgrade += "s"
+    if not current:
+        stop(
+            Layer.REVISION,
+            f"The database has no revision ({history.table} is "
+            + ("missing" if current is None else "empty")
+            + f"): none of the {total} migrations has run here.",
+            upgrade,
+            [f"heads: {names(heads)}"],
+            **data,
+        )
+    unknown = current - set(history.parents)
+    if unknown:
+        return warning(
+            Layer.REVISION,
+            f"The database is at {names(unknown)}, which this code does not have: a newer release"
+            " has migrated it, or it is another project's.",
+            "Update the code, or check the database's name.",
+            [f"heads: {names(heads)}"],
+            **data,
+        )
+    behind = history.behind(current)
+    if behind:
+        stop(
+            Layer.REVISION,
+            f"The database is {behind} {'revision' if behind == 1 else 'revisions'} behind the"
+            f" code: at {names(current)}, the head is {names(heads)}.",
+            upgrade,
+            **data,
+        )
+    return ok(Layer.REVISION, f"at the head, {names(current)}", **data)
+
+
+def ini_option(history: History, root: Path) -> str:
+    if history.ini is None or history.ini == root / "alembic.ini":
+        return ""
+    if history.ini.suffix == ".toml":
+        return ""
+    return (
+        f" -c {history.ini.relative_to(root) if history.ini.is_relative_to(root) else history.ini}"
+    )
+
+
+def names(revisions: Iterable[str]) -> str:
+    return ", ".join(sorted(revisions)) or "none"

@@ -1,0 +1,63 @@
+"""Evaluate expressions of a project and hand their text to the program that asked.
+
+Run by path, in a process of its own, with a JSON request on standard input:
+`{root, import_root, references: ["module:expression"]}`. Imports nothing of this toolkit,
+because a project may have a package of the same name. The answer goes to what was standard
+output, which is a pipe: a file would keep the password. What the project prints goes nowhere.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+
+def main() -> None:
+    answer = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    request = json.load(sys.stdin)
+    sys.path[:0] = list(dict.fromkeys([request["import_root"], request["root"]]))
+    answers = {reference: evaluate(reference) for reference in request["references"]}
+    with os.fdopen(answer, "w", encoding="utf-8") as pipe:
+        json.dump(answers, pipe)
+    # Threads that the project started must not keep this process alive.
+    os._exit(0)
+
+
+def evaluate(reference: str) -> dict[str, str]:
+    """`{"value": text}`, or `{"type": ..., "message": ...}` of what went wrong."""
+    module, _, expression = reference.partition(":")
+    try:
+        names = vars(importlib.import_module(module))
+        # The expression stands in the project's source, or on the user's command line.
+        return {"value": text_of(eval(expression, dict(names)))}  # noqa: S307
+    # A module may call sys.exit, which is as much of a failure as any other.
+    except BaseException as error:
+        return {"type": type(error).__name__, "message": message_of(error)}
+
+
+def text_of(value: Any) -> str:  # noqa: ANN401
+    """The text of a URL, whatever class it has: str, pydantic's, SQLAlchemy's, a secret."""
+    if hasattr(value, "get_secret_value"):
+        value = value.get_secret_value()
+    if hasattr(value, "render_as_string"):
+        return str(value.render_as_string(hide_password=False))
+    return "" if value is None else str(value)
+
+
+def message_of(error: BaseException) -> str:
+    """The error's text; of pydantic's without the values that it was given."""
+    list_errors = getattr(error, "errors", None)
+    if type(error).__name__ == "ValidationError" and callable(list_errors):
+        with contextlib.suppress(Exception):
+            return "; ".join(
+                f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}"
+                for one in list_errors(include_input=False, include_context=False)
+            )
+    return str(error)
+
+
+if __name__ == "__main__":
+    main()

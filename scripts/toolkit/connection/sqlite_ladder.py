@@ -1,0 +1,132 @@
+"""The same way down for SQLite, which has no server: the file, its locks, its pool."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from toolkit.connection import timing
+from toolkit.connection.address import Target
+from toolkit.connection.expected import Expected
+from toolkit.connection.failures import words_of
+from toolkit.connection.ladder import revision_step, within
+from toolkit.connection.load import judge_pool, run_load
+from toolkit.connection.revision import read_history
+from toolkit.connection.sqlite_file import (
+    Sqlite,
+    file_step,
+    find_file,
+    is_memory,
+    look_at,
+    memory_step,
+    require_unlocked,
+    require_writable,
+)
+from toolkit.connection.steps import Layer, Step, ok, stop
+
+ONE = "SELECT 1 + 0 * :n /* test-connection */"
+CONNECTIONS = 5
+LAYERS = (
+    *(Layer.SOURCE, Layer.DRIVER, Layer.URL, Layer.DATABASE, Layer.SERVER, Layer.LATENCY),
+    *(Layer.POOL, Layer.REVISION),
+)
+
+
+async def descend(target: Target, expected: Expected, add: Callable[[Step], None]) -> None:
+    """Raises Broken at the first layer that is broken."""
+    query = {name: str(value) for name, value in target.url.query.items()}
+    if is_memory(target.url.database, query):
+        add(memory_step())
+        return
+    path, read_only = find_file(str(target.url.database), expected.folder)
+    read_only = read_only or query.get("mode") == "ro" or "immutable" in query
+    file = look_at(path)
+    add(file_step(file))
+    if not expected.read_only:
+        if read_only:
+            stop(
+                Layer.SERVER,
+                "The URL opens the file read-only: every write fails.",
+                "Take mode=ro or immutable=1 out of the URL (--read-only if it is meant).",
+            )
+        require_writable(path)
+    require_unlocked(file, expected.left())
+    if file.empty:
+        # SQLite has nothing to read in it, and would write the first page.
+        add(ok(Layer.SERVER, f"SQLite {sqlite3.sqlite_version}"))
+        return
+    await look_inside(reader_of(target, file), expected, add)
+
+
+def reader_of(target: Target, file: Sqlite) -> Target:
+    """The same file for a connection that creates and changes nothing."""
+    name, _, query = file.uri.partition("?")
+    parameters = dict(part.split("=") for part in query.split("&"))
+    return replace(target, url=target.url.set(database=name, query=parameters))
+
+
+async def look_inside(target: Target, expected: Expected, add: Callable[[Step], None]) -> None:
+    engine = create_async_engine(target.url, connect_args=target.arguments, poolclass=NullPool)
+    try:
+        try:
+            connection = await engine.connect()
+        except Exception as error:
+            not_readable(error)
+        try:
+            add(await within(Layer.SERVER, server_step(connection, expected), expected.left()))
+            asked = await timing.queries(connection, expected.left())
+            add(
+                ok(
+                    Layer.LATENCY,
+                    timing.worded("SELECT 1", asked),
+                    query_ms=timing.summary(asked),
+                )
+            )
+            many = min(CONNECTIONS, expected.settings.capacity, expected.load)
+            load = await run_load(target, expected, many, ONE, expected.left())
+            add(judge_pool(load, expected))
+            add(await revision_step(connection, read_history(expected.project), expected))
+        finally:
+            await connection.close()
+    finally:
+        await engine.dispose()
+
+
+async def server_step(connection: AsyncConnection, expected: Expected) -> Step:
+    facts: dict[str, Any] = {}
+    try:
+        for name in ("encoding", "journal_mode", "user_version"):
+            facts[name] = (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+        tables = "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
+        facts["tables"] = (await connection.execute(text(tables))).scalar_one()
+    except Exception as error:
+        not_readable(error)
+    await connection.rollback()
+    return ok(
+        Layer.SERVER,
+        f"SQLite {sqlite3.sqlite_version}, {facts['encoding']}, journal {facts['journal_mode']},"
+        f" {facts['tables']} tables",
+        **facts,
+    )
+
+
+def not_readable(error: Exception) -> None:
+    """Raise Broken for what SQLite says of a file that looked like a database."""
+    said = words_of(error)
+    if "locked" in said:
+        stop(
+            Layer.SERVER,
+            "The file is locked by another program.",
+            "fuser -v the file; end the program's transaction.",
+            [said],
+        )
+    stop(
+        Layer.DATABASE,
+        "The file is not a database that SQLite can read: it is damaged or cut off.",
+        'sqlite3 file "PRAGMA integrity_check"; then restore it from a backup.',
+        [said],
+    )
