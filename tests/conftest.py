@@ -35,6 +35,8 @@ TABLES = pytest.StashKey[list[str]]()
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 pytest_plugins = ["projects.fixtures", "projects.examples"]
+# Applications that tests run; their own tests are theirs.
+collect_ignore_glob = ["planted/*"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

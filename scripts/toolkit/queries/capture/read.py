@@ -1,0 +1,182 @@
+"""Reads what the worker wrote, of all processes, into one Capture."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from toolkit.queries.capture.record import Engine, Event, Frame, Statement, Unit
+from toolkit.queries.capture.shape import shape_of
+
+_COMPREHENSION = re.compile(r"(\.<locals>)?\.<(listcomp|setcomp|dictcomp|genexpr|lambda)>$")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|(?<![\w.])\d+(?![\w.])")
+
+
+class Records:
+    """Everything that the processes of one run have written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.engines: list[Engine] = []
+        self.units: list[Unit] = []
+        self.statements: list[Statement] = []
+        self.events: list[Event] = []
+        self.troubles: list[str] = []
+
+    def read(self, folder: Path) -> None:
+        """All files of `folder`, in the order in which their processes began."""
+        files = sorted(folder.glob("*.jsonl"), key=lambda file: (file.stat().st_mtime, file.name))
+        for number, file in enumerate(files):
+            _Process(self, number).read(file)
+        self.statements.sort(key=lambda one: one.number)
+
+
+class _Process:
+    """One file. Numbers count in it alone, so each gets room of its own."""
+
+    def __init__(self, records: Records, process: int) -> None:
+        self.records = records
+        self.process = process
+        self.first = process * 100_000_000
+        self.texts: dict[int, str] = {}
+        self.frames: dict[int, tuple[Frame, ...]] = {0: ()}
+        self.engines: dict[int, int] = {0: 0}
+        self.units: dict[int, dict[str, Any]] = {}
+        self.rows: dict[int, int] = {}
+        self.statements: list[list[Any]] = []
+        self.events: list[list[Any]] = []
+
+    def read(self, file: Path) -> None:
+        for kind, *fields in _lines(file):
+            if kind == "sql":
+                self.texts[fields[0]] = fields[1]
+            elif kind == "frames":
+                self.frames[fields[0]] = _frames(fields[1])
+            elif kind == "engine":
+                self.engines[fields[0]] = self.engine(*fields[1:])
+            elif kind == "unit":
+                self.units[fields[0]] = dict(zip(("kind", "name", "test"), fields[1:], strict=True))
+            elif kind == "end":
+                names = ("name", "ms", "status", "error", "endpoint")
+                self.units[fields[0]] |= dict(zip(names, fields[1:], strict=True))
+            elif kind == "statement":
+                self.statements.append(fields)
+            elif kind == "rows":
+                self.rows[fields[0]] = fields[1]
+            elif kind == "event":
+                self.events.append(fields)
+            elif kind == "trouble" and fields[0] not in self.records.troubles:
+                self.records.troubles.append(fields[0])
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Names, ends and row counts come after what they belong to: now all are known."""
+        for number, unit in self.units.items():
+            self.records.units.append(self.unit(number, unit))
+        for fields in self.statements:
+            self.records.statements.append(self.statement(fields))
+        for kind, unit, frames, data in self.events:
+            shown = self.frames[frames] or self.endpoint(unit)
+            self.records.events.append(Event(kind, self.first + unit, shown, data))
+
+    def engine(self, dialect: str, driver: str, url: str, version: str) -> int:
+        """Its number over all processes: the workers of pytest-xdist have one each."""
+        for known in self.records.engines:
+            if (known.dialect, known.driver, known.url) == (dialect, driver, url):
+                return known.number
+        number = len(self.records.engines) + 1
+        self.records.engines.append(Engine(number, dialect, driver, url, version))
+        return number
+
+    def unit(self, number: int, fields: dict[str, Any]) -> Unit:
+        error = fields.get("error")
+        return Unit(
+            number=self.first + number,
+            kind=fields["kind"],
+            name=fields["name"],
+            ms=fields.get("ms", 0.0),
+            status=fields.get("status"),
+            test=fields.get("test"),
+            error=": ".join((error[0], _QUOTED.sub("...", error[1]))) if error else None,
+            process=self.process,
+            ended="ms" in fields,
+        )
+
+    def statement(self, fields: list[Any]) -> Statement:
+        (
+            number, unit, sql, frames, ms, at, many, rows, connection, transaction, engine,
+            loader, origin, to_many, entity, batch, flush, activation, streamed, parameters,
+        ) = fields  # fmt: skip
+        text = self.texts[sql]
+        return Statement(
+            unit=self.first + unit,
+            sql=text,
+            shape=shape_of(text),
+            # Loading while an answer is serialised, no line is the project's but the endpoint.
+            frames=self.frames[frames] or (self.endpoint(unit) if origin else ()),
+            ms=ms / 1000,
+            at=at / 1000,
+            rows=self.rows.get(number) if rows is None else rows,
+            many=many,
+            parameters=parameters,
+            loader=loader,
+            connection=self.first + connection,
+            transaction=self.first + transaction,
+            engine=self.engines[engine],
+            number=self.first + number,
+            origin=origin or "",
+            to_many=to_many,
+            entity=entity,
+            batch=batch,
+            flush=flush,
+            activation=activation,
+            streamed=streamed,
+        )
+
+    def endpoint(self, unit: int) -> tuple[Frame, ...]:
+        """The definition of the function that serves a request."""
+        found = self.frames[self.units.get(unit, {}).get("endpoint") or 0]
+        return tuple(
+            Frame(one.file, _definition(self.records.root / one.file, one.line), one.function)
+            for one in found
+        )
+
+
+def _definition(file: Path, line: int) -> int:
+    """The line of `def`, where `line` is that of the first decorator."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return line
+    for number in range(line, min(line + 30, len(lines)) + 1):
+        if re.match(r"\s*(async\s+)?def\s", lines[number - 1]):
+            return number
+    return line
+
+
+def _lines(file: Path) -> Iterator[list[Any]]:
+    with file.open(encoding="ascii") as stream:
+        for line in stream:
+            # The last line of a process that was killed may be cut.
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def _frames(shown: list[list[Any]]) -> tuple[Frame, ...]:
+    """A comprehension is a frame of its own or not, by the version of Python: never here."""
+    frames: list[Frame] = []
+    inside = ""
+    for file, line, function in shown:
+        name = _COMPREHENSION.sub("", function)
+        frame = Frame(file.replace("\\", "/"), line, name)
+        # The function around a comprehension is at the line where that begins.
+        if not frames or inside != f"{file}:{name}":
+            frames.append(frame)
+        inside = f"{file}:{name}" if name != function else ""
+    return tuple(frames)
+
+
+def unit_errors(units: list[Unit]) -> int:
+    """How many tests failed."""
+    return sum(one.kind == "test" and one.error is not None for one in units)

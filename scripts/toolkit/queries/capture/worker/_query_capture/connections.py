@@ -1,0 +1,268 @@
+"""Follows each connection: its transactions, who has it, and what is awaited meanwhile."""
+
+import asyncio
+import contextvars
+import sys
+import time
+from typing import Any
+
+from . import places, records, units
+from .foreign import Foreign
+
+KEY = "_query_capture"
+SLOW_MS = 100.0
+"""Milliseconds of awaiting something else, in sum, from which on a held connection is noted."""
+FIRST_LOOK, BETWEEN_LOOKS = 0.03, 0.015
+"""Seconds from the check-out to the first look at the task that has it, and to the next ones."""
+MOST_LOOKS = 2000
+_NO_CONTEXT = contextvars.Context()
+
+
+class State:
+    """What is known of one connection to the database, in its pool record's `info`."""
+
+    __slots__ = ("checkouts", "epoch", "in_session", "is_open", "number", "transaction")
+
+    def __init__(self) -> None:
+        self.epoch = records.epoch
+        self.number = records.number()
+        self.transaction = 0
+        self.is_open = False
+        """Is a transaction under way?"""
+        self.in_session = False
+        self.checkouts: list[Checkout] = []
+
+
+class Checkout:
+    """From the pool and back."""
+
+    __slots__ = (
+        "at", "frames", "in_transaction", "lines", "own", "sampler", "seen", "session", "state",
+        "task", "unit", "waited",
+    )  # fmt: skip
+
+    def __init__(self, state: State, unit: units.Unit) -> None:
+        self.state = state
+        self.unit = unit
+        self.task = units.current_task()
+        self.at = time.perf_counter()
+        self.frames = 0
+        """Of its first statement."""
+        self.own = False
+        """Was the project's code among them?"""
+        self.session: tuple[units.Unit | None, bool] | None = None
+        """Of the session that has it: the unit that made it, and was that a test's code?"""
+        self.sampler: _Sampler | None = None
+        self.seen = 0
+        """Statements of the unit at the last look."""
+        self.waited = 0.0
+        self.in_transaction = False
+        """Was a transaction under way while it awaited something else?"""
+        self.lines: dict[int, float] = {}
+        """Seconds by the frames that awaited something else."""
+
+
+def listen() -> None:
+    """Watch all pools and transactions."""
+    from sqlalchemy import event  # noqa: PLC0415
+    from sqlalchemy.engine import Engine  # noqa: PLC0415
+    from sqlalchemy.pool import Pool  # noqa: PLC0415
+
+    event.listen(Pool, "checkout", records.guarded(_check_out))
+    event.listen(Pool, "checkin", records.guarded(_check_in))
+    event.listen(Engine, "begin", records.guarded(_begin))
+    event.listen(Engine, "commit", records.guarded(_commit))
+    event.listen(Engine, "rollback", records.guarded(_roll_back))
+
+
+def state_of(conn: Foreign) -> State:
+    """Of a connection of SQLAlchemy's, which is asked for its record only once."""
+    known = conn.__dict__.get(KEY)
+    connection = conn._dbapi_connection
+    if known is None or known[0] is not connection:
+        known = conn.__dict__[KEY] = (connection, _state(conn.info))
+    state: State = known[1]
+    return state
+
+
+def _state(info: dict[Any, Any]) -> State:
+    state: State | None = info.get(KEY)
+    if state is None or state.epoch != records.epoch:
+        state = info[KEY] = State()
+    return state
+
+
+def _check_out(_dbapi_connection: Foreign, record: Foreign, _proxy: Foreign) -> None:
+    state = _state(record.info)
+    unit = units.current()
+    checkout = Checkout(state, unit)
+    state.checkouts.append(checkout)
+    unit.checkouts.append(checkout)
+    if unit.kind == "request":
+        _sample(checkout)
+
+
+def _check_in(_dbapi_connection: Foreign, record: Foreign) -> None:
+    state = _state(record.info)
+    state.in_session = state.is_open = False
+    if not state.checkouts:
+        return
+    # A pool of one connection (SQLite in memory) hands it to several at a time.
+    unit = units.current()
+    mine = [one for one in state.checkouts if one.unit is unit]
+    checkout = (mine or state.checkouts)[-1]
+    state.checkouts.remove(checkout)
+    if checkout.sampler is not None:
+        checkout.sampler.handle.cancel()
+        checkout.sampler = None
+    if checkout in checkout.unit.checkouts:
+        checkout.unit.checkouts.remove(checkout)
+    if checkout.waited * 1000 > SLOW_MS:
+        _note_held(checkout)
+
+
+def _note_held(checkout: Checkout) -> None:
+    """Event `held-connection`; data: `waited_ms` awaiting something else, `held_ms` in all,
+    `in_transaction`; the frames are where it awaited longest.
+    """
+    frames = max(checkout.lines, key=lambda line: checkout.lines[line], default=0)
+    data = {
+        "waited_ms": round(checkout.waited * 1000, 1),
+        "held_ms": round((time.perf_counter() - checkout.at) * 1000, 1),
+        "in_transaction": checkout.in_transaction,
+    }
+    units.event("held-connection", checkout.unit, frames, data)
+
+
+class _Sampler:
+    """Looks every few milliseconds what the task that has a connection is waiting for.
+
+    To look now and then costs nothing where requests are fast; to time each await would cost
+    something at each.
+    """
+
+    __slots__ = ("at", "checkout", "handle", "loop", "looks", "task", "waiter")
+
+    def __init__(
+        self,
+        checkout: Checkout,
+        task: "asyncio.Task[Any]",
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.checkout = checkout
+        self.task = task
+        self.loop = loop
+        self.waiter: object = None
+        self.at = 0.0
+        self.looks = 0
+        # In no context: the request's would be kept alive.
+        self.handle = loop.call_later(FIRST_LOOK, self.look, context=_NO_CONTEXT)
+
+    def look(self) -> None:
+        records.guarded(self.note)()
+        self.looks += 1
+        if not self.task.done() and self.looks < MOST_LOOKS:
+            self.handle = self.loop.call_later(BETWEEN_LOOKS, self.look, context=_NO_CONTEXT)
+
+    def note(self) -> None:
+        now = time.perf_counter()
+        waiter = getattr(self.task, "_fut_waiter", None)
+        checkout = self.checkout
+        # The same future as before is one wait; a busy loop has another one each time.
+        if (
+            waiter is not None
+            and waiter is self.waiter
+            and checkout.seen == checkout.unit.statements
+        ):
+            frames = places.awaited(self.task.get_coro())
+            if frames is not None:
+                seconds = now - self.at
+                checkout.waited += seconds
+                checkout.lines[frames] = checkout.lines.get(frames, 0.0) + seconds
+                checkout.in_transaction |= checkout.state.is_open
+        self.waiter, self.at, checkout.seen = waiter, now, checkout.unit.statements
+
+
+def _sample(checkout: Checkout) -> None:
+    """Begin to look, where an event loop runs the task."""
+    loop = asyncio._get_running_loop()
+    if loop is not None and checkout.task is not None:
+        checkout.sampler = _Sampler(checkout, checkout.task, loop)
+
+
+def note_left_open(unit: units.Unit) -> None:
+    """Event `left-open` for what the request that ends has not given back; data: `how`
+    (`request-end` or `garbage`), `held_ms`, `in_transaction`; the frames are the check-out's.
+    """
+    for checkout in list(unit.checkouts):
+        if _is_ours(checkout) and _is_over(checkout.task, unit):
+            _write_left_open(checkout, "request-end")
+            unit.checkouts.remove(checkout)
+
+
+def note_collected(record: Foreign) -> None:
+    """The garbage collector found a connection that nobody has given back."""
+    state = record.info.get(KEY) if record is not None else None
+    if state is not None and state.checkouts:
+        checkout = state.checkouts[-1]
+        known = checkout in checkout.unit.checkouts
+        if known and checkout.unit.kind == "request" and _is_ours(checkout):
+            _write_left_open(checkout, "garbage")
+            checkout.unit.checkouts.remove(checkout)
+
+
+def _write_left_open(checkout: Checkout, how: str) -> None:
+    data = {
+        "how": how,
+        "held_ms": round((time.perf_counter() - checkout.at) * 1000, 1),
+        "in_transaction": checkout.state.is_open,
+    }
+    units.event("left-open", checkout.unit, checkout.frames, data)
+
+
+def _is_ours(checkout: Checkout) -> bool:
+    """Was it the application's request that opened it? A test's session outlives requests."""
+    if checkout.session is not None:
+        made_by, from_test = checkout.session
+        return made_by is checkout.unit and not from_test
+    return checkout.own
+
+
+def _is_over(task: "asyncio.Task[Any] | None", unit: units.Unit) -> bool:
+    """Has whoever checked it out ended? A background task may still need it."""
+    return task is None or task.done() or task in (unit.task, units.current_task())
+
+
+def _begin(conn: Foreign) -> None:
+    state = state_of(conn)
+    state.transaction = records.number()
+    state.is_open = True
+
+
+def _commit(conn: Foreign) -> None:
+    state = state_of(conn)
+    state.is_open = False
+    if not state.in_session:
+        note_commit(units.current(), sys._getframe(3))
+
+
+def note_commit(unit: units.Unit, frame: Foreign) -> None:
+    """Event `commit`; data: `statements` and `writes` since the last one of this unit."""
+    statements, writes = unit.commit_from
+    if unit.statements == statements:
+        return
+    data = {"statements": unit.statements - statements, "writes": unit.writes - writes}
+    unit.commit_from = (unit.statements, unit.writes)
+    units.event("commit", unit, places.look(frame)[0], data)
+
+
+def _roll_back(conn: Foreign) -> None:
+    """Event `rollback`, without frames; data: `writes` that it undoes. Closing a session that
+    has only read is none.
+    """
+    state_of(conn).is_open = False
+    unit = units.current()
+    writes = unit.writes - unit.commit_from[1]
+    if writes:
+        unit.commit_from = (unit.statements, unit.writes)
+        units.event("rollback", unit, 0, {"writes": writes})

@@ -1,0 +1,182 @@
+"""The command line of optimize-queries.sh."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.database.errors import DatabaseError
+from toolkit.migration.command import report_problem, require_packages, seconds
+from toolkit.migration.refusal import Refusal
+from toolkit.project import read_project
+from toolkit.project.errors import ProjectError
+from toolkit.queries.errors import QueriesError
+from toolkit.queries.finding import Layer
+from toolkit.report.exits import Exit, exit_code_table
+
+DESCRIPTION = """\
+Find slow queries: who issues them, what they cost, and what cures them.
+
+Five layers, each as sure as it says. Without options only the source is read, which gives
+no more than suspicions. --run or --app watch the application at work; --url-env has its
+database looked at, and plans tried on a copy.
+
+  code        suspected  rules over the source; nothing is run
+  capture     proved     what --run or --app really sent, with the line that sent it
+  statements  measured   what the server counted, joined to those lines
+  catalog     proved     indexes that lack, repeat or rot; settings that hide problems
+  plans       measured   EXPLAIN of the worst; indexes built on a scratch copy, and timed
+"""
+
+EPILOG = f"""\
+The database is read in read-only transactions with time limits, and never written to:
+indexes are tried on a scratch copy of the tables that matter. Values of parameters are
+used to run a statement again on that copy, and are not printed.
+
+A file for --requests has a request a line, which are sent in this order:
+  GET /posts?limit=20
+  Authorization: Bearer ...          (a header, for all that follow)
+  POST /posts {{"title": "A title"}}
+
+exit codes:
+{exit_code_table()}
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(run(options))
+    except (Refusal, ProjectError, DatabaseError, QueriesError) as error:
+        details = error.details if isinstance(error, Refusal) else ()
+        return report_problem(error.problem, details, "", as_json=options.json)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="optimize-queries.sh",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_what_to_watch(made)
+    add_what_to_do(made)
+    made.add_argument("--project", metavar="DIR", type=Path, default=Path(), help="default: here")
+    made.add_argument("--base", metavar="MODULE:NAME", help="the declarative base that is meant")
+    made.add_argument("--url-from", metavar="SOURCE", help="where the database's URL comes from")
+    made.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=900.0,
+        help="for what is watched (default: 900)",
+    )
+    shown = made.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print the result as JSON")
+    shown.add_argument("--sarif", action="store_true", help="print the findings as SARIF 2.1.0")
+    made.add_argument(
+        "--html", metavar="FILE", type=Path, help="also write it as one page that needs no network"
+    )
+    return made
+
+
+def add_what_to_watch(made: argparse.ArgumentParser) -> None:
+    watch = made.add_mutually_exclusive_group()
+    watch.add_argument("--run", metavar="COMMAND", help='a command to watch: "pytest -q"')
+    watch.add_argument(
+        "--app", metavar="MODULE:NAME", help="the application that gets the requests"
+    )
+    made.add_argument(
+        "--requests",
+        metavar="FILE",
+        type=Path,
+        help="what to send (default: GET on every route without parameters)",
+    )
+    made.add_argument(
+        "--url-env",
+        metavar="NAME",
+        help="the environment variable with the URL of the database to look at",
+    )
+    made.add_argument("--url", metavar="URL", help="that URL itself, without password")
+    made.add_argument(
+        "--layers",
+        metavar="NAMES",
+        type=layers,
+        default=tuple(Layer),
+        help="only these, with commas (default: all that there is something for)",
+    )
+
+
+def add_what_to_do(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--fix",
+        metavar="MESSAGE",
+        nargs="?",
+        const="indexes that queries want",
+        help="write the revision for the indexes, reviewed, and print patches of the code",
+    )
+    made.add_argument(
+        "--verify",
+        metavar="FILE",
+        type=Path,
+        help="do again what made this --json FILE, and show before and after",
+    )
+    made.add_argument("--only", metavar="FINGERPRINT", help="report this finding only: is it gone?")
+    made.add_argument(
+        "--baseline", metavar="FILE", type=Path, help="findings that are known do not fail the run"
+    )
+    made.add_argument(
+        "--write-baseline", metavar="FILE", type=Path, help="write the findings there as known"
+    )
+    made.add_argument(
+        "--budget",
+        metavar="ROUTE=N",
+        action="append",
+        default=[],
+        help='statements that a route may issue: "GET /posts=3"; @FILE has one a line',
+    )
+
+
+def layers(text: str) -> tuple[Layer, ...]:
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in list(Layer)]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no layer {unknown[0]!r}; there is {', '.join(Layer)}")
+    return tuple(layer for layer in Layer if layer in names)
+
+
+def run(options: argparse.Namespace) -> Exit:
+    from toolkit.queries.verify import options_of, read_report  # noqa: PLC0415
+
+    before = None
+    if options.verify is not None:
+        before = read_report(options.verify)
+        options = options_of(before, options)
+    refuse_combinations(options)
+    directory = options.project.resolve()
+    if not directory.is_dir():
+        raise Refusal("project", Exit.USAGE, f"{directory} is not a folder.", "See --project.")
+    project = read_project(directory, base=options.base, app=options.app, url_from=options.url_from)
+    require_packages(project, {"sqlalchemy[asyncio]"})
+    # Not at the top: it imports SQLAlchemy, which may be what is missing.
+    from toolkit.queries.outcome import optimize_and_show  # noqa: PLC0415
+
+    return optimize_and_show(project, options, before)
+
+
+def refuse_combinations(options: argparse.Namespace) -> None:
+    """Raise Refusal for options that do not go together."""
+    problem = None
+    if options.requests is not None and options.run is not None:
+        problem = "--requests are sent to an application, --run starts a command of its own."
+    elif options.url is not None and options.url_env is not None:
+        problem = "--url and --url-env both name a database."
+    elif options.only is not None and options.fix is not None:
+        problem = "--only asks whether a finding is gone, --fix writes."
+    elif options.baseline is not None and options.write_baseline is not None:
+        problem = "--baseline reads what --write-baseline writes."
+    elif options.html is not None and not options.html.parent.is_dir():
+        problem = f"There is no folder {options.html.parent} for --html."
+    if problem:
+        raise Refusal("options", Exit.USAGE, problem, "Leave one of the two out; see --help.")

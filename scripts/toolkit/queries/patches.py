@@ -1,0 +1,251 @@
+"""Changes of the source as a patch that `git apply` takes: loader options and indexes."""
+
+import ast
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeGuard
+
+from toolkit.project.facts import Project
+from toolkit.queries.finding import Index, Loader, QueryFinding
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Put `text` into a source in place of `length` characters at `offset`."""
+
+    offset: int
+    text: str
+    length: int = 0
+
+
+Wish = Callable[[str], list[Edit] | None]
+"""What a source needs for one change; None where its form is not one that is known."""
+
+
+def patches(findings: Iterable[QueryFinding], project: Project) -> tuple[str, list[str]]:
+    """One patch with paths below the project's root; and in words what it leaves to a person."""
+    edits: dict[Path, list[tuple[str, Wish]]] = {}
+    left: list[str] = []
+    for path, words, wish in wanted(findings, project):
+        edits.setdefault(path, []).append((words, wish))
+    made: list[str] = []
+    for path, wishes in sorted(edits.items()):
+        before = after = path.read_text("utf-8")
+        for words, wish in wishes:
+            found = wish(after)
+            if found is None:
+                left.append(words)
+            else:
+                after = applied(after, found)
+        made += unified(path.relative_to(project.root).as_posix(), before, after)
+    return "".join(made), left
+
+
+def wanted(findings: Iterable[QueryFinding], project: Project) -> Iterator[tuple[Path, str, Wish]]:
+    """Each change once: its file, itself in words, and how to make it."""
+    tables = {one.table: one for one in project.mapped if one.table}
+    seen: set[object] = set()
+    for one in findings:
+        fix = one.fix
+        if fix is None or (fix.loader or fix.index) in seen:
+            continue
+        if fix.loader:
+            seen.add(fix.loader)
+            loader = fix.loader
+            words = f"{loader.file}:{loader.line}: .options({loader.option})"
+            yield project.root / loader.file, words, partial(add_loader, wish=loader)
+        elif fix.index and fix.index.table in tables:
+            seen.add(fix.index)
+            model = tables[fix.index.table]
+            words = f"{model.name}: {as_python(fix.index)}"
+            if fix.index.drop:
+                words = (
+                    f"{model.name}: take {fix.index.name} away, or the next autogenerate makes it"
+                )
+            change = take_index if fix.index.drop else add_index
+            yield model.path, words, partial(change, model=model.name, wish=fix.index)
+
+
+def add_loader(source: str, wish: Loader) -> list[Edit] | None:
+    """`.options(...)` directly after the `select(Entity)` in the function that runs it."""
+    tree = ast.parse(source)
+    function = function_at(tree, wish.line)
+    calls = [
+        node
+        for node in ast.walk(function or ast.Module([], []))
+        if isinstance(node, ast.Call)
+        and name_of(node.func) == "select"
+        and node.args
+        and name_of(node.args[0]) == wish.entity
+    ]
+    # Of several it could be any: which, a person sees.
+    if len(calls) != 1:
+        return None
+    end = offset(source, calls[0].end_lineno or 0, calls[0].end_col_offset or 0)
+    names = {name_of(node.func) for node in ast.walk(ast.parse(wish.option)) if is_call(node)}
+    loaders = sorted(name for name in names if name in LOADERS)
+    missing = [
+        edit for name in loaders[:1] for edit in imported(source, tree, "sqlalchemy.orm", name)
+    ]
+    return [*missing, Edit(end, f".options({wish.option})")]
+
+
+LOADERS = frozenset({"selectinload", "joinedload", "undefer"})
+
+
+def function_at(tree: ast.Module, line: int) -> ast.AST | None:
+    """The innermost function around a line."""
+    around = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.lineno <= line <= (node.end_lineno or 0)
+    ]
+    return max(around, key=lambda node: node.lineno, default=None)
+
+
+def add_index(source: str, model: str, wish: Index) -> list[Edit] | None:
+    """An `Index(...)` in `__table_args__`, made if there is none; None for an unusual form."""
+    tree = ast.parse(source)
+    body = class_body(tree, model)
+    text = as_python(wish)
+    imports = imported(source, tree, "sqlalchemy", "Index")
+    if "text(" in text:
+        imports += imported(source, tree, "sqlalchemy", "text")
+    for node in body:
+        if assigned(node) == "__table_args__":
+            value = node.value  # type: ignore[attr-defined]
+            if not isinstance(value, ast.Tuple) or not value.elts:
+                return None
+            first = value.elts[0]
+            gap = f"\n{' ' * first.col_offset}" if first.lineno != value.lineno else " "
+            place = offset(source, first.lineno, first.col_offset)
+            return [*imports, Edit(place, f"{text},{gap}")]
+    for node in body:
+        if assigned(node) == "__tablename__":
+            indent = " " * node.col_offset
+            lines = f"{indent}__table_args__ = (\n{indent}    {text},\n{indent})\n"
+            return [*imports, Edit(offset(source, (node.end_lineno or 0) + 1, 0), lines)]
+    return None
+
+
+def take_index(source: str, model: str, wish: Index) -> list[Edit] | None:
+    """Without the `Index(...)` of that name; None if it is made in another way."""
+    for node in class_body(ast.parse(source), model):
+        value = getattr(node, "value", None)
+        if assigned(node) != "__table_args__" or not isinstance(value, ast.Tuple):
+            continue
+        for number, one in enumerate(value.elts):
+            if not (is_call(one) and name_of(one.func) == "Index" and constant(one) == wish.name):
+                continue
+            begin = offset(source, one.lineno, one.col_offset)
+            rest = value.elts[number + 1 :]
+            if rest:
+                end = offset(source, rest[0].lineno, rest[0].col_offset)
+            elif number:
+                before = value.elts[number - 1]
+                begin = offset(source, before.end_lineno or 0, before.end_col_offset or 0)
+                end = offset(source, one.end_lineno or 0, one.end_col_offset or 0)
+            else:
+                return None
+            return [Edit(begin, "", end - begin)]
+    return None
+
+
+def class_body(tree: ast.Module, name: str) -> list[ast.stmt]:
+    """Of the one class of this name; empty if there are several."""
+    found = [
+        node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name
+    ]
+    return found[0].body if len(found) == 1 else []
+
+
+def assigned(node: ast.stmt) -> str:
+    return name_of(node.targets[0]) if isinstance(node, ast.Assign) else ""
+
+
+def is_call(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call)
+
+
+def constant(call: ast.Call) -> object:
+    first = call.args[0] if call.args else None
+    return first.value if isinstance(first, ast.Constant) else None
+
+
+def as_python(index: Index) -> str:
+    """As a model has it. Names that are plain columns stay names."""
+    keys = [
+        repr_(key) if key.isidentifier() else f"text({repr_(key)})" for key in index.expressions
+    ]
+    words = [repr_(index.name), *keys]
+    if index.unique:
+        words.append("unique=True")
+    if index.where:
+        words += [f"{kind}_where=text({repr_(index.where)})" for kind in ("postgresql", "sqlite")]
+    if index.include:
+        words.append(f"postgresql_include=[{', '.join(repr_(name) for name in index.include)}]")
+    if index.method:
+        words.append(f"postgresql_using={repr_(index.method)}")
+    if index.opclass:
+        words.append(f"postgresql_ops={{{repr_(index.expressions[0])}: {repr_(index.opclass)}}}")
+    return f"Index({', '.join(words)})"
+
+
+def repr_(text: str) -> str:
+    return f'"{text}"' if '"' not in text and "\\" not in text else repr(text)
+
+
+def imported(source: str, tree: ast.Module, module: str, name: str) -> list[Edit]:
+    """An import of `name` if it lacks: after those of its package, else after the last one."""
+    lines = {True: 0, False: 0}
+    for node in tree.body:
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        names = {alias.asname or alias.name for alias in node.names}
+        origin = getattr(node, "module", None) or node.names[0].name
+        if origin == module and name in names:
+            return []
+        same = origin.partition(".")[0] == module.partition(".")[0]
+        lines[same] = node.end_lineno or 0
+    place = lines[True] or lines[False]
+    return [Edit(offset(source, place + 1, 0), f"from {module} import {name}\n")]
+
+
+def name_of(node: ast.AST) -> str:
+    """`select` for `select`, `sa.select`; empty for other forms."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def offset(source: str, line: int, column: int) -> int:
+    """In characters; `column` counts bytes, as ast does."""
+    lines = source.splitlines(keepends=True)
+    before = sum(len(text) for text in lines[: line - 1])
+    if line > len(lines):
+        return before
+    return before + len(lines[line - 1].encode()[:column].decode())
+
+
+def applied(source: str, edits: Iterable[Edit]) -> str:
+    for edit in sorted(edits, key=lambda one: one.offset, reverse=True):
+        source = source[: edit.offset] + edit.text + source[edit.offset + edit.length :]
+    return source
+
+
+def unified(name: str, before: str, after: str) -> list[str]:
+    if before == after:
+        return []
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True),
+        after.splitlines(keepends=True),
+        f"a/{name}",
+        f"b/{name}",
+    )
+    return [
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    ]

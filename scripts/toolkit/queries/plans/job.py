@@ -1,0 +1,94 @@
+"""One run of the layer: what it may cost, and what it has found so far."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+
+from toolkit.database.urls import Kind
+from toolkit.queries.finding import Index
+from toolkit.queries.plans.bench import Bench, Clock, Failed, Stopped
+from toolkit.queries.plans.captured import Shape
+from toolkit.queries.plans.model import Limits, Notes, Place, Table
+from toolkit.queries.plans.parse import Parsed, Unreadable
+from toolkit.queries.plans.search import Search, Verdict
+from toolkit.queries.plans.share import shared
+from toolkit.queries.plans.symptoms import paging_symptoms
+from toolkit.queries.plans.usage import Use
+
+
+@dataclass
+class Job:
+    """A run."""
+
+    kind: Kind
+    limits: Limits
+    clock: Clock
+    say: Callable[[str], None]
+    sqlglot: ModuleType | None
+    notes: Notes = field(default_factory=Notes)
+    verdicts: list[Verdict] = field(default_factory=list)
+    sampled: dict[str, str] = field(default_factory=dict)
+    """Words about tables of which the copy has only a part."""
+    rows: dict[Place, int] = field(default_factory=dict)
+    write_ratios: dict[Index, float | None] = field(default_factory=dict)
+    work_unit: str = ""
+    stopped: bool = False
+
+    def note(self, shape: Shape, words: str) -> None:
+        place = shape.places[0] if shape.places else "a statement outside of the project's code"
+        self.notes.add(f"{place}: {words}")
+
+
+def parsed_of(shape: Shape, job: Job) -> Parsed | None:
+    if job.sqlglot is None:
+        return None
+    try:
+        return Parsed(job.sqlglot, shape.query, job.kind)
+    except Unreadable:
+        job.note(shape, "sqlglot does not understand it, so no indexes were tried")
+        return None
+
+
+def uses_of(parsed: Parsed | None, shape: Shape, tables: Mapping[Place, Table]) -> Sequence[Use]:
+    return parsed.uses(tables, shape.fixed, same_text=shape.same_text) if parsed else ()
+
+
+def try_all(
+    bench: Bench,
+    shapes: Sequence[Shape],
+    tables: Mapping[Shape, Mapping[Place, Table]],
+    job: Job,
+) -> None:
+    """The search for each statement, until the time is up."""
+    job.work_unit = bench.work_unit
+    search = Search(bench, job.kind, job.limits, job.clock)
+    try:
+        job.say(f"measuring {len(shapes)} statements")
+        # What is written and rolled back leaves traces in the pages: reads first.
+        for shape in sorted(shapes, key=lambda one: one.writes):
+            parsed = parsed_of(shape, job)
+            uses = uses_of(parsed, shape, tables[shape])
+            try:
+                verdict = search.first(shape, tables[shape], uses)
+                verdict.symptoms += paging_symptoms(verdict, parsed, job.kind)
+                job.verdicts.append(verdict)
+            except Failed as error:
+                job.note(shape, f"not measured: {error}")
+        for number, verdict in enumerate(job.verdicts):
+            job.say(f"trying indexes for statement {number + 1} of {len(job.verdicts)}")
+            search.search(verdict)
+        shared(search, job.verdicts)
+        for index in search.kept:
+            job.write_ratios[index] = bench.write_ratio(index)
+    except Stopped:
+        job.stopped = True
+    job.rows |= search.counts
+
+
+def worst(costs: dict[int, float], most: int) -> list[int]:
+    """Numbers of statements, taken in turn from the slowest that were captured (the order that
+    they have) and from the most expensive here: the capture may have run on a small database.
+    """
+    by_time, by_cost = sorted(costs), sorted(costs, key=lambda number: -costs[number])
+    mixed = (number for pair in zip(by_time, by_cost, strict=True) for number in pair)
+    return list(dict.fromkeys(mixed))[:most]

@@ -1,0 +1,1 @@
+"""Plans on MySQL and MariaDB."""

@@ -1,0 +1,118 @@
+"""Which columns a statement compares, sorts and reads, by sqlglot.
+
+sqlglot is optional: the project need not have it, and without it there are no candidates.
+"""
+
+# ruff: noqa: ANN401  (a package that may be missing: its objects have no types here)
+
+import importlib
+import logging
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from toolkit.database.urls import Kind
+from toolkit.queries.plans.model import Place, Table
+from toolkit.queries.plans.query import Query
+from toolkit.queries.plans.scope import DIALECTS, Scope, slot_of
+from toolkit.queries.plans.usage import Use
+
+VERSION = "30.30.0"
+MISSING = (
+    "sqlglot is not installed, so no indexes were tried: install it beside the project's packages,"
+    f" pip install sqlglot=={VERSION} (nothing else needs it)"
+)
+EXPRESSIONS = (
+    "Column", "Identifier", "Paren", "Literal", "Lower", "Upper",
+    "Trim", "Length", "Abs", "Coalesce", "Cast", "DataType",
+    "DataTypeParam", "Date", "TsOrDsToDate", "DateTrunc", "TimestampTrunc", "Extract",
+    "Var", "JSONExtract", "JSONExtractScalar", "JSONPath", "JSONPathRoot", "JSONPathKey",
+    "DPipe", "Add", "Sub", "Mul", "Div", "Mod",
+    "Neg", "Substring",
+)  # fmt: skip
+"""What an index may compute."""
+
+
+def load_sqlglot() -> tuple[ModuleType | None, str]:
+    """sqlglot, and what to say about it: that it is missing, or another version."""
+    try:
+        sqlglot = importlib.import_module("sqlglot")
+    except ImportError:
+        return None, MISSING
+    # It logs what it does not know; we judge by what comes back.
+    logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+    version = str(getattr(sqlglot, "__version__", "unknown"))
+    if version.partition(".")[0] != VERSION.partition(".")[0]:
+        return sqlglot, f"sqlglot {version} is installed; this was tried with {VERSION}"
+    return sqlglot, ""
+
+
+class Unreadable(ValueError):
+    """sqlglot does not understand the statement."""
+
+
+class Parsed:
+    """A statement as a tree."""
+
+    def __init__(self, sqlglot: ModuleType, query: Query, kind: Kind) -> None:
+        self.exp: Any = sqlglot.exp
+        self.kind: Kind = kind
+        self.query = query
+        self.expressions = tuple(
+            getattr(self.exp, name) for name in EXPRESSIONS if hasattr(self.exp, name)
+        )
+        try:
+            self.tree: Any = sqlglot.parse_one(query.readable, dialect=DIALECTS[kind])
+        except (sqlglot.errors.SqlglotError, RecursionError, ValueError) as error:
+            raise Unreadable(type(error).__name__) from None
+
+    def name(self, identifier: Any) -> str:
+        """As the catalog has it: PostgreSQL folds what is not quoted."""
+        if identifier is None:
+            return ""
+        if self.kind == "postgresql" and not identifier.args.get("quoted"):
+            return str(identifier.name).lower()
+        return str(identifier.name)
+
+    def tables(self) -> set[Place]:
+        """The tables that the statement names (common table expressions are none)."""
+        ctes = {self.name(cte.args["alias"].this) for cte in self.tree.find_all(self.exp.CTE)}
+        found = set()
+        for table in self.tree.find_all(self.exp.Table):
+            if isinstance(table.this, self.exp.Identifier):
+                place = Place(self.name(table.args.get("db")), self.name(table.this))
+                if place.schema or place.name not in ctes:
+                    found.add(place)
+        return found
+
+    def paging(self) -> tuple[int, int]:
+        """OFFSET and LIMIT; 0 where there is none, or where it can't be told."""
+        found = []
+        for name in ("offset", "limit"):
+            node = self.tree.args.get(name)
+            value = node.expression if node is not None else None
+            while isinstance(value, self.exp.Cast):
+                value = value.this
+            text = "0"
+            if isinstance(value, self.exp.Literal):
+                text = str(value.this)
+            elif isinstance(value, self.exp.Placeholder):
+                slot = slot_of(value)
+                values = self.query.values
+                text = str(values[slot]) if slot is not None and slot < len(values) else "0"
+            found.append(int(text) if text.isdigit() else 0)
+        return found[0], found[1]
+
+    def uses(
+        self, tables: Mapping[Place, Table], fixed: frozenset[int], *, same_text: bool = True
+    ) -> list[Use]:
+        """What each part of the statement asks of each of `tables` (keys as it writes them).
+
+        `fixed` are the positions of parameters that never change; `same_text`: neither do the
+        literals in the text.
+        """
+        kinds = (self.exp.Select, self.exp.Update, self.exp.Delete)
+        found: list[Use] = []
+        for node in [one for one in self.tree.walk() if isinstance(one, kinds)]:
+            found += Scope(self, node, tables, fixed, same_text).uses()
+        return found

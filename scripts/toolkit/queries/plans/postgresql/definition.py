@@ -1,0 +1,218 @@
+"""How the tables of the given database are made, for a copy of them without its rules.
+
+Constraints other than the primary key, triggers and defaults are left out: they decide what may
+be written, not how it is read.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from toolkit.queries.plans.model import Place
+
+COLUMNS = """
+    SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+           format_type(coalesce(nullif(e.typbasetype, 0), nullif(t.typbasetype, 0)), -1),
+           coalesce(nullif(t.typelem, 0), t.oid)::bigint, coalesce(e.typtype, t.typtype)::text,
+           coalesce(o.collname, ''), coalesce(co.nspname, ''), coalesce(a.attstattarget, -1)::int
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+    LEFT JOIN pg_collation o ON o.oid = a.attcollation AND o.collname <> 'default'
+    LEFT JOIN pg_namespace co ON co.oid = o.collnamespace
+    WHERE a.attrelid = :oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+ENUMS = """
+    SELECT n.nspname, t.typname, l.enumlabel
+    FROM pg_enum l JOIN pg_type t ON t.oid = l.enumtypid
+    JOIN pg_namespace n ON n.oid = t.typnamespace
+    WHERE t.oid = ANY(:oids) ORDER BY t.oid, l.enumsortorder
+"""
+INDEXES = """
+    SELECT pg_get_indexdef(i.indexrelid), i.indisprimary, c.relname, i.indisunique
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE i.indrelid = :oid AND i.indisvalid ORDER BY i.indisprimary DESC, c.relname
+"""
+STATISTICS = "SELECT pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxrelid = :oid"
+EXTENSIONS = """
+    SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+    WHERE e.extname NOT IN ('plpgsql', 'pg_stat_statements', 'hypopg')
+"""
+# Plans depend on these; the given database's session has them from its role and database, too.
+SETTINGS = """
+    SELECT name, setting FROM pg_settings
+    WHERE context = 'user' AND (category LIKE 'Query Tuning%' OR name IN
+        ('work_mem', 'hash_mem_multiplier', 'temp_buffers', 'jit', 'TimeZone', 'DateStyle',
+         'IntervalStyle', 'max_parallel_workers_per_gather', 'default_statistics_target',
+         'effective_io_concurrency'))
+"""
+
+
+@dataclass(frozen=True)
+class Copied:
+    """One table and the statements that make it."""
+
+    place: Place
+    columns: tuple[str, ...]
+    text_columns: tuple[str, ...]
+    """Their definitions with text for a type: where the scratch server lacks that."""
+    definitions: tuple[str, ...]
+    indexes: tuple[str, ...]
+    """Run after the rows are there; one that fails is left out."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Everything that is needed before the rows."""
+
+    tables: tuple[Copied, ...]
+    schemas: tuple[str, ...]
+    extensions: tuple[tuple[str, str], ...]
+    types: tuple[str, ...]
+    search_path: tuple[str, ...]
+    settings: dict[str, str] = field(default_factory=dict)
+    collation: str = ""
+
+
+def read_schema(connection: Connection, oids: dict[int, Place]) -> Schema:
+    """The definitions of these tables (oid to place)."""
+    tables, enums = [], set()
+    for oid, place in sorted(oids.items()):
+        table, types = read_table(connection, oid, place)
+        tables.append(table)
+        enums |= types
+    labels: dict[tuple[str, str], list[str]] = {}
+    for schema, name, label in connection.execute(text(ENUMS), {"oids": sorted(enums)}):
+        labels.setdefault((schema, name), []).append(label)
+    extensions = [(str(name), str(schema)) for name, schema in connection.execute(text(EXTENSIONS))]
+    path = connection.exec_driver_sql("SELECT unnest(current_schemas(false))").scalars()
+    settings = {name: value for name, value in connection.execute(text(SETTINGS))}
+    collation = connection.exec_driver_sql(
+        "SELECT datcollate FROM pg_database WHERE datname = current_database()"
+    ).scalar_one()
+    schemas = {place.schema for place in oids.values()} | {schema for schema, _ in labels}
+    schemas |= {schema for _, schema in extensions}
+    return Schema(
+        tuple(tables),
+        tuple(sorted(schemas - {"pg_catalog"})),
+        tuple(extensions),
+        tuple(
+            f"CREATE TYPE {quote(schema)}.{quote(name)} AS ENUM ({quoted_texts(all_)})"
+            for (schema, name), all_ in labels.items()
+        ),
+        tuple(path),
+        settings,
+        str(collation),
+    )
+
+
+def read_table(connection: Connection, oid: int, place: Place) -> tuple[Copied, set[int]]:
+    names, definitions, as_text, indexes, enums = [], [], [], [], set()
+    for (
+        name,
+        kind,
+        required,
+        base,
+        type_oid,
+        category,
+        collation,
+        schema,
+        target,
+    ) in connection.execute(text(COLUMNS), {"oid": oid}):
+        if category == "e":
+            enums.add(int(type_oid))
+        if category == "d" and base:
+            kind = base  # noqa: PLW2901  (a domain is its base type with a check)
+        more = f" COLLATE {quote(schema)}.{quote(collation)}" if collation else ""
+        more += " NOT NULL" if required else ""
+        names.append(name)
+        definitions.append(f"{quote(name)} {kind}{more}")
+        as_text.append(f"{quote(name)} text")
+        if target >= 0:
+            column = f"{quote(place.schema)}.{quote(place.name)} ALTER COLUMN {quote(name)}"
+            indexes.append(f"ALTER TABLE {column} SET STATISTICS {target}")
+    for definition, primary, index, unique in connection.execute(text(INDEXES), {"oid": oid}):
+        # Of a partitioned table it says ON ONLY, and builds nothing that is used.
+        indexes.append(definition.replace(" ON ONLY ", " ON ", 1))
+        if primary and unique:
+            constraint = f"{quote(place.schema)}.{quote(place.name)} ADD PRIMARY KEY USING INDEX"
+            indexes.append(f"ALTER TABLE {constraint} {quote(index)}")
+    indexes += connection.execute(text(STATISTICS), {"oid": oid}).scalars()
+    table = Copied(place, tuple(names), tuple(as_text), tuple(definitions), tuple(indexes))
+    return table, enums
+
+
+def make_schema(connection: Connection, schema: Schema) -> list[str]:
+    """Make types and empty tables on the scratch copy; what could not be had, a line each."""
+    notes = []
+    for name in schema.schemas:
+        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {quote(name)}")
+    for name, place in schema.extensions:
+        statement = f"CREATE EXTENSION IF NOT EXISTS {quote(name)} SCHEMA {quote(place)} CASCADE"
+        if not attempt(connection, statement):
+            notes.append(f"the scratch server has no extension {name}, or not for this role")
+    for statement in schema.types:
+        connection.exec_driver_sql(statement)
+    path = ", ".join(map(quote, schema.search_path)) or "public"
+    connection.exec_driver_sql(f"SET search_path = {path}")
+    for table in schema.tables:
+        name = f"{quote(table.place.schema)}.{quote(table.place.name)}"
+        if attempt(connection, f"CREATE UNLOGGED TABLE {name} ({', '.join(table.definitions)})"):
+            continue
+        columns = [
+            known if possible(connection, f"CREATE TEMP TABLE _one ({known})") else plain
+            for known, plain in zip(table.definitions, table.text_columns, strict=True)
+        ]
+        connection.exec_driver_sql(f"CREATE UNLOGGED TABLE {name} ({', '.join(columns)})")
+        notes.append(f"the scratch server lacks a type of {table.place.name}: it is text there")
+    return notes
+
+
+def make_indexes(connection: Connection, table: Copied) -> list[str]:
+    failed = [one for one in table.indexes if not attempt(connection, one)]
+    return [f"{len(failed)} of {table.place.name}'s own indexes can't be made"] if failed else []
+
+
+def session(connection: Connection, schema: Schema, milliseconds: int) -> None:
+    """Give the scratch session what plans depend on."""
+    run = connection.exec_driver_sql
+    for name, value in schema.settings.items():
+        attempt(connection, f"SET {quote(name)} = {quote_text(value)}")
+    run(f"SET search_path = {', '.join(map(quote, schema.search_path)) or 'public'}")
+    run("SET standard_conforming_strings = on")
+    run(f"SET statement_timeout = {milliseconds}")
+
+
+def attempt(connection: Connection, statement: str) -> bool:
+    """Run it in a savepoint; did it work?"""
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(statement)
+    except DBAPIError:
+        return False
+    return True
+
+
+def possible(connection: Connection, statement: str) -> bool:
+    """Would it work?"""
+    savepoint = connection.begin_nested()
+    try:
+        connection.exec_driver_sql(statement)
+    except DBAPIError:
+        return False
+    finally:
+        savepoint.rollback()
+    return True
+
+
+def quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted_texts(values: Iterable[str]) -> str:
+    return ", ".join(map(quote_text, values))
+
+
+def quote_text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,150 @@
+"""The layer on PostgreSQL: plans of the given database, a copy of its tables, indexes on that."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL
+
+from toolkit.database.scratch import Scratch, execute, open_scratch
+from toolkit.queries.plans.captured import Shape
+from toolkit.queries.plans.connections import on_connection
+from toolkit.queries.plans.job import Job, parsed_of, try_all, worst
+from toolkit.queries.plans.model import Place, Table
+from toolkit.queries.plans.postgresql import definition, plan, rows, source
+from toolkit.queries.plans.postgresql.bench import PostgresBench
+from toolkit.queries.plans.symptoms import no_statistics
+
+LOOKED_AT = 10
+"""Times the statements that are measured: so many are explained, to find the worst."""
+
+
+@dataclass
+class Reading:
+    """What was read of the given database."""
+
+    shapes: list[Shape] = field(default_factory=list)
+    """The worst, of those that can be planned."""
+    tables: dict[Shape, dict[Place, Table]] = field(default_factory=dict)
+    """By their names in the statement and by their own."""
+    oids: dict[int, Place] = field(default_factory=dict)
+    """What has to be copied."""
+
+
+def measure(url: URL, shapes: Sequence[Shape], job: Job) -> None:
+    """Fill `job` with verdicts and notes."""
+    job.say("reading the plans of the database")
+    reading = on_connection(url, lambda one: read(one, shapes, job), job.clock)
+    if not reading.shapes:
+        return
+    with open_scratch("postgresql", server_url=url) as scratch, ExitStack() as files:
+        job.notes.lines += [f"scratch copy: {note}" for note in scratch.notes]
+
+        def copy_out(connection: Connection) -> tuple[definition.Schema, list[rows.Dumped]]:
+            source.begin(connection, job.limits)
+            schema = definition.read_schema(connection, reading.oids)
+            found = {t.place: t for some in reading.tables.values() for t in some.values()}
+            sizes = {place: found[place].bytes for place in reading.oids.values()}
+            percents = rows.shares(sizes, job.limits.copy_bytes)
+            return schema, rows.dump(
+                connection, schema, percents, files=files, clock=job.clock, say=job.say
+            )
+
+        schema, dumped = on_connection(url, copy_out, job.clock)
+        fill(scratch, schema, dumped, job)
+        for one in dumped:
+            if one.percent is not None:
+                job.sampled[one.table.place.name] = (
+                    f"measured on a sample of {one.percent:.3g} % of its rows; the times are the"
+                    " sample's"
+                )
+        on_connection(scratch.url, lambda one: try_on(one, schema, reading, job), job.clock)
+
+
+def read(connection: Connection, shapes: Sequence[Shape], job: Job) -> Reading:
+    """Plans of all, tables of the worst."""
+    source.begin(connection, job.limits)
+    shapes = shapes[: LOOKED_AT * job.limits.statements]
+    found = source.read_plans(connection, [shape.query for shape in shapes])
+    costs: dict[int, float] = {}
+    plans: dict[int, dict[str, Any]] = {}
+    for number, (each, reason) in enumerate(zip(found.plans, found.reasons, strict=True)):
+        if each is None:
+            job.note(shapes[number], f"not explained: {reason}")
+        elif reason:
+            job.note(shapes[number], f"not measured: {reason}")
+        else:
+            plans[number] = each["Plan"]
+            costs[number] = plan.to_spare(each["Plan"]) * shapes[number].executions
+    reading = Reading()
+    for number in worst(costs, job.limits.statements):
+        add(connection, reading, shapes[number], plans[number], job)
+    return reading
+
+
+def add(
+    connection: Connection, reading: Reading, shape: Shape, tree: dict[str, Any], job: Job
+) -> None:
+    """Note what a statement needs, unless one of its tables can't be copied."""
+    parsed = parsed_of(shape, job)
+    names = {Place(schema, name) for schema, name in plan.relations(tree)}
+    names |= parsed.tables() if parsed else set()
+    oids = source.resolve(connection, names)
+    tables = source.read_tables(connection, oids.values())
+    whys = [why for _, why in tables.values() if why]
+    if whys or not tables:
+        job.note(shape, f"not measured: {whys[0] if whys else 'it reads no table'}")
+        return
+    known = {place: tables[oid][0] for place, oid in oids.items()}
+    known |= {table.place: table for table, _ in tables.values()}
+    reading.shapes.append(shape)
+    reading.tables[shape] = known
+    reading.oids |= {oid: table.place for oid, (table, _) in tables.items()}
+
+
+def fill(
+    scratch: Scratch, schema: definition.Schema, dumped: Sequence[rows.Dumped], job: Job
+) -> None:
+    """Tables, rows and indexes of the copy."""
+
+    def work(connection: Connection) -> list[str]:
+        notes = definition.make_schema(connection, schema)
+        # For candidates; where it can't be had, a finding says so.
+        definition.attempt(connection, "CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        for one in dumped:
+            job.clock.check()
+            rows.load(connection, one)
+        for one in dumped:
+            job.clock.check()
+            notes += definition.make_indexes(connection, one.table)
+        connection.commit()
+        return notes
+
+    for note in on_connection(scratch.url, work, job.clock):
+        job.notes.add(note)
+    # Also the visibility map, without which no index alone answers anything.
+    execute(scratch.url, "VACUUM (ANALYZE)")
+
+
+def try_on(connection: Connection, schema: definition.Schema, reading: Reading, job: Job) -> None:
+    """The search on the copy."""
+    definition.session(connection, schema, int(job.limits.statement_seconds * 1000))
+    connection.commit()
+    here = connection.exec_driver_sql(
+        "SELECT datcollate FROM pg_database WHERE datname = current_database()"
+    ).scalar_one()
+    if here != schema.collation:
+        job.notes.add(
+            f"the scratch database sorts text as {here}, the given one as {schema.collation}"
+        )
+    schemas = {place.name: place.schema for place in reading.oids.values()}
+    bench = PostgresBench(connection, job.limits, job.clock, schemas)
+    definition.session(connection, schema, int(job.limits.statement_seconds * 1000))
+    connection.commit()
+    try_all(bench, reading.shapes, reading.tables, job)
+    tables = {t.place: t for some in reading.tables.values() for t in some.values()}
+    counts = {place: bench.rows(place) for place in tables}
+    for line in no_statistics((table, counts[place]) for place, table in tables.items()):
+        job.notes.add(line)

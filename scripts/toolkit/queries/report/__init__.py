@@ -1,0 +1,1 @@
+"""A result as text, JSON, SARIF and one page of HTML."""

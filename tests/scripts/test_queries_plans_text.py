@@ -1,0 +1,253 @@
+"""Statements taken apart, values restored, indexes thought of: what needs no database."""
+
+import datetime as dt
+import decimal
+import uuid
+from typing import Any
+
+import pytest
+import sqlglot
+
+from toolkit.database.urls import Kind
+from toolkit.queries.capture.record import Statement
+from toolkit.queries.plans import measure_statements
+from toolkit.queries.plans.candidates import trials
+from toolkit.queries.plans.captured import explainable, shapes_of
+from toolkit.queries.plans.model import Column, ExistingIndex, Place, Table, create_index
+from toolkit.queries.plans.parse import Parsed
+from toolkit.queries.plans.postgresql.plan import redacted
+from toolkit.queries.plans.postgresql.rows import shares
+from toolkit.queries.plans.query import take_apart
+from toolkit.queries.plans.values import NotRestored, literal, restored
+
+pytestmark = pytest.mark.any_sqlalchemy
+
+POSTS = Table(
+    Place("public", "posts"),
+    {
+        name: Column(name, kind, distinct)
+        for name, kind, distinct in (
+            ("id", "integer", 1e5), ("user_id", "integer", 500), ("created", "timestamptz", 1e5),
+            ("status", "text", 3), ("deleted_at", "timestamptz", 9), ("title", "text", 1e5),
+            ("order", "integer", 10), ("body", "text", 1e5),
+        )
+    },
+    (ExistingIndex("posts_pkey", ("id",), True), ExistingIndex("ix_status", ("status", "created"))),
+    100_000,
+    1,
+)  # fmt: skip
+
+
+def proposed(
+    sql: str,
+    *values: Any,
+    kind: Kind = "postgresql",
+    fixed: tuple[int, ...] = (),
+    same_text: bool = True,
+) -> list[str]:
+    parsed = Parsed(sqlglot, take_apart(sql, list(values), kind), kind)
+    found = []
+    for use in parsed.uses({Place("", "posts"): POSTS}, frozenset(fixed), same_text=same_text):
+        for trial in trials(use, POSTS, kind):
+            texts = [create_index(one.named(POSTS, kind), kind) for one in trial]
+            found.append(" + ".join(text.partition(" ON posts ")[2] for text in texts))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("condition", "first"),
+    [
+        ("user_id = $1 ORDER BY created DESC LIMIT 5", "(user_id, created)"),
+        ("user_id = $1 ORDER BY created DESC, id LIMIT 5", "(user_id, created DESC, id)"),
+        ("user_id = $1 ORDER BY created DESC NULLS LAST", "(user_id, created DESC NULLS LAST)"),
+        ("user_id = $1 AND created BETWEEN $2 AND $3", "(user_id, created)"),
+        ("user_id = $1 AND created > $2 AND created < $3", "(user_id, created)"),
+        ("$1 = user_id", "(user_id)"),
+        ("p.user_id IN ($1, $2) AND p.created > $3", "(user_id, created)"),
+        ("p.user_id = ANY($1)", "(user_id)"),
+        ("(user_id = $1 OR user_id = $2)", "(user_id)"),
+        ("user_id = $1 OR title = $2", "(user_id) + (title)"),
+        ("title ILIKE $1 OR body ILIKE $1", "USING gin (title gin_trgm_ops) + "
+         "USING gin (body gin_trgm_ops)"),
+        ("title LIKE 'a%'", "(title text_pattern_ops)"),
+        ("lower(title) = $1", "(lower(title))"),
+        ('"order" = $1', '("order")'),
+        ("coalesce(user_id, 0) = $1", "(coalesce(user_id, 0))"),
+    ],
+)  # fmt: skip
+def test_equality_comes_first_then_range_or_order(condition: str, first: str) -> None:
+    found = proposed(f"SELECT id FROM posts p WHERE {condition}", "x", "y", "z")
+    assert first in found, found
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "id = $1",  # the primary key
+        "id = $1 AND user_id = $2",  # at most one row anyway
+        "status = $1",  # begins an index
+        "user_id <> $1",
+        "user_id + $1 = 5",  # a value in the expression
+        "title::numeric = 5",  # the cast is what is wrong
+        "nobody = $1",  # no such column
+        "random() < 0.5",
+    ],
+)
+def test_no_index_is_thought_of(condition: str) -> None:
+    found = [one for one in proposed(f"SELECT id FROM posts WHERE {condition}", 1, 2)]
+    assert [one for one in found if "WHERE" not in one] == []
+
+
+def test_partial_indexes_for_what_is_always_the_same() -> None:
+    sql = "SELECT id FROM posts WHERE user_id = $1 AND deleted_at IS NULL AND status = $2::VARCHAR"
+    assert "(user_id) WHERE deleted_at IS NULL" in proposed(sql, 1, "open")
+    assert not any("'open'" in one for one in proposed(sql, 1, "open"))
+    both = "(user_id) WHERE deleted_at IS NULL AND status = 'open'"
+    assert both in proposed(sql, 1, "open", fixed=(1,))
+    # A value of a column with many values may be somebody's, and is told nobody.
+    private = "SELECT id FROM posts WHERE user_id = $1 AND title = $2"
+    assert not any("WHERE" in one for one in proposed(private, 1, "mine", fixed=(0, 1)))
+    assert not any("WHERE" in one for one in proposed(sql, 1, "open", kind="mysql", fixed=(1,)))
+    # A literal is a constant only where the text is not put together.
+    written = "SELECT id FROM posts WHERE user_id = $1 AND status = 'open'"
+    assert "(user_id) WHERE status = 'open'" in proposed(written, 1)
+    assert not any("'open'" in one for one in proposed(written, 1, same_text=False))
+    assert not any("WHERE" in one for one in proposed("SELECT id FROM posts WHERE user_id = 42"))
+
+
+def test_joins_subqueries_and_common_table_expressions() -> None:
+    users = "SELECT u.id, (SELECT count(*) FROM posts p WHERE p.user_id = u.id) FROM users u"
+    assert proposed(users) == ["(user_id)"]
+    joined = "SELECT * FROM users u LEFT JOIN posts p ON p.user_id = u.id AND p.title = $1"
+    assert {"(title, user_id)", "(user_id, title)", "(user_id)", "(title)"} == {
+        *proposed(joined, 1)
+    }
+    by_key = "SELECT * FROM users u JOIN posts p ON p.id = u.post_id ORDER BY p.created"
+    assert proposed(by_key) == ["(created)"]  # a row that its key finds needs no order
+    named = "WITH posts AS (SELECT 1 AS user_id) SELECT * FROM posts WHERE user_id = $1"
+    assert Parsed(sqlglot, take_apart(named, [1], "postgresql"), "postgresql").tables() == set()
+    inner = "SELECT * FROM (SELECT user_id FROM posts WHERE title = $1) AS a WHERE a.user_id > 3"
+    assert proposed(inner, "x") == ["(title)"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "sql", "parameters", "readable"),
+    [
+        ("postgresql", "SELECT $2::INTEGER, $1", ["a", 2], "SELECT :p1::INTEGER, :p0"),
+        ("postgresql", "SELECT '$1', $1 /* $2 */", [1], "SELECT '$1', :p0 /* $2 */"),
+        ("postgresql", "SELECT %(a)s, '50%%' -- %(a)s", {"a": 1}, "SELECT :p0, '50%' -- %(a)s"),
+        ("postgresql", "SELECT $q$ $1 $q$, a ? 'b'", [], "SELECT $q$ $1 $q$, a ? 'b'"),
+        ("mysql", "SELECT `a%%`, %s, %s;", [1, 2], "SELECT `a%`, :p0, :p1"),
+        ("sqlite", "SELECT ?, '?', \"?\", ?", [1, 2], "SELECT :p0, '?', \"?\", :p1"),
+        ("sqlite", "/* x */ SELECT :a, :b", {"b": 1, "a": 2}, "SELECT :p1, :p0"),
+    ],
+)
+def test_placeholders_of_every_driver(kind: Kind, sql: str, parameters: Any, readable: str) -> None:
+    query = take_apart(sql, parameters, kind)
+    assert query.readable == readable and not query.missing
+
+
+def test_a_query_is_given_to_each_driver_as_it_wants_it() -> None:
+    query = take_apart("SELECT %(a)s, '%%', %(a)s", {"a": "mine"}, "postgresql")
+    assert query.marked == ("SELECT ?, '%', ?", ("mine", "mine"))
+    assert query.formatted == ("SELECT %s, '%%', %s", ("mine", "mine"))
+    assert query.inlined == "SELECT 'mine', '%', 'mine'"
+    assert query.numbered == "SELECT $1, '%', $1"
+    assert "mine" not in repr(query)
+
+
+@pytest.mark.parametrize(
+    ("value", "plain", "typed"),
+    [
+        (5, "'5'", "5"),
+        (-5, "'-5'", "(-5)"),
+        (True, "'true'", "true"),
+        (None, "NULL", "NULL"),
+        ("it's \\", "'it''s \\'", "'it''s \\'"),
+        (decimal.Decimal("1.50"), "'1.50'", "1.50"),
+        (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), "'2026-01-02 00:00:00+00:00'",
+         "'2026-01-02 00:00:00+00:00'::timestamptz"),
+        (dt.timedelta(minutes=1), "'60.000000 seconds'", "'60.000000 seconds'::interval"),
+        (uuid.UUID(int=1), f"'{uuid.UUID(int=1)}'", f"'{uuid.UUID(int=1)}'::uuid"),
+        (b"\x00\xff", "'\\x00ff'", "'\\x00ff'::bytea"),
+        (["a", 'b"\\', None, [1]], '\'{"a","b\\"\\\\",NULL,{"1"}}\'',
+         '\'{"a","b\\"\\\\",NULL,{"1"}}\''),
+    ],
+)  # fmt: skip
+def test_literals(value: Any, plain: str, typed: str) -> None:
+    assert literal(value, typed=False) == plain
+    assert literal(value, typed=True) == typed
+
+
+def test_values_come_back_from_json() -> None:
+    assert restored({"__type__": "date", "value": "2026-01-02"}) == dt.date(2026, 1, 2)
+    assert restored({"__type__": "bytes", "value": "AP8="}) == b"\x00\xff"
+    assert restored([{"__type__": "decimal", "value": "1.5"}]) == [decimal.Decimal("1.5")]
+    for lost in (
+        {"__type__": "Range", "value": None},
+        {"a": 1},
+        {"__type__": "date", "value": "x"},
+    ):
+        with pytest.raises(NotRestored):
+            restored(lost)
+    with pytest.raises(NotRestored):
+        literal("a\0b", typed=False)
+    assert take_apart("SELECT $1, $3", [1], "postgresql").missing == "not captured"
+
+
+def test_conditions_are_told_without_values() -> None:
+    condition = """((a = 5) AND (b1 ~~ '%it''s%'::text) AND ("Name 7" > -1.5e3) AND (c = ANY
+      ('{1,2}'::integer[])) AND (d = 'x'::character varying(20)) AND (e = $1))"""
+    found = redacted(condition)
+    for gone in ("5)", "it", "1.5", "{1", "'x'"):
+        assert gone not in found, found
+    for kept in ("b1", '"Name 7"', "::character varying(20)", "$1"):
+        assert kept in found, found
+
+
+@pytest.mark.parametrize(
+    ("sql", "right"),
+    [
+        ("SELECT 1", True),
+        ("  -- x\n(SELECT 1)", True),
+        ("WITH a AS (SELECT 1) SELECT * FROM a", True),
+        ("DELETE FROM a WHERE b = 1", True),
+        ("DELETE FROM a", False),
+        ("INSERT INTO a VALUES (1)", False),
+        ("SELECT pg_sleep(5)", False),
+        ("SELECT nextval('s')", False),
+        ("SELECT * FROM information_schema.tables", False),
+        ("DROP TABLE a", False),
+    ],
+)
+def test_what_is_run_at_all(sql: str, right: bool) -> None:
+    assert explainable(sql) is right
+
+
+def test_shapes_are_the_worst_first_with_what_never_changes() -> None:
+    def one(sql: str, ms: float, *values: Any) -> Statement:
+        return Statement(1, sql, sql, (), ms, 0, 1, 1, list(values), None, 1, 1)
+
+    often = [one("SELECT $1, $2", 3, number, "same") for number in range(4)]
+    lost = one("SELECT $1, $2", 9, {"__type__": "Range", "value": None}, "same")
+    first, second = shapes_of([one("SELECT 2", 5), *often, lost], "postgresql", {})
+    assert (first.executions, first.total_ms, first.fixed) == (5, 21, {1})
+    assert not first.query.missing  # the slowest of those that can be run
+    assert second.fixed == frozenset()
+    twice = shapes_of(often[:2], "postgresql", {})
+    assert twice[0].fixed == frozenset()  # two alike may be chance
+
+
+def test_small_tables_are_copied_whole() -> None:
+    small, large, huge = (Place("", name) for name in ("small", "large", "huge"))
+    found = shares({huge: 4000, small: 10, large: 400}, 1000)
+    assert found == {small: None, large: None, huge: pytest.approx(14.75)}
+
+
+def test_nothing_to_do_is_said() -> None:
+    from sqlalchemy import make_url
+
+    report = measure_statements(make_url("postgresql+asyncpg://nobody@127.0.0.1:1/x"), [])
+    assert report.skipped == "no SELECT, UPDATE or DELETE of the application was captured"
+    other = measure_statements(make_url("oracle://a@b/c"), [])
+    assert other.skipped == "oracle is no database that plans are read of"
