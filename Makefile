@@ -58,14 +58,18 @@ check: ## Lint, then every test on both SQLAlchemys
 bench-migrations: .venv/installed ## Compare the review of migrations with other tools, on one corpus
 	.venv/bin/python tests/benchmarks/bench_migrations.py
 
-system-deps: ## Install MariaDB's server (Debian, Ubuntu); it is not started
-	@if command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ]; then \
-	  echo "MariaDB is there"; \
-	elif command -v apt-get >/dev/null; then \
+SYSTEM_DEPS := mariadb-server-core mariadb-client-core pgbouncer chromium chromium-driver
+system-deps: ## Install servers and a browser for the tests (Debian, Ubuntu)
+	@if command -v apt-get >/dev/null; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  hypopg=$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sed 's|.*/postgresql/\([0-9]*\)/bin|postgresql-\1-hypopg|'); \
+	  missing=$$(for name in $(SYSTEM_DEPS) $$hypopg; do dpkg -s $$name >/dev/null 2>&1 || echo $$name; done); \
+	  if [ -z "$$missing" ]; then echo "the servers and the browser are there"; exit 0; fi; \
 	  $$sudo apt-get update -qq && \
 	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    mariadb-server-core mariadb-client-core; \
+	    $$missing; \
+	elif command -v mariadbd >/dev/null; then \
+	  echo "MariaDB is there"; \
 	else \
 	  echo "No apt-get here: install MariaDB's server yourself, or set TEST_MYSQL_URL." >&2; exit 1; \
 	fi

@@ -23,7 +23,12 @@ from toolkit.report.exits import Exit
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "async-sqlalchemy-patterns"
 DOCUMENTS = ("SKILL.md", "README.md", "AGENTS.md")
-DOORS = ("setup-alembic.sh", "generate-migration.sh")
+DOORS = (
+    "setup-alembic.sh",
+    "generate-migration.sh",
+    "test-connection.sh",
+    "optimize-queries.sh",
+)
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -224,7 +229,7 @@ def help_of(door: str, cwd: Path, scripts: Path = ROOT / "scripts") -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("command", ["setup", "generate"])
+@pytest.mark.parametrize("command", ["setup", "generate", "connection", "queries"])
 def test_help_needs_no_package(command: str, tmp_path: Path) -> None:
     """Whoever asks for help may not have installed anything yet. -S: no site-packages."""
     program = str(ROOT / "scripts" / "run_toolkit.py")
