@@ -460,7 +460,7 @@ async def background():
     async def work():
         async with Factory() as session:
             await session.scalar(select(func.count(User.id)))
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)  # finds: connection-held
 
     tasks.append(asyncio.create_task(work()))
     await asyncio.sleep(0.1)

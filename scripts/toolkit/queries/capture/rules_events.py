@@ -60,8 +60,8 @@ def held(seen: Seen) -> Iterator[QueryFinding]:
         inside = ", inside of a transaction" if data["in_transaction"] else ""
         yield finding(
             "connection-held",
-            f"{unit.name} keeps a connection for {data['waited_ms']:.0f} ms while it awaits"
-            " something else",
+            f"{unit.name} keeps a connection for {data['waited_ms']:.0f} ms or more while it"
+            " awaits something else",
             frame,
             evidence=(
                 f"{data['waited_ms']:.0f} of the {data['held_ms']:.0f} ms between check-out and"

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import sys
 import time
+import weakref
 from typing import Any
 
 from . import places, records, units
@@ -14,7 +15,6 @@ SLOW_MS = 100.0
 """Milliseconds of awaiting something else, in sum, from which on a held connection is noted."""
 FIRST_LOOK, BETWEEN_LOOKS = 0.03, 0.015
 """Seconds from the check-out to the first look at the task that has it, and to the next ones."""
-MOST_LOOKS = 2000
 _NO_CONTEXT = contextvars.Context()
 
 
@@ -37,8 +37,8 @@ class Checkout:
     """From the pool and back."""
 
     __slots__ = (
-        "at", "frames", "in_transaction", "lines", "own", "sampler", "seen", "session", "state",
-        "task", "unit", "waited",
+        "at", "frames", "in_transaction", "lines", "looked", "own", "seen", "session", "state",
+        "task", "unit", "waited", "waiter", "watch",
     )  # fmt: skip
 
     def __init__(self, state: State, unit: units.Unit) -> None:
@@ -52,9 +52,13 @@ class Checkout:
         """Was the project's code among them?"""
         self.session: tuple[units.Unit | None, bool] | None = None
         """Of the session that has it: the unit that made it, and was that a test's code?"""
-        self.sampler: _Sampler | None = None
+        self.watch: _Watch | None = None
+        self.waiter: object = None
+        """The future that the task awaited at the last look, when that was, and how many
+        statements its unit had sent.
+        """
+        self.looked = 0.0
         self.seen = 0
-        """Statements of the unit at the last look."""
         self.waited = 0.0
         self.in_transaction = False
         """Was a transaction under way while it awaited something else?"""
@@ -99,7 +103,7 @@ def _check_out(_dbapi_connection: Foreign, record: Foreign, _proxy: Foreign) -> 
     state.checkouts.append(checkout)
     unit.checkouts.append(checkout)
     if unit.kind == "request":
-        _sample(checkout)
+        _watch(checkout)
 
 
 def _check_in(_dbapi_connection: Foreign, record: Foreign) -> None:
@@ -112,9 +116,9 @@ def _check_in(_dbapi_connection: Foreign, record: Foreign) -> None:
     mine = [one for one in state.checkouts if one.unit is unit]
     checkout = (mine or state.checkouts)[-1]
     state.checkouts.remove(checkout)
-    if checkout.sampler is not None:
-        checkout.sampler.handle.cancel()
-        checkout.sampler = None
+    if checkout.watch is not None:
+        checkout.watch.checkouts.discard(checkout)
+        checkout.watch = None
     if checkout in checkout.unit.checkouts:
         checkout.unit.checkouts.remove(checkout)
     if checkout.waited * 1000 > SLOW_MS:
@@ -134,60 +138,70 @@ def _note_held(checkout: Checkout) -> None:
     units.event("held-connection", checkout.unit, frames, data)
 
 
-class _Sampler:
-    """Looks every few milliseconds what the task that has a connection is waiting for.
+class _Watch:
+    """Looks every few milliseconds what the tasks that have connections are waiting for.
 
-    To look now and then costs nothing where requests are fast; to time each await would cost
-    something at each.
+    To look now and then costs next to nothing; to time each await would cost something at each.
     """
 
-    __slots__ = ("at", "checkout", "handle", "loop", "looks", "task", "waiter")
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = weakref.ref(loop)
+        self.checkouts: set[Checkout] = set()
+        self.is_running = False
 
-    def __init__(
-        self,
-        checkout: Checkout,
-        task: "asyncio.Task[Any]",
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        self.checkout = checkout
-        self.task = task
-        self.loop = loop
-        self.waiter: object = None
-        self.at = 0.0
-        self.looks = 0
-        # In no context: the request's would be kept alive.
-        self.handle = loop.call_later(FIRST_LOOK, self.look, context=_NO_CONTEXT)
+    def add(self, checkout: Checkout) -> None:
+        self.checkouts.add(checkout)
+        if not self.is_running:
+            self.is_running = True
+            self.again()
+
+    def again(self) -> None:
+        loop = self.loop()
+        if loop is not None and not loop.is_closed():
+            # In no context: the request's would be kept alive.
+            loop.call_later(BETWEEN_LOOKS, self.look, context=_NO_CONTEXT)
 
     def look(self) -> None:
-        records.guarded(self.note)()
-        self.looks += 1
-        if not self.task.done() and self.looks < MOST_LOOKS:
-            self.handle = self.loop.call_later(BETWEEN_LOOKS, self.look, context=_NO_CONTEXT)
-
-    def note(self) -> None:
+        self.checkouts = {one for one in self.checkouts if one.task and not one.task.done()}
+        if not self.checkouts:
+            self.is_running = False
+            return
         now = time.perf_counter()
-        waiter = getattr(self.task, "_fut_waiter", None)
-        checkout = self.checkout
-        # The same future as before is one wait; a busy loop has another one each time.
-        if (
-            waiter is not None
-            and waiter is self.waiter
-            and checkout.seen == checkout.unit.statements
-        ):
-            frames = places.awaited(self.task.get_coro())
-            if frames is not None:
-                seconds = now - self.at
-                checkout.waited += seconds
-                checkout.lines[frames] = checkout.lines.get(frames, 0.0) + seconds
-                checkout.in_transaction |= checkout.state.is_open
-        self.waiter, self.at, checkout.seen = waiter, now, checkout.unit.statements
+        for checkout in self.checkouts:
+            if now - checkout.at > FIRST_LOOK:
+                records.guarded(_note_wait)(checkout, now)
+        self.again()
 
 
-def _sample(checkout: Checkout) -> None:
+_watches: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch]" = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _watch(checkout: Checkout) -> None:
     """Begin to look, where an event loop runs the task."""
     loop = asyncio._get_running_loop()
-    if loop is not None and checkout.task is not None:
-        checkout.sampler = _Sampler(checkout, checkout.task, loop)
+    if loop is None or checkout.task is None:
+        return
+    watch = _watches.get(loop)
+    if watch is None:
+        watch = _watches[loop] = _Watch(loop)
+    watch.add(checkout)
+    checkout.watch = watch
+
+
+def _note_wait(checkout: Checkout, now: float) -> None:
+    """The same future as at the last look is one wait; a busy loop has another one each time."""
+    waiter = getattr(checkout.task, "_fut_waiter", None)
+    statements = checkout.unit.statements
+    if waiter is not None and waiter is checkout.waiter and statements == checkout.seen:
+        frames = places.awaited(checkout.task.get_coro()) if checkout.task else None
+        if frames is not None:
+            seconds = now - checkout.looked
+            checkout.waited += seconds
+            checkout.lines[frames] = checkout.lines.get(frames, 0.0) + seconds
+            checkout.in_transaction |= checkout.state.is_open
+    checkout.waiter, checkout.looked, checkout.seen = waiter, now, statements
 
 
 def note_left_open(unit: units.Unit) -> None:

@@ -6,7 +6,7 @@
 `origin` says who asked: `lazy` (a relationship's first use), `eager` (selectinload and the
 like), `deferred` (a column's first use), `expired` (a column's first use after a commit),
 `refresh` (Session.refresh), or nothing. `flush` numbers the flush that issued it, `batch`
-says that it was one of several sets of parameters given at once. `ms` and `at` are microseconds here.
+says that it was one of several sets of parameters given at once; `ms` and `at` are microseconds.
 """
 
 import asyncio
