@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -444,6 +445,36 @@ def test_the_url_of_a_settings_object_and_its_env_file(bench: Bench) -> None:
     ended = call(Run(None, cwd=shop.root, by_name=False), bench.empty, "--json")
     assert ended.code == Exit.NETWORK, ended.out + ended.err
     assert "app.config:settings.dsn" in ended.step("source")["message"]
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize("form", ["{}  # the shop's", "'{}' # the shop's", '"{}"', "{}\r"])
+def test_seed_45_every_form_of_an_env_file(bench: Bench, form: str) -> None:
+    """And what this process has in its environment comes before it."""
+    shop = bench.shop(main="from fastapi import FastAPI\n\napi = FastAPI()\n")
+    url = bench.url(port=private.free_port())
+    shop.write(
+        ".env",
+        "HOSTS=[\"a b\", 'c']\n  # indented\nWHOSE=it's\nNAME=two words; and $more\n"
+        f"DATABASE_URL={form.format(url)}\nLAST=1\n",
+    )
+    ended = call(Run(None, cwd=shop.root, by_name=False), bench.empty, "--json")
+    assert ended.code == Exit.NETWORK, ended.out + ended.err
+    assert "two words" not in ended.out + ended.err
+    environment = {"DATABASE_URL": bench.url()}
+    run = Run(None, cwd=shop.root, by_name=False, environment=environment)
+    there = call(run, bench.empty, "--json")
+    assert there.step("login")["status"] == "ok", there.out
+
+
+@pytest.mark.any_sqlalchemy
+def test_seed_47_nothing_is_left_in_temporary_folders(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    run = Run(bench.url(port=private.free_port()), environment={"TMPDIR": str(tmp_path)})
+    assert call(replace(run, apart=True), bench.empty).code == Exit.NETWORK
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.any_sqlalchemy

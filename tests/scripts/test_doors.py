@@ -15,7 +15,12 @@ from toolkit.report.exits import Exit
 
 pytestmark = pytest.mark.any_sqlalchemy
 
-DOORS = ["setup-alembic.sh", "generate-migration.sh"]
+DOORS = [
+    "setup-alembic.sh",
+    "generate-migration.sh",
+    "test-connection.sh",
+    "optimize-queries.sh",
+]
 BASH = shutil.which("bash") or "/bin/bash"
 Factory = Callable[[str], Layout]
 

@@ -130,12 +130,14 @@ WATCH = ("--app", "app.main:api", "--requests", "requests.txt", "--url-env", "DA
 class Library(Shop):
     """Authors and their books, with an N+1 and a foreign key without an index."""
 
-    def __init__(self, root: Path, url: str) -> None:
+    def __init__(self, root: Path, url: str, *, migrated: bool = True) -> None:
         super().__init__(root)
         self.url = url
         for name, source in FILES.items():
             self.write(name, source)
         self.add_revision("0001", None, TABLES)
+        if not migrated:
+            return
         ended = alembic(self.root / "alembic.ini", "upgrade", "head", url=url)
         assert ended.code == 0, ended.err
 
@@ -163,6 +165,16 @@ def fill(url: str, *statements: str) -> None:
 @pytest.fixture
 def library(tmp_path: Path, make_database: Make) -> Library:
     return Library(tmp_path / "my library", make_database("sqlite"))
+
+
+@pytest.fixture(scope="module")
+def unused(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """For what ends before it touches a database."""
+    root = tmp_path_factory.mktemp("refusals")
+    library = Library(root / "my library", f"sqlite+aiosqlite:///{root / 'x.db'}", migrated=False)
+    library.write("report.json", "{}")
+    library.write("asked.json", '{"asked": {}, "findings": []}')
+    return library
 
 
 def rules(document: dict[str, Any]) -> set[str]:
@@ -293,17 +305,15 @@ def test_without_options_only_the_source_is_read(library: Library) -> None:
     ],
 )
 def test_bad_input_is_one_line(
-    library: Library, arguments: tuple[str, ...], code: int, words: str
+    unused: Library, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
-    library.write("report.json", "{}")
-    library.write("asked.json", '{"asked": {}, "findings": []}')
-    before = library.files()
-    environment = {**library.environment(library.url), "WRONG_URL": "://s3cret-w0rd"}
-    ended = warm.door(DOOR, *arguments, cwd=library.root, environment=environment)
+    before = unused.files()
+    environment = {**unused.environment(unused.url), "WRONG_URL": "://s3cret-w0rd"}
+    ended = warm.door(DOOR, *arguments, cwd=unused.root, environment=environment)
     assert (ended.returncode, words in ended.stderr) == (code, True), ended.stderr
     assert "s3cret" not in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
-    assert library.files() == before
+    assert unused.files() == before
 
 
 @pytest.mark.any_sqlalchemy

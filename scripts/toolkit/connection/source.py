@@ -203,10 +203,11 @@ def env_file_value(project: Project, name: str) -> tuple[str, str] | None:
 
 
 def unquoted(text: str) -> str:
+    """The value as python-dotenv reads it: what follows a closing quote or ` #` is a comment."""
     text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return text[1:-1]
-    return text
+    if text[:1] in ("'", '"') and (end := text.find(text[0], 1)) > 0:
+        return text[1:end]
+    return re.split(r"\s#", text, maxsplit=1)[0].rstrip()
 
 
 def literal_at(source: UrlSource) -> str:

@@ -28,9 +28,10 @@ database looked at, and plans tried on a copy.
 """
 
 EPILOG = f"""\
-The database is read in read-only transactions with time limits, and never written to:
-indexes are tried on a scratch copy of the tables that matter. Values of parameters are
-used to run a statement again on that copy, and are not printed.
+The database is read in read-only transactions with time limits: indexes are tried on a
+scratch copy of the tables that matter. Values of parameters are used to run a statement
+again on that copy, and are not printed. What --run and --app start is the application
+itself: a POST that you have it send writes where the application writes.
 
 A file for --requests has a request a line, which are sent in this order:
   GET /posts?limit=20
@@ -62,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_what_to_watch(made)
     add_what_to_do(made)
-    made.add_argument("--project", metavar="DIR", type=Path, default=Path(), help="default: here")
+    made.add_argument("--project", metavar="DIR", type=Path, help="default: here")
     made.add_argument("--base", metavar="MODULE:NAME", help="the declarative base that is meant")
     made.add_argument("--url-from", metavar="SOURCE", help="where the database's URL comes from")
     made.add_argument(
@@ -153,6 +154,7 @@ def run(options: argparse.Namespace) -> Exit:
     if options.verify is not None:
         before = read_report(options.verify)
         options = options_of(before, options)
+    options.project = options.project or Path()
     refuse_combinations(options)
     directory = options.project.resolve()
     if not directory.is_dir():
@@ -168,6 +170,13 @@ def run(options: argparse.Namespace) -> Exit:
 def refuse_combinations(options: argparse.Namespace) -> None:
     """Raise Refusal for options that do not go together."""
     problem = None
+    if options.html is not None and not options.html.parent.is_dir():
+        raise Refusal(
+            "options",
+            Exit.USAGE,
+            f"There is no folder {options.html.parent} for --html.",
+            "Make it first, or name another file.",
+        )
     if options.requests is not None and options.run is not None:
         problem = "--requests are sent to an application, --run starts a command of its own."
     elif options.url is not None and options.url_env is not None:
@@ -176,7 +185,5 @@ def refuse_combinations(options: argparse.Namespace) -> None:
         problem = "--only asks whether a finding is gone, --fix writes."
     elif options.baseline is not None and options.write_baseline is not None:
         problem = "--baseline reads what --write-baseline writes."
-    elif options.html is not None and not options.html.parent.is_dir():
-        problem = f"There is no folder {options.html.parent} for --html."
     if problem:
         raise Refusal("options", Exit.USAGE, problem, "Leave one of the two out; see --help.")

@@ -42,6 +42,8 @@ class Seen:
     capture: Capture | None = None
     url: URL | None = None
     database: str = ""
+    everything: frozenset[str] = frozenset()
+    """Fingerprints of all findings, also of suspicions that something surer stands for."""
 
     def told(self, layer: Layer, began: float, words: str, *, ran: bool = True) -> None:
         self.layers.append(LayerState(layer, ran, words, time.monotonic() - began))
@@ -61,6 +63,7 @@ def examine(project: Project, options: argparse.Namespace, say: Say) -> Seen:
     for layer, step in steps.items():
         if layer in options.layers or (layer is Layer.CAPTURE and wants_capture(options)):
             step(seen)
+    seen.everything = frozenset(one.fingerprint for one in seen.findings)
     seen.findings = sort(merge(seen.findings))
     return seen
 

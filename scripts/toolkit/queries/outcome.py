@@ -4,7 +4,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def optimize_and_show(
     """Raises Refusal, QueriesError or DatabaseError."""
     budgets = read_budgets(options.budget)
     known = read_baseline(options.baseline) if options.baseline else frozenset()
-    if options.fix is not None:
+    if options.fix is not None and project.alembic:
         choose_setup(project)  # refused now, not after minutes of watching
     with Progress() as progress:
         seen = examine(project, options, progress.step)
@@ -50,7 +50,7 @@ def optimize_and_show(
         *(f"no request to {name} was seen: its budget says nothing" for name in unseen),
     ]
     if before is not None:
-        notes += gone_and_left(before, findings)
+        notes += gone_and_left(before, seen.everything)
     if options.only:
         findings = only(findings, options.only)
     result = Result(
@@ -59,7 +59,7 @@ def optimize_and_show(
         database=seen.database or name_of(seen),
         layers=tuple(seen.layers),
         findings=tuple(findings),
-        routes=routes,
+        routes=tuple(sorted(routes, key=lambda one: -one.database_ms)),
         measured=seen.measured,
         excerpts=excerpts(findings, project.root),
         known=known,
@@ -137,10 +137,11 @@ def only(findings: Sequence[QueryFinding], fingerprint: str) -> list[QueryFindin
     return [one for one in findings if one.fingerprint.startswith(fingerprint)]
 
 
-def gone_and_left(before: Mapping[str, Any], findings: Sequence[QueryFinding]) -> list[str]:
-    away = gone(before, [one.fingerprint for one in findings])
+def gone_and_left(before: Mapping[str, Any], there: Iterable[str]) -> list[str]:
+    away = gone(before, there)
     words = [f"{len(away)} of {len(before['findings'])} findings of the report are gone"]
     words += [f"gone: [{one['rule']}] {one['message']}" for one in away]
+    words.append("times are of one run each and vary; numbers of statements do not")
     return words
 
 
@@ -170,7 +171,13 @@ def fix(project: Project, options: argparse.Namespace, seen: Seen, say: Any) -> 
         return None
     sure = [one for one in seen.findings if one.confidence is not Confidence.SUSPECTED]
     indexes = indexes_of(sure)
-    revision = write_revision(project, indexes, options.fix, say) if indexes else None
+    revision = None
+    if indexes and project.alembic:
+        revision = write_revision(project, indexes, options.fix, say)
+    elif indexes:
+        seen.notes.append(
+            "no revision was written: there is no Alembic; run setup-alembic.sh first"
+        )
     patch, left = patches(sure, project)
     return Fixed(revision, patch, left)
 

@@ -112,9 +112,8 @@ def add_index(source: str, model: str, wish: Index) -> list[Edit] | None:
     tree = ast.parse(source)
     body = class_body(tree, model)
     text = as_python(wish)
-    imports = imported(source, tree, "sqlalchemy", "Index")
-    if "text(" in text:
-        imports += imported(source, tree, "sqlalchemy", "text")
+    names = ["Index", "text"] if "text(" in text else ["Index"]
+    imports = imported(source, tree, "sqlalchemy", *names)
     for node in body:
         if assigned(node) == "__table_args__":
             value = node.value  # type: ignore[attr-defined]
@@ -124,6 +123,11 @@ def add_index(source: str, model: str, wish: Index) -> list[Edit] | None:
             gap = f"\n{' ' * first.col_offset}" if first.lineno != value.lineno else " "
             place = offset(source, first.lineno, first.col_offset)
             return [*imports, Edit(place, f"{text},{gap}")]
+    core = table_call(tree, model)
+    if core and core.args and not core.keywords:
+        last = core.args[-1]
+        end = offset(source, last.end_lineno or 0, last.end_col_offset or 0)
+        return [*imports, Edit(end, f",\n{' ' * last.col_offset}{text}")]
     for node in body:
         if assigned(node) == "__tablename__":
             indent = " " * node.col_offset
@@ -150,8 +154,37 @@ def take_index(source: str, model: str, wish: Index) -> list[Edit] | None:
                 begin = offset(source, before.end_lineno or 0, before.end_col_offset or 0)
                 end = offset(source, one.end_lineno or 0, one.end_col_offset or 0)
             else:
-                return None
+                begin = offset(source, node.lineno, 0)
+                end = offset(source, (node.end_lineno or 0) + 1, 0)
             return [Edit(begin, "", end - begin)]
+    return plain_column(source, model, wish)
+
+
+def plain_column(source: str, model: str, wish: Index) -> list[Edit] | None:
+    """`index=True` of the one column that the index is on."""
+    for node in class_body(ast.parse(source), model):
+        call = getattr(node, "value", None)
+        target = getattr(node, "target", None)
+        if not (isinstance(call, ast.Call) and target is not None):
+            continue
+        if wish.expressions != (name_of(target),):
+            continue
+        given: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
+        for number, one in enumerate(given):
+            if isinstance(one, ast.keyword) and one.arg == "index" and number:
+                before = given[number - 1]
+                begin = offset(source, before.end_lineno or 0, before.end_col_offset or 0)
+                end = offset(source, one.end_lineno or 0, one.end_col_offset or 0)
+                return [Edit(begin, "", end - begin)]
+    return None
+
+
+def table_call(tree: ast.Module, name: str) -> ast.Call | None:
+    """`Table(...)` of Core, by the name that it is assigned to."""
+    for node in tree.body:
+        value = getattr(node, "value", None)
+        if assigned(node) == name and isinstance(value, ast.Call):
+            return value if name_of(value.func) == "Table" else None
     return None
 
 
@@ -199,20 +232,30 @@ def repr_(text: str) -> str:
     return f'"{text}"' if '"' not in text and "\\" not in text else repr(text)
 
 
-def imported(source: str, tree: ast.Module, module: str, name: str) -> list[Edit]:
-    """An import of `name` if it lacks: after those of its package, else after the last one."""
+def imported(source: str, tree: ast.Module, module: str, *names: str) -> list[Edit]:
+    """What lacks of an import: in the one that is there, else after those of its package."""
     lines = {True: 0, False: 0}
+    here: list[ast.alias] = []
+    there: set[str] = set()
     for node in tree.body:
         if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
-        names = {alias.asname or alias.name for alias in node.names}
         origin = getattr(node, "module", None) or node.names[0].name
-        if origin == module and name in names:
-            return []
+        if isinstance(node, ast.ImportFrom) and origin == module:
+            here = node.names
+            there |= {alias.asname or alias.name for alias in node.names}
         same = origin.partition(".")[0] == module.partition(".")[0]
         lines[same] = node.end_lineno or 0
-    place = lines[True] or lines[False]
-    return [Edit(offset(source, place + 1, 0), f"from {module} import {name}\n")]
+    missing = [name for name in names if name not in there]
+    if not missing:
+        return []
+    listed = ", ".join(missing)
+    if here:
+        last = here[-1]
+        place = offset(source, last.end_lineno or 0, last.end_col_offset or 0)
+        return [Edit(place, f", {listed}")]
+    place = offset(source, (lines[True] or lines[False]) + 1, 0)
+    return [Edit(place, f"from {module} import {listed}\n")]
 
 
 def name_of(node: ast.AST) -> str:

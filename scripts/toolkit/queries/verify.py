@@ -50,7 +50,7 @@ def options_of(before: Mapping[str, Any], options: argparse.Namespace) -> argpar
         setattr(made, name, kept.get(name))
     made.layers = tuple(layer for layer in Layer if layer in (kept.get("layers") or list(Layer)))
     made.requests = Path(kept["requests"]) if kept.get("requests") else None
-    if options.project == Path() and kept.get("project"):
+    if options.project is None and kept.get("project"):
         made.project = Path(kept["project"])
     return made
 

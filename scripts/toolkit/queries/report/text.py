@@ -78,16 +78,26 @@ def findings(result: Result, width: int) -> Iterator[str]:
     ]
     if sure[IN_FULL:]:
         rest = [
-            one_line(f"{number}. {one.confidence.upper()} {brief(one)}", width)
+            line
             for number, one in enumerate(sure[IN_FULL:], IN_FULL + 1)
+            for line in in_short(number, one, width)
         ]
-        blocks.append([*cut(rest, 4 * IN_FULL)])
+        title = "Further ones; each is shown in full by ... --only and the word in brackets"
+        blocks.append([title, *cut(rest, 4 * IN_FULL)])
     if suspected:
         lines = [one_line(f"  {brief(one)}", width - 2) for one in suspected]
         title = "Suspected: the source looks like it, and nothing was run"
         blocks.append([title, *cut([f"  {line}" for line in lines], SUSPECTED)])
     for number, block in enumerate(blocks):
         yield from ["", *block] if number else block
+
+
+def in_short(number: int, one: QueryFinding, width: int) -> Iterator[str]:
+    """A line, and the DDL if there is some: nobody should have to ask for an index again."""
+    mark = one.fingerprint[:8]
+    yield one_line(f"{number}. ({mark}) {one.confidence.upper()} {brief(one)}", width)
+    if one.fix and one.fix.kind == "ddl":
+        yield f"       {one_line(one.fix.text.strip().splitlines()[0])}"
 
 
 def cut(lines: Sequence[str], limit: int) -> Iterator[str]:
