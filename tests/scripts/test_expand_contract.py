@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.pool import NullPool
 
 import migration_examples as example
 from corpus.runner import Workplace
+from toolkit.database.catalog import Catalog, read_catalog
+from toolkit.database.catalog.compare import differences, round_trip
+from toolkit.database.connecting import on_connection
 from toolkit.migration.expand_contract import (
     AddCheck,
     AddForeignKey,
@@ -80,12 +81,6 @@ def upgrade():
 def downgrade():
     pass
 """
-TRIGGERS = {
-    "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1",
-    "mysql": "SELECT trigger_name FROM information_schema.triggers "
-    "WHERE trigger_schema = DATABASE() ORDER BY 1",
-    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1",
-}
 
 
 class Deploy:
@@ -106,7 +101,7 @@ class Deploy:
         self.versions = folder / "a project" / "alembic" / "versions"
         self.config = example.make_project(folder / "a project", url, history)
         command.upgrade(self.config, "r1")
-        self.shapes: list[object] = []
+        self.shapes: list[Catalog] = []
 
     def start(self) -> "Deploy":
         self.sql(*ROWS)
@@ -117,13 +112,11 @@ class Deploy:
         """Run statements in one transaction; the rows of the last."""
         return example.execute(self.url, *statements)
 
-    def shape(self) -> object:
-        """The schema as SQLAlchemy reflects it, and the triggers."""
+    def shape(self) -> Catalog:
+        """The schema, triggers included."""
         driver = {"postgresql": "psycopg", "mysql": "pymysql", "sqlite": "pysqlite"}[self.dialect]
         url = make_url(self.url).set(drivername=f"{self.dialect}+{driver}")
-        engine = create_engine(url, poolclass=NullPool)
-        with engine.connect() as connection:
-            return reflect(connection), connection.execute(text(TRIGGERS[self.dialect])).all()
+        return on_connection(url, read_catalog)
 
     def up(self, *statements: str) -> list[tuple[Any, ...]]:
         """The next revision, then these statements: the rows of the last."""
@@ -139,8 +132,8 @@ class Deploy:
     def down(self, *statements: str) -> list[tuple[Any, ...]]:
         """Undo a revision: the schema is the one before it."""
         command.downgrade(self.config, "-1")
-        self.shapes.pop()
-        assert self.shape() == self.shapes[-1]
+        upper = self.shapes.pop()
+        assert round_trip(self.shapes[-1], upper, self.shape()) == []
         return self.sql(*statements) if statements else []
 
     def round_trip(self) -> None:
@@ -151,33 +144,8 @@ class Deploy:
         assert len(self.shapes) == 1
         for _ in self.revisions:
             self.up()
-        assert self.shapes == shapes
-
-
-def reflect(connection: Connection) -> object:
-    inspector = inspect(connection)
-    found: dict[str, Any] = {"views": sorted(inspector.get_view_names())}
-    for table in inspector.get_table_names():
-        found[table] = {
-            "columns": sorted(
-                (c["name"], str(c["type"]), c["nullable"], str(c["default"]))
-                for c in inspector.get_columns(table)
-            ),
-            "uniques": sorted(
-                (u["name"], u["column_names"]) for u in inspector.get_unique_constraints(table)
-            ),
-            "indexes": sorted(
-                (i["name"], i["column_names"], i["unique"]) for i in inspector.get_indexes(table)
-            ),
-            "keys": sorted(
-                (k["name"], k["constrained_columns"], k["referred_table"])
-                for k in inspector.get_foreign_keys(table)
-            ),
-            "checks": sorted(
-                (c["name"], c["sqltext"]) for c in inspector.get_check_constraints(table)
-            ),
-        }
-    return found
+        pairs = zip(shapes, self.shapes, strict=True)
+        assert [differences(before, after) for before, after in pairs] == [[] for _ in shapes]
 
 
 @pytest.fixture
