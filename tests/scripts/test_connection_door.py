@@ -35,6 +35,9 @@ from toolkit.connection.masking import Masker
 from toolkit.connection.steps import Layer
 from toolkit.report.exits import Exit
 
+# The layers themselves are tried on each SQLAlchemy by test_connection_faults.py.
+pytestmark = pytest.mark.any_sqlalchemy
+
 needs_pgbouncer = pytest.mark.skipif(
     pgbouncer.program() is None and os.environ.get("REQUIRE_SYSTEM_DEPS") != "1",
     reason=pgbouncer.NO_PGBOUNCER,
@@ -74,7 +77,6 @@ def start(bench: Bench, *arguments: str, url: str | None = None) -> "subprocess.
 # What it says
 
 
-@pytest.mark.any_sqlalchemy
 def test_help_names_every_layer_and_code(bench: Bench) -> None:
     ended = warm.door(DOOR, "--help", cwd=bench.empty, environment=environment())
     assert ended.returncode == 0
@@ -98,7 +100,6 @@ def test_text_and_json_say_the_same(bench: Bench) -> None:
         assert 0 < measured["p50"] <= measured["p95"] <= measured["p99"]
 
 
-@pytest.mark.any_sqlalchemy
 def test_after_the_broken_layer_nothing_is_claimed(bench: Bench) -> None:
     run = Run(bench.url(port=private.free_port()))
     ended = call(run, bench.empty, "--json")
@@ -112,7 +113,6 @@ def test_after_the_broken_layer_nothing_is_claimed(bench: Bench) -> None:
     assert text.count("next: ") == 1
 
 
-@pytest.mark.any_sqlalchemy
 def test_localhost_with_one_address_that_refuses_is_no_fault(bench: Bench) -> None:
     ended = call(Run(bench.url(host="localhost")), bench.empty, "--json")
     assert ended.code == 0
@@ -160,7 +160,6 @@ def test_a_hash_in_the_password_is_named(bench: Bench) -> None:
     assert "cd/ef" not in ended.out + ended.err
 
 
-@pytest.mark.any_sqlalchemy
 def test_a_newer_revision_than_the_code_has_is_a_warning(bench: Bench) -> None:
     shop, database = bench.shop(), bench.database()
     shop.add_revision("0001", None)
@@ -198,7 +197,6 @@ def test_a_slow_line_is_measured(bench: Bench) -> None:
     assert ended.step("clock")["data"]["uncertainty_seconds"] >= 0.015
 
 
-@pytest.mark.any_sqlalchemy
 def test_sqlite_in_memory_is_said(bench: Bench) -> None:
     ended = call(Run("sqlite+aiosqlite://"), bench.empty, "--json")
     assert ended.code == 0
@@ -290,7 +288,6 @@ def test_no_prepared_statement_stays_behind_on_the_pooler(bench: Bench) -> None:
 # Secrets
 
 
-@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -317,7 +314,6 @@ def test_a_password_on_the_command_line_is_refused(
     assert not [secret for secret in SECRETS if secret in ended.stdout + ended.stderr]
 
 
-@pytest.mark.any_sqlalchemy
 def test_a_url_without_password_may_be_an_argument(bench: Bench) -> None:
     path = bench.file()
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -326,7 +322,6 @@ def test_a_url_without_password_may_be_an_argument(bench: Bench) -> None:
     assert ended.code == 0, ended.out + ended.err
 
 
-@pytest.mark.any_sqlalchemy
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="no /proc here")
 def test_the_password_is_not_in_the_process_list(bench: Bench) -> None:
     """Of the door, of its worker that imports the project, or of anything they start."""
@@ -364,7 +359,6 @@ def command_lines() -> set[str]:
     return found
 
 
-@pytest.mark.any_sqlalchemy
 def test_what_is_pasted_is_not_shown(bench: Bench) -> None:
     """In a terminal, whose echo would show it."""
     spawn = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"
@@ -395,7 +389,6 @@ def test_what_is_pasted_is_not_shown(bench: Bench) -> None:
     assert not [secret for secret in SECRETS if secret.encode() in seen + rest]
 
 
-@pytest.mark.any_sqlalchemy
 def test_a_piped_url(bench: Bench) -> None:
     process = start(bench, "--url-stdin", "--json")
     out, err = process.communicate(bench.url(port=private.free_port()) + "\n", timeout=60)
@@ -403,7 +396,6 @@ def test_a_piped_url(bench: Bench) -> None:
     assert json.loads(out)["layer"] == "network"
 
 
-@pytest.mark.any_sqlalchemy
 def test_the_masker_knows_every_form() -> None:
     masker = Masker()
     masker.learn("postgresql://app:on@e/tw#o?th%20ree@db.example.com:5432/shop?password=f%26our")
@@ -416,7 +408,6 @@ def test_the_masker_knows_every_form() -> None:
     assert "user app at db.example.com" in text
 
 
-@pytest.mark.any_sqlalchemy
 def test_a_password_like_the_user_does_not_blank_out_the_report() -> None:
     masker = Masker()
     masker.learn("postgresql://postgres:postgres@localhost/postgres")
@@ -427,7 +418,6 @@ def test_a_password_like_the_user_does_not_blank_out_the_report() -> None:
 # Projects
 
 
-@pytest.mark.any_sqlalchemy
 def test_the_url_of_a_settings_object_and_its_env_file(bench: Bench) -> None:
     shop = bench.shop(
         config="from pydantic import PostgresDsn\n"
@@ -447,7 +437,6 @@ def test_the_url_of_a_settings_object_and_its_env_file(bench: Bench) -> None:
     assert "app.config:settings.dsn" in ended.step("source")["message"]
 
 
-@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize("form", ["{}  # the shop's", "'{}' # the shop's", '"{}"', "{}\r"])
 def test_seed_45_every_form_of_an_env_file(bench: Bench, form: str) -> None:
     """And what this process has in its environment comes before it."""
@@ -467,7 +456,6 @@ def test_seed_45_every_form_of_an_env_file(bench: Bench, form: str) -> None:
     assert there.step("login")["status"] == "ok", there.out
 
 
-@pytest.mark.any_sqlalchemy
 def test_seed_47_nothing_is_left_in_temporary_folders(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -477,7 +465,6 @@ def test_seed_47_nothing_is_left_in_temporary_folders(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.any_sqlalchemy
 def test_without_project_or_option_database_url_is_taken(bench: Bench) -> None:
     run = Run(bench.url(port=private.free_port()), variable="DATABASE_URL", by_name=False)
     assert call(run, bench.empty).code == Exit.NETWORK
@@ -486,7 +473,6 @@ def test_without_project_or_option_database_url_is_taken(bench: Bench) -> None:
     assert ended.document["status"] == "refused"
 
 
-@pytest.mark.any_sqlalchemy
 def test_a_project_that_does_not_import_is_said(bench: Bench) -> None:
     shop = bench.shop(config='raise RuntimeError("no vault")\n\n\nclass Settings:\n    url = ""\n')
     run = Run(None, ("--url-from", "app.config:Settings.url"), shop.root, by_name=False)
@@ -495,7 +481,6 @@ def test_a_project_that_does_not_import_is_said(bench: Bench) -> None:
     assert "RuntimeError: no vault" in str(ended.step("source")["evidence"])
 
 
-@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     ("product", "version", "year"),
     [

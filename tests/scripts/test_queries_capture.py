@@ -469,7 +469,7 @@ async def background():
 
 @app.get("/engine")
 async def own_engine():
-    own = create_async_engine(URL)  # finds: engine-per-request
+    own = create_async_engine(URL, echo=False)  # finds: engine-per-request
     async with own.connect() as connection:
         number = await connection.scalar(select(func.count(User.id)))
     await own.dispose()

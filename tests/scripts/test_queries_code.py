@@ -564,7 +564,7 @@ def test_each_fault_and_nothing_else(
     assert {one for one in places(findings) if one[1] == file} == expected
 
 
-def test_only_the_application_is_read(application: tuple[Path, list[QueryFinding]]) -> None:
+def test_seed_50_only_the_application_is_read(application: tuple[Path, list[QueryFinding]]) -> None:
     _, findings = application
     assert {one.file for one in findings} == {
         f"app/{n}.py" for n in ("loops", "lazy", "rows", "db")

@@ -233,6 +233,7 @@ def test_from_the_report_to_the_cure(
     assert "n-plus-one" not in only.stdout
 
 
+@pytest.mark.any_sqlalchemy
 def test_a_build_server_fails_for_what_is_new(library: Library) -> None:
     fill(library.url, *(line.replace("60000", "2000") for line in ROWS["sqlite"]))
     library.optimize(*WATCH, "--write-baseline", "known.json", code=0)
@@ -256,6 +257,7 @@ def test_a_build_server_fails_for_what_is_new(library: Library) -> None:
     library.optimize(*WATCH, "--baseline", "known.json", "--budget", "@budgets", code=31)
 
 
+@pytest.mark.any_sqlalchemy
 def test_one_run_for_people_and_programs(library: Library) -> None:
     fill(library.url, *(line.replace("60000", "2000") for line in ROWS["sqlite"]))
     ended = library.optimize(*WATCH, "--html", "report.html", code=Exit.FINDINGS)
@@ -270,6 +272,7 @@ def test_one_run_for_people_and_programs(library: Library) -> None:
     assert not [path for path in library.root.iterdir() if path.name.endswith(".tmp")]
 
 
+@pytest.mark.any_sqlalchemy
 def test_without_options_only_the_source_is_read(library: Library) -> None:
     document = library.report(code=0)
     ran = {one["layer"]: one["ran"] for one in document["layers"]}

@@ -258,10 +258,26 @@ def test_what_no_capture_saw(busy: URL) -> None:
     assert {one.file for one in report.findings} == {None}
     (often,) = [one for words, one in texts.items() if "often" in words]
     assert often.evidence[0].startswith("20 calls")
-    assert "1 rows a call" in often.evidence[1]
+    assert "1 row a call" in often.evidence[1]
     (sorts,) = [one for one in report.findings if one.rule == "slow-statement-on-disk"]
     assert any("MB of temporary files a call" in line for line in sorts.evidence)
     assert "ORDER BY" in sorts.evidence[-1]
+
+
+def test_a_large_share_is_slow_sooner(counting_postgres: postgres.PostgresServer) -> None:
+    counting_postgres.create_database("shares")
+    url = make_url(counting_postgres.url("shares"))
+    execute(counting_postgres, "shares", "CREATE EXTENSION pg_stat_statements")
+    quiet = slow_statements(url, [])
+    assert quiet.findings == ()
+    words = r"\d+ statements? (is|are) counted, none of them above 100 ms a call \(or 10 ms with"
+    assert any(re.match(words, note) for note in quiet.notes)
+    slow = ("SELECT pg_sleep(0.012) AS half", "SELECT pg_sleep(0.001) AS quick")
+    execute(counting_postgres, "shares", *slow * 20, "SELECT pg_sleep(0.05) AS rare, 1")
+    report = slow_statements(url, [])
+    (one,) = report.findings
+    assert "half" in one.evidence[-1] and one.cost_ms < 100
+    assert any("counted, 1 of them above" in note for note in report.notes)
 
 
 def test_text_of_others_is_data(busy: URL) -> None:

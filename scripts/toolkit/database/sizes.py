@@ -58,7 +58,7 @@ class TableSize:
 def in_units(size: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1024:
-            return f"{size:.3g} {unit}"
+            return f"{size:,.0f} {unit}" if size >= 100 else f"{size:.3g} {unit}"
         size /= 1024
     return f"{size:.3g} TB"
 

@@ -56,6 +56,11 @@ class Sources:
         source = self.source(frame.file)
         return source is not None and source.makes_once(frame.line)
 
+    def first_arguments(self, frame: Frame, *functions: str) -> list[str]:
+        """Of the calls of these functions around a line, as they are written: `self.model`."""
+        source = self.source(frame.file)
+        return source.first_arguments(frame.line, functions) if source is not None else []
+
     def has_name(self, frame: Frame, name: str) -> bool:
         """Does the file of this frame know a class by this name?"""
         source = self.source(frame.file)
@@ -144,6 +149,19 @@ class _Source:
         if isinstance(function, ast.Attribute) and function.attr in ("items", "keys", "values"):
             return self.is_constant(function.value)
         return False
+
+    def first_arguments(self, line: int, functions: Sequence[str]) -> list[str]:
+        """Those of calls on the line itself; if it has none, its function's."""
+        calls = [
+            (node, ast.unparse(node.args[0]).rpartition(".")[2])
+            for node in _own_nodes(self.function(line))
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func).rpartition(".")[2] in functions
+            and node.args
+            # `@app.get("/path")`
+            and not isinstance(node.args[0], ast.Constant)
+        ]
+        return [name for node, name in calls if _within(line, node)] or [name for _, name in calls]
 
     def makes_once(self, line: int) -> bool:
         function = self.function(line)

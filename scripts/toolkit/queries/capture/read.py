@@ -10,6 +10,7 @@ from toolkit.queries.capture.record import Engine, Event, Frame, Statement, Unit
 from toolkit.queries.capture.shape import shape_of
 
 _COMPREHENSION = re.compile(r"(\.<locals>)?\.<(listcomp|setcomp|dictcomp|genexpr|lambda)>$")
+_IDENTIFIER = re.compile(r"/(\d+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{24,})(?=/|$)", re.IGNORECASE)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|(?<![\w.])\d+(?![\w.])")
 
 
@@ -94,7 +95,7 @@ class _Process:
         return Unit(
             number=self.first + number,
             kind=fields["kind"],
-            name=fields["name"],
+            name=fields["name"] if "ms" in fields else _IDENTIFIER.sub("/{id}", fields["name"]),
             ms=fields.get("ms", 0.0),
             status=fields.get("status"),
             test=fields.get("test"),
@@ -106,7 +107,8 @@ class _Process:
     def statement(self, fields: list[Any]) -> Statement:
         (
             number, unit, sql, frames, ms, at, many, rows, connection, transaction, engine,
-            loader, origin, to_many, entity, batch, flush, activation, streamed, parameters,
+            loader, origin, to_many, entity, batch, flush, activation, streamed,
+            in_session, parameters,
         ) = fields  # fmt: skip
         text = self.texts[sql]
         return Statement(
@@ -132,6 +134,7 @@ class _Process:
             flush=flush,
             activation=activation,
             streamed=streamed,
+            in_session=in_session,
         )
 
     def endpoint(self, unit: int) -> tuple[Frame, ...]:

@@ -71,11 +71,12 @@ class Statement:
     """Counts up in the order of execution within a process."""
     origin: str = ""
     """Which part of the ORM issued it: `lazy`, `eager` (selectinload and the like),
-    `deferred` (a column), `expired` (a column after a commit), `refresh`; or nothing."""
+    `deferred` (a column), `polymorphic` (a subclass's column that a select of the base class
+    leaves out), `expired` (a column after a commit), `refresh`; or nothing."""
     to_many: bool | None = None
     """Of `loader`: is that relationship a collection?"""
     entity: str | None = None
-    """The mapped class whose rows it is for: `Post`."""
+    """The mapped class whose rows it is for: `Post`; of `polymorphic` the base class."""
     batch: bool = False
     """One of several sets of parameters that were given at once."""
     flush: int = 0
@@ -84,6 +85,8 @@ class Statement:
     """In a test: which call of the application's code issued it. 0 in a request."""
     streamed: bool = False
     """Read from a cursor on the server, a part at a time."""
+    in_session: bool = False
+    """Sent by an ORM session, not by a connection alone."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from toolkit.queries.capture import rules_events, rules_reads, rules_repeated, rules_writes
 from toolkit.queries.capture.record import Capture, Statement
-from toolkit.queries.capture.seen import Seen, is_own
+from toolkit.queries.capture.seen import Seen, is_own, union_ms
 from toolkit.queries.finding import QueryFinding
 from toolkit.queries.result import Route
 
@@ -40,13 +40,13 @@ def routes_of(capture: Capture) -> tuple[Route, ...]:
         elif unit.kind == "other":
             continue
         rows = sum(one.rows or 0 for one in own)
-        costs[unit.name].append((len(own), sum(one.ms for one in own), unit.ms, rows))
+        costs[unit.name].append((len(own), union_ms(own), unit.ms, rows))
     routes = [
         Route(
             name=name,
             calls=len(calls),
             statements=max(call[0] for call in calls),
-            database_ms=round(max(call[1] for call in calls), 2),
+            database_ms=round(max(min(call[1], call[2]) for call in calls), 2),
             ms=round(max(call[2] for call in calls), 2),
             rows=max(call[3] for call in calls),
         )

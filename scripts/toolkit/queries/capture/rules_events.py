@@ -33,6 +33,8 @@ def lazy_loads(seen: Seen) -> Iterator[QueryFinding]:
             message = "asks the database outside of an await"
         elif data["error"] == "DetachedInstanceError":
             message = f"reads {attribute} of an object whose session is closed"
+        elif data["base"]:
+            message = f"reads {attribute}, a column that a select of {data['base']} leaves out"
         elif data["expired"]:
             message = f"reads {attribute} after a commit has expired it"
         else:
@@ -134,7 +136,10 @@ def engines(seen: Seen) -> Iterator[QueryFinding]:
             "engine-per-request",
             f"{unit.name} makes an engine, with a pool of its own, in each request",
             frame,
-            evidence=(f"{len(units)} engines in {served} requests", callers(event.frames)),
+            evidence=(
+                f"{count(len(units), 'engine')} in {count(served, 'request')}",
+                callers(event.frames),
+            ),
             unit=unit,
             fix=Fix(
                 "code",
@@ -155,7 +160,7 @@ def blocking(seen: Seen) -> Iterator[QueryFinding]:
             f"{unit.name} waits for the database in the event loop's thread: nothing else runs",
             frame,
             evidence=(
-                f"{number} statement{'s' * (number > 1)} of a synchronous driver, {ms:.1f} ms",
+                f"{count(number, 'statement')} of a synchronous driver, {ms:.1f} ms",
                 callers(event.frames),
             ),
             unit=unit,
@@ -181,6 +186,10 @@ def by_place(
         found[event.frames[0], key(event.data)].append((unit, event))
     for (frame, _), places in sorted(found.items(), key=lambda pair: str(pair[0])):
         yield frame, places
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def times(places: list[Place]) -> str:

@@ -46,7 +46,7 @@ def unbounded(seen: Seen) -> Iterator[QueryFinding]:
             f"{worst.unit.name} fetches {rows:,} rows, with no limit to them",
             worst.frame,
             evidence=(
-                f"{rows:,} rows by one statement without LIMIT, {worst.ms:.1f} ms in the database",
+                f"{rows:,} rows by one statement without LIMIT, {worst.waited}",
                 callers(worst.first.frames),
                 units_of(groups),
                 short(worst.first.shape),
@@ -82,7 +82,7 @@ def deep_offsets(seen: Seen) -> Iterator[QueryFinding]:
             one.frames[0],
             evidence=(
                 f"OFFSET {offset:,}: the server reads them all and throws them away",
-                f"{one.ms:.1f} ms in the database",
+                Group(unit, (one,)).waited,
                 callers(one.frames),
                 short(one.shape),
             ),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from toolkit.queries.capture import cures
 from toolkit.queries.capture.record import Event, Frame, Unit
-from toolkit.queries.capture.rules_repeated import can_grow
+from toolkit.queries.capture.rules_repeated import can_grow, fixed
 from toolkit.queries.capture.seen import LOOP, Group, Seen, callers, finding, units_of, worst_of
 from toolkit.queries.capture.shape import short, verb_of
 from toolkit.queries.finding import Fix, QueryFinding
@@ -20,10 +20,11 @@ def findings_of(seen: Seen) -> Iterator[QueryFinding]:
         verb = verb_of(worst.first.shape)
         yield finding(
             "write-in-loop",
-            f"{worst.unit.name} writes {calls} rows with {calls} statements",
+            f"{worst.unit.name} writes {calls} rows"
+            f"{fixed(seen, worst.first)} with {calls} statements",
             worst.frame,
             evidence=(
-                f"{calls} times {verb}, {worst.ms:.1f} ms in the database",
+                f"{calls} times {verb}, {worst.waited}",
                 callers(worst.first.frames),
                 units_of(groups),
                 short(worst.first.shape),
@@ -51,7 +52,24 @@ def is_write_in_loop(seen: Seen, group: Group) -> bool:
     ended = [one for one in seen.events_of(group.unit, "commit") if one.frames == first.frames]
     if len(ended) >= LOOP or group.transactions == len(group.statements):
         return False
-    return can_grow(seen.sources.loops(first.frames), ())
+    if has_savepoints(seen, group):
+        return False
+    return can_grow(seen.sources.loops(first.frames), (), len(group.statements))
+
+
+def has_savepoints(seen: Seen, group: Group) -> bool:
+    """Is each of the writes in a savepoint of its own, so that a bad row fails alone?"""
+    before = group.first.number
+    savepoints = [
+        one.number
+        for one in seen.by_unit[group.unit.number]
+        if one.connection == group.first.connection and one.shape.upper().startswith("SAVEPOINT ")
+    ]
+    for one in group.statements[1:]:
+        if not any(before < number < one.number for number in savepoints):
+            return False
+        before = one.number
+    return True
 
 
 def commits(seen: Seen) -> Iterator[QueryFinding]:
@@ -61,16 +79,17 @@ def commits(seen: Seen) -> Iterator[QueryFinding]:
         chains[unit.number, event.frames].append(event)
     for (number, frames), events in chains.items():
         small = [one for one in events if 0 < one.data["writes"] <= 2]
-        if len(small) < LOOP or not can_grow(seen.sources.loops(frames), ()):
+        if len(small) < LOOP or not can_grow(seen.sources.loops(frames), (), len(small)):
             continue
-        if all(loop.constant for loop in seen.sources.loops(frames)) and len(frames) < 2:
+        if not seen.sources.loops(frames) and len(frames) < 2:
             continue
         found[frames[0]].append((seen.units[number], small))
     for frame, units in found.items():
         unit, events = max(units, key=lambda pair: len(pair[1]))
         yield finding(
             "commit-in-loop",
-            f"{unit.name} commits {len(events)} times, with one or two writes each",
+            f"{unit.name} commits {len(events)} times{fixed(seen, events[0])} with one or two"
+            " writes each",
             frame,
             evidence=(
                 f"{len(events)} transactions, each waits for the disk; if it fails in the middle,"

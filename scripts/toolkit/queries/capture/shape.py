@@ -64,6 +64,39 @@ def table_of(shape: str) -> str | None:
     return found[1].replace('"', "").replace("`", "") if found else None
 
 
+_CLAUSE = re.compile(
+    r"(?P<quoted>\"[^\"]*\"|`[^`]*`)|(?P<open>\()|(?P<close>\))"
+    r"|\b(?P<word>SELECT|FROM|WHERE|GROUP BY|HAVING|WINDOW|UNION|ORDER BY|LIMIT|OFFSET|FETCH"
+    r"|FOR)\b",
+    re.IGNORECASE,
+)
+
+
+def clauses_of(shape: str) -> dict[str, str]:
+    """The outermost clauses of a SELECT, by their words in capitals: `{"ORDER BY": "a DESC"}`."""
+    depth, found = 0, []
+    for mark in _CLAUSE.finditer(shape):
+        depth += bool(mark["open"]) - bool(mark["close"])
+        if mark["word"] and not depth:
+            found.append((mark["word"].upper(), mark.start(), mark.end()))
+    ends = [start for _, start, _ in found[1:]] + [len(shape)]
+    return {
+        word: shape[end:until].strip() for (word, _, end), until in zip(found, ends, strict=True)
+    }
+
+
+def items_of(clause: str) -> list[str]:
+    """A clause cut at its outermost commas."""
+    depth, items = 0, [""]
+    for letter in clause:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and not depth:
+            items.append("")
+        else:
+            items[-1] += letter
+    return [one.strip() for one in items]
+
+
 def verb_of(shape: str) -> str:
     """`SELECT`, `INSERT` ... in capitals; `SELECT` for a WITH that reads."""
     verb = shape.split(" ", 1)[0].upper().lstrip("(")

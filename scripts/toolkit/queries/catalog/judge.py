@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from toolkit.database.sizes import in_units
+from toolkit.database.urls import Kind
 from toolkit.queries.catalog.report import (
     ForeignKey,
     Quote,
@@ -88,9 +89,10 @@ def repeated_indexes(
     reader: Reader,
     indexes: Sequence[TableIndex],
     quote: Quote,
-    dialect: str,
+    dialect: Kind,
 ) -> set[str]:
     """Indexes that another one makes superfluous; their names. Never unique ones."""
+    options = reader.locator.foreign_options
     superfluous: set[str] = set()
     for found in group(indexes).values():
         gone: set[str] = set()
@@ -98,7 +100,15 @@ def repeated_indexes(
             if index.unique or index.constraint or not index.valid:
                 continue
             other = next(
-                (o for o in found if o.name not in gone and makes_superfluous(o, index)), None
+                (
+                    o
+                    for o in found
+                    if o.name not in gone
+                    and makes_superfluous(o, index)
+                    # Elsewhere, say in production, they may be two.
+                    and options(o.name, dialect) == options(index.name, dialect)
+                ),
+                None,
             )
             if other is None:
                 continue

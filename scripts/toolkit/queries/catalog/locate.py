@@ -2,14 +2,17 @@
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from toolkit.database.urls import Kind
 from toolkit.project.facts import MappedClass, Project
 from toolkit.project.imports import assignments, dotted
 
 Place = tuple[str | None, int | None]
 NOWHERE: Place = (None, None)
+DIALECT_OPTIONS = ("postgresql_", "mysql_", "mariadb_", "sqlite_", "mssql_", "oracle_")
 
 
 def locate(project: Project | None, table: str, column: str | None = None) -> Place:
@@ -43,6 +46,21 @@ class Locator:
         for item in items:
             return self._relative(item.path), item.line
         return NOWHERE
+
+    def foreign_options(self, index: str, kind: Kind) -> frozenset[str]:
+        """What the source says of an index that only other databases than `kind` mind:
+        `postgresql_where='x > 0'`. Where the models are unknown, nothing.
+        """
+        own = {"mysql": ("mysql_", "mariadb_")}.get(kind, (f"{kind}_",))
+        found = set()
+        for path in {item.path for items in self.mapped.values() for item in items}:
+            for call in index_calls(self._tree(path), index):
+                for keyword in call.keywords:
+                    name = keyword.arg or "**"
+                    of_other = name.startswith(DIALECT_OPTIONS) and not name.startswith(own)
+                    if (of_other and not name.endswith("_concurrently")) or name == "**":
+                        found.add(f"{name}={ast.unparse(keyword.value)}")
+        return frozenset(found)
 
     def _line_in(self, item: MappedClass, column: str | None, index: str | None) -> int | None:
         node = self._node(item)
@@ -94,6 +112,16 @@ def column_line(node: ast.AST, column: str) -> int | None:
             if isinstance(argument, ast.Call) and named_column(argument) == column:
                 return argument.lineno
     return None
+
+
+def index_calls(tree: ast.Module | None, name: str) -> Iterator[ast.Call]:
+    """`Index("name", ...)`, wherever it stands."""
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Call) and (dotted(node.func) or "").endswith("Index"):
+            first = [*node.args[:1], *(k.value for k in node.keywords if k.arg == "name")]
+            inner = (each for one in first for each in ast.walk(one))
+            if any(isinstance(each, ast.Constant) and each.value == name for each in inner):
+                yield node
 
 
 def is_table(node: ast.AST) -> bool:

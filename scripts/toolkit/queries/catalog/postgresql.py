@@ -13,12 +13,21 @@ from toolkit.queries.catalog.postgresql_state import (
     State,
     near_the_end,
     never_analysed,
+    qualified,
     quote,
     sequential_scans,
     settings,
     vacuum_lag,
 )
-from toolkit.queries.catalog.report import ForeignKey, Key, Reader, Table, TableIndex, drop
+from toolkit.queries.catalog.report import (
+    ForeignKey,
+    Key,
+    Reader,
+    Table,
+    TableIndex,
+    drop,
+    index_name,
+)
 from toolkit.queries.finding import Confidence, Fix
 
 ON_DELETE = {
@@ -149,20 +158,35 @@ def broken_indexes(reader: Reader, indexes: list[TableIndex]) -> None:
     for index in indexes:
         if index.valid:
             continue
-        again = index.definition.replace("INDEX ", "INDEX CONCURRENTLY ", 1)
-        fix = drop(index, quote, "postgresql")
-        text = fix.text.partition("\n")[0]
+        text = drop(index, quote, "postgresql").text.partition("\n")[0]
+        if index.unique:
+            why = "probably since there are duplicates, and then it would fail again"
+            text += f"\n-- these rows are in its way:\n{duplicates(index)}"
+        else:
+            why = "it did not finish"
+            text += f"\n{index.definition.replace('INDEX ', 'INDEX CONCURRENTLY ', 1)};"
+        columns = tuple(filter(None, index.columns))
+        # Nobody may have declared it: the line of a column is that of another index then.
+        own = index.name == index_name(index.table.name, columns)
         reader.add(
             "invalid-index",
             Confidence.PROVED,
-            f"{index.name} is invalid: a CREATE INDEX CONCURRENTLY did not finish. No query uses"
+            f"{index.name} is invalid: a CREATE INDEX CONCURRENTLY failed ({why}). No query uses"
             " it, and writes keep it up all the same.",
             evidence=[index.definition, str(index.table)],
             table=index.table,
-            column=index.keys[0].column,
+            column=index.keys[0].column if own else None,
             index=index.name,
-            fix=Fix("ddl", f"{text}\n{again};"),
+            fix=Fix("ddl", text),
         )
+
+
+def duplicates(index: TableIndex) -> str:
+    """The query for the values that a unique index cannot have, as a comment of its fix."""
+    keys = ", ".join(key.text for key in index.keys)
+    where = f" WHERE {index.where}" if index.where else ""
+    rest = f"{where} GROUP BY {keys} HAVING count(*) > 1;"
+    return f"-- SELECT {keys}, count(*) FROM {qualified(index.table)}{rest}"  # noqa: S608
 
 
 def not_valid(reader: Reader, tables: dict[int, Table]) -> None:

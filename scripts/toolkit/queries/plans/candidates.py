@@ -9,6 +9,7 @@ from toolkit.queries.plans.usage import Constant, Term, Use
 Trial = tuple[Candidate, ...]
 """Indexes that are of use only together (an OR over two columns); mostly one."""
 MOST = 40
+MOST_SUMS = 2
 COVERED = 4
 """Columns that INCLUDE may add: more make the index a second table."""
 WIDE = ("json", "bytea", "blob", "xml", "vector", "[]", "tsvector")
@@ -117,6 +118,28 @@ def covering(candidate: Candidate, use: Use, table: Table) -> Candidate | None:
     return Candidate(
         candidate.place, candidate.keys, tuple(more), candidate.where, candidate.method
     )
+
+
+def covering_sums(use: Use, table: Table, kind: Kind) -> list[Trial]:
+    """The same keys as an index that is there, with the one column that an aggregate reads on
+    top: then no row has to be fetched from the table.
+    """
+    if not use.aggregated or not (use.equal or use.many or use.ranges):
+        return []
+    fixed = {key.text for key in keys_of(use.equal)}
+    if any(index.unique and not index.where and fixed >= {*index.keys} for index in table.indexes):
+        return []  # at most one row
+    found: list[Trial] = []
+    for keys in key_lists(use, table, kind):
+        narrow = Candidate(table.place, keys)
+        wide = covering(narrow, use, table) if keys and is_there(narrow, table, kind) else None
+        if wide is None or len(wide.include) > 1:
+            continue
+        if kind != "postgresql":
+            wide = Candidate(table.place, (*keys, *map(Key, wide.include)))
+        if not is_there(wide, table, kind):
+            add(found, (wide,))
+    return found[:MOST_SUMS]
 
 
 def keys_of(terms: Iterable[Term]) -> tuple[Key, ...]:

@@ -12,6 +12,7 @@ from toolkit.queries.plans.bench import Sample, walk
 from toolkit.queries.plans.measure import Measured, Timing
 from toolkit.queries.plans.model import create_index, for_mysql
 from toolkit.queries.plans.search import Outcome, Verdict
+from toolkit.queries.plans.wording import counted
 
 Ratios = Mapping[Index, float | None]
 """Time of an INSERT with the index by the time without."""
@@ -96,6 +97,19 @@ def useless(verdict: Verdict, outcome: Outcome, index: Index) -> Iterator[str]:
                 yield f"{there.name} is on {name} itself and can't serve {key.sql}"
 
 
+def superfluous(verdict: Verdict, outcome: Outcome, index: Index) -> Iterator[str]:
+    """Indexes that are the beginning of this one."""
+    candidate = outcome.trial[outcome.indexes.index(index)]
+    table = next(one for one in verdict.tables.values() if one.place == candidate.place)
+    keys = tuple(key.text for key in candidate.keys)
+    for there in table.indexes:
+        alike = (there.method, there.where) == (candidate.method, candidate.where)
+        held = set(there.include) <= {*keys, *candidate.include}
+        begins = held and there.keys == keys[: len(there.keys)] and not candidate.keys[0].opclass
+        if alike and begins and not there.unique:
+            yield f"it begins with the keys of {there.name}, which may be superfluous then"
+
+
 def saved(pair: tuple[Verdict, Outcome]) -> float:
     verdict, outcome = pair
     return verdict.shape.executions * (outcome.before.ms - outcome.after.ms)
@@ -109,6 +123,8 @@ def index_finding(
     built = outcome.built[outcome.indexes.index(index)]
     words = f"{number(outcome.before)} become {number(outcome.after)}"
     message = f"An index on {index.table} ({', '.join(index.expressions)})"
+    if index.include:
+        message += f" including {', '.join(index.include)}"
     if index.where:
         message += f" where {index.where}"
     message += f" makes this statement {factor(outcome)} times faster: {words}."
@@ -130,6 +146,7 @@ def index_finding(
         names = ", ".join(one.name for one in outcome.indexes if one != index)
         evidence.append(f"only together with {names}")
     evidence += useless(verdict, outcome, index)
+    evidence += superfluous(verdict, outcome, index)
     if index.table in facts.rows:
         evidence.append(f"{index.table}: {facts.rows[index.table]}")
     for other, result in users[1:]:
@@ -178,7 +195,8 @@ def base(rule: str, verdict: Verdict, message: str, evidence: Iterable[str]) -> 
     if len(verdict.shape.places) > 1:
         more = verdict.shape.places[:SHOWN]
         lines.append(f"issued at {', '.join(more)}")
-    lines.append(f"{verdict.shape.executions:,} executions were captured")
+    times = verdict.shape.executions
+    lines.append(f"{counted(times, 'execution')} {'was' if times == 1 else 'were'} captured")
     return QueryFinding(
         rule=rule,
         layer=Layer.PLANS,

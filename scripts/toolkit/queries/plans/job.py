@@ -1,9 +1,10 @@
 """One run of the layer: what it may cost, and what it has found so far."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from types import ModuleType
 
+from toolkit.database.scratch import Scratch
 from toolkit.database.urls import Kind
 from toolkit.queries.finding import Index
 from toolkit.queries.plans.bench import Bench, Clock, Failed, Stopped
@@ -14,6 +15,7 @@ from toolkit.queries.plans.search import Search, Verdict
 from toolkit.queries.plans.share import shared
 from toolkit.queries.plans.symptoms import paging_symptoms
 from toolkit.queries.plans.usage import Use
+from toolkit.queries.plans.wording import counted
 
 
 @dataclass
@@ -33,6 +35,11 @@ class Job:
     write_ratios: dict[Index, float | None] = field(default_factory=dict)
     work_unit: str = ""
     stopped: bool = False
+
+    def note_scratch(self, scratch: Scratch) -> None:
+        """Where the copy is, if it is not where it was wanted, and why."""
+        if scratch.notes:
+            self.notes.add(f"scratch copy: {scratch.origin}, since {'; '.join(scratch.notes)}")
 
     def note(self, shape: Shape, words: str) -> None:
         place = shape.places[0] if shape.places else "a statement outside of the project's code"
@@ -63,7 +70,7 @@ def try_all(
     job.work_unit = bench.work_unit
     search = Search(bench, job.kind, job.limits, job.clock)
     try:
-        job.say(f"measuring {len(shapes)} statements")
+        job.say(f"measuring {counted(len(shapes), 'statement')}")
         # What is written and rolled back leaves traces in the pages: reads first.
         for shape in sorted(shapes, key=lambda one: one.writes):
             parsed = parsed_of(shape, job)
@@ -85,10 +92,29 @@ def try_all(
     job.rows |= search.counts
 
 
-def worst(costs: dict[int, float], most: int) -> list[int]:
-    """Numbers of statements, taken in turn from the slowest that were captured (the order that
-    they have) and from the most expensive here: the capture may have run on a small database.
+def worst(costs: Mapping[int, float], lean: Set[int], job: Job) -> list[int]:
+    """Numbers of statements, as many as may be measured. Says so when some are left out.
+
+    Taken in turn from the slowest that were captured (the order that they have) and from the most
+    expensive here: the capture may have run on a small database. `lean` ones have nothing to
+    spare, however long the application waited for them: they get what room is left.
     """
+    most = job.limits.statements
+    found = [
+        *in_turn({number: cost for number, cost in costs.items() if number not in lean}),
+        *in_turn({number: cost for number, cost in costs.items() if number in lean}),
+    ]
+    left = found[most:]
+    if left:
+        words = f"measured: the worst {most:,} of {len(found):,} statements"
+        quick = sum(number in lean for number in left)
+        if quick:
+            words += f"; {quick:,} of those left out find their rows by an index as it is"
+        job.notes.add(words)
+    return found[:most]
+
+
+def in_turn(costs: Mapping[int, float]) -> list[int]:
     by_time, by_cost = sorted(costs), sorted(costs, key=lambda number: -costs[number])
     mixed = (number for pair in zip(by_time, by_cost, strict=True) for number in pair)
-    return list(dict.fromkeys(mixed))[:most]
+    return list(dict.fromkeys(mixed))

@@ -319,9 +319,12 @@ class Scope:
     def read_needed(self) -> None:
         """Which columns of each table the statement reads at all."""
         exp = self.exp
+        selected = getattr(self.node, "expressions", [])
         for use in self.found.values():
             if not isinstance(self.node, exp.Select):
                 use.needed = None
+            elif any(one.find(exp.AggFunc) for one in selected):
+                use.aggregated = not any(one.find(exp.Window) for one in selected)
         for star in self.node.find_all(exp.Star):
             if not isinstance(star.parent, exp.Count):
                 for use in self.found.values():

@@ -56,8 +56,13 @@ def measure(url: URL, shapes: Sequence[Shape], job: Job) -> None:
             bench = SqliteBench(connection, job.limits, job.clock)
             tables = read_tables(connection)
             chosen, known = [], {}
-            costs = {at: rows_scanned(connection, one, tables) for at, one in enumerate(shapes)}
-            for number in worst(costs, job.limits.statements):
+            costs, lean = {}, set()
+            for number, shape in enumerate(shapes):
+                details = plan_of(connection, shape)
+                costs[number] = rows_scanned(details, tables) * shape.executions
+                if is_lean(details, tables):
+                    lean.add(number)
+            for number in worst(costs, lean, job):
                 shape = shapes[number]
                 if shape.query.missing:
                     job.note(
@@ -76,22 +81,43 @@ def measure(url: URL, shapes: Sequence[Shape], job: Job) -> None:
 SCANNED = re.compile(r"SCAN (?:TABLE )?(\S+)")
 
 
-def rows_scanned(
-    connection: sqlite3.Connection, shape: Shape, tables: Mapping[str, Table]
-) -> float:
-    """Rows of the tables that all its executions read from end to end."""
+BY_ROWID = re.compile(r"SEARCH .* USING INTEGER PRIMARY KEY \(rowid=\?\)")
+BY_INDEX = re.compile(r"SEARCH .* USING (?:COVERING )?INDEX (\S+) \((.*)\)")
+
+
+def plan_of(connection: sqlite3.Connection, shape: Shape) -> list[str]:
+    """The lines of its plan; none where it can't be had."""
     if shape.query.missing:
-        return 0.0
+        return []
     sql, values = shape.query.marked
     try:
         plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
     except sqlite3.Error:
-        return 0.0
-    names = [found[1] for row in plan if (found := SCANNED.match(row[3]))]
+        return []
+    return [str(row[3]) for row in plan]
+
+
+def is_lean(details: Sequence[str], tables: Mapping[str, Table]) -> bool:
+    """Does it look single rows up by their keys, and nothing else?"""
+    unique = {
+        one.name: len(one.keys) for table in tables.values() for one in table.indexes if one.unique
+    }
+
+    def is_look_up(detail: str) -> bool:
+        by_index = BY_INDEX.fullmatch(detail)
+        if by_index is None:
+            return BY_ROWID.fullmatch(detail) is not None
+        return by_index[2].count("=?") == unique.get(by_index[1])
+
+    return bool(details) and all(map(is_look_up, details))
+
+
+def rows_scanned(details: Sequence[str], tables: Mapping[str, Table]) -> float:
+    """Rows of the tables that it reads from end to end."""
+    names = [found[1] for detail in details if (found := SCANNED.match(detail))]
     # By an alias no table is found: then it is the largest, to be on the safe side.
     largest = max((table.rows for table in tables.values()), default=0)
-    rows = sum(tables[name].rows if name in tables else largest for name in names)
-    return float(rows * shape.executions)
+    return float(sum(tables[name].rows if name in tables else largest for name in names))
 
 
 def backup(url: URL, path: str, job: Job) -> None:

@@ -11,7 +11,12 @@ from toolkit.queries.plans.model import Table, quoted
 from toolkit.queries.plans.parse import Parsed
 from toolkit.queries.plans.postgresql.plan import OFFSET_ROWS
 from toolkit.queries.plans.search import Verdict
+from toolkit.queries.plans.wording import counted
 
+SCANNED_ROWS = 50_000
+"""Rows that a scan throws away for nothing before it is a finding without a cure: fewer are a few
+milliseconds, of which one run would speak and the next would not.
+"""
 LEAST_MS = 2.0
 """Of a statement that is worth a word when there is no index to offer."""
 SPILL_MEMORY = 3
@@ -77,8 +82,6 @@ def wildcard_findings(verdict: Verdict) -> Iterator[QueryFinding]:
 
 def full_scan(verdict: Verdict, symptom: Symptom, parser_missing: bool) -> Iterator[QueryFinding]:
     """Why the whole table is read: the reason that is known, or that no index helped."""
-    if verdict.after.ms < LEAST_MS:
-        return
     table = next((one for one in verdict.tables.values() if one.place.name == symptom.table), None)
     cast = [name for name in symptom.columns if table and is_indexed(table, name)]
     volatile = [one for one, why in verdict.refused if "IMMUTABLE" in why]
@@ -123,13 +126,41 @@ def full_scan(verdict: Verdict, symptom: Symptom, parser_missing: bool) -> Itera
         )
         fix = None
     else:
-        tried = f"{verdict.tried} indexes were built for it, and none is worth its upkeep"
+        were = "was" if verdict.tried == 1 else "were"
+        tried = (
+            f"{counted(verdict.tried, 'index')} {were} built for it, and none is worth its upkeep"
+        )
         if parser_missing:
             tried = "no indexes were tried: sqlglot is not installed"
         elif not verdict.tried:
-            tried = "its conditions leave nothing that an index could hold"
+            tried = not_tried(verdict, table)
+        if symptom.rows < SCANNED_ROWS:
+            return
         found, fix = base("full-scan", verdict, symptom.message, [*evidence, tried]), None
     yield replace(found, table=symptom.table, fix=fix)
+
+
+def not_tried(verdict: Verdict, table: Table | None) -> str:
+    """Why no index was built for a table that is read from end to end."""
+    uses = [
+        use
+        for use in verdict.uses
+        if table and (own := verdict.tables.get(use.place)) and own.place == table.place
+    ]
+    asked = {
+        (quoted(term.sql) if term.column else term.sql)
+        for use in uses
+        for term in (*use.equal, *use.many, *use.joined, *use.ranges, *use.prefix, *use.wildcard)
+    }
+    for index in table.indexes if table else ():
+        if index.keys[0] in asked and not index.where:
+            return (
+                f"{index.name} begins with {index.keys[0]}, which it asks for: so many values are"
+                " faster to find in the whole table"
+            )
+    if asked:
+        return "of the indexes that its conditions could use, none makes its plan cheaper"
+    return "its conditions leave nothing that an index could hold"
 
 
 def is_indexed(table: Table, column: str) -> bool:

@@ -54,6 +54,8 @@ class Use:
     constants: list[Constant] = field(default_factory=list)
     order: list[Order] = field(default_factory=list)
     groups: list[Term] = field(default_factory=list)
+    aggregated: bool = False
+    """Only sums, counts and the like of the rows are asked for."""
     needed: set[str] | None = field(default_factory=set)
     """Columns that are read; None where all are."""
 

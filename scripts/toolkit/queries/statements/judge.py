@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from toolkit.queries.capture.record import Statement
 from toolkit.queries.finding import Confidence, Layer, QueryFinding
+from toolkit.queries.plans.wording import counted
 from toolkit.queries.statements.counted import Counted, Statistics
 from toolkit.queries.statements.shape import join_key, printable
 
@@ -15,6 +16,9 @@ NOTICEABLE_MS = 10.0
 LARGE_SHARE = 0.1
 LARGE_TOTAL_MS = 1000.0
 """At this mean, slow if it also has this share of all time, and that much of it."""
+FELT_MS = 5.0
+LARGEST_SHARE = 0.2
+"""At this mean, slow if it has this share, and MANY_CALLS."""
 MANY_CALLS = 20
 """A statement that the capture did not see counts from here: a load or a repair is rarer."""
 BLOCK_MB = 8 / 1024
@@ -73,7 +77,7 @@ def slow_ones(
         if not match and one.calls < MANY_CALLS:
             continue
         found.append(finding(one, match, statistics.all_ms, known=known))
-    notes = []
+    notes = [threshold(len(statistics.counted), len(found))]
     if len(found) > MOST:
         notes.append(f"{len(found) - MOST} more slow statements are left out")
     if others:
@@ -85,7 +89,20 @@ def is_slow(one: Counted, all_ms: float) -> bool:
     if one.mean_ms >= SLOW_MS:
         return True
     share = one.total_ms / all_ms if all_ms else 0.0
-    return one.mean_ms >= NOTICEABLE_MS and share >= LARGE_SHARE and one.total_ms >= LARGE_TOTAL_MS
+    if one.mean_ms >= NOTICEABLE_MS and share >= LARGE_SHARE and one.total_ms >= LARGE_TOTAL_MS:
+        return True
+    return one.mean_ms >= FELT_MS and share >= LARGEST_SHARE and one.calls >= MANY_CALLS
+
+
+def threshold(counted_ones: int, found: int) -> str:
+    """What it takes to be a finding: also where there is none."""
+    above = f"{found:,} of them" if found else "none of them"
+    return (
+        f"{counted(counted_ones, 'statement')} {'is' if counted_ones == 1 else 'are'} counted,"
+        f" {above} above {SLOW_MS:g} ms a call (or {NOTICEABLE_MS:g} ms with"
+        f" {100 * LARGE_SHARE:g} % of all time, or {FELT_MS:g} ms with {100 * LARGEST_SHARE:g} %"
+        f" in {MANY_CALLS} calls or more); what no capture saw counts from {MANY_CALLS} calls"
+    )
 
 
 def finding(
@@ -93,9 +110,9 @@ def finding(
 ) -> QueryFinding:
     share = 100 * one.total_ms / all_ms if all_ms else 0.0
     evidence = [
-        f"{one.calls:,} calls, {one.mean_ms:,.1f} ms each, {one.total_ms:,.0f} ms in all:"
+        f"{counted(one.calls, 'call')}, {one.mean_ms:,.1f} ms each, {one.total_ms:,.0f} ms in all:"
         f" {share:.0f} % of the time of all statements",
-        f"{one.rows_per_call:,.0f} rows a call",
+        f"{counted(one.rows_per_call, 'row')} a call",
         *work(one),
     ]
     framed = [statement for statement in match if statement.frames]
@@ -117,8 +134,8 @@ def finding(
         rule="slow-statement-on-disk" if spills else "slow-statement",
         layer=Layer.STATEMENTS,
         confidence=Confidence.MEASURED,
-        message=f"A statement takes {one.mean_ms:,.1f} ms on average, over {one.calls:,} calls"
-        + (", and sorts or hashes on disk." if spills else "."),
+        message=f"A statement takes {one.mean_ms:,.1f} ms on average, over"
+        f" {counted(one.calls, 'call')}" + (", and sorts or hashes on disk." if spills else "."),
         evidence=(*evidence, printable(one.text)),
         file=frame.file if frame else None,
         line=frame.line if frame else None,
@@ -136,15 +153,15 @@ def work(one: Counted) -> list[str]:
         blocks = one.blocks_hit + one.blocks_read
         from_disk = 100 * one.blocks_read / blocks if blocks else 0.0
         lines.append(
-            f"{blocks / calls:,.0f} blocks a call ({blocks * BLOCK_MB / calls:,.1f} MB),"
+            f"{counted(blocks / calls, 'block')} a call ({blocks * BLOCK_MB / calls:,.1f} MB),"
             f" {from_disk:.0f} % of them not in the buffers"
         )
     if one.spilled_blocks:
         lines.append(f"{spilled_mb(one) / calls:,.1f} MB of temporary files a call")
     if one.examined is not None:
-        lines.append(f"{one.examined / calls:,.0f} rows looked at a call")
+        lines.append(f"{counted(one.examined / calls, 'row')} looked at a call")
     if one.disk_tables:
-        lines.append(f"{one.disk_tables:,} temporary tables on disk")
+        lines.append(f"{counted(one.disk_tables, 'temporary table')} on disk")
     return lines
 
 

@@ -29,7 +29,7 @@ def measure(url: URL, shapes: Sequence[Shape], job: Job) -> None:
     if not chosen:
         return
     with open_scratch("mysql", server_url=url) as scratch:
-        job.notes.lines += [f"scratch copy: {note}" for note in scratch.notes]
+        job.note_scratch(scratch)
         for copied in copies:
             if copied.share < 1:
                 job.sampled[copied.table.place.name] = (
@@ -69,8 +69,8 @@ def read(
             continue
         known[shape] = {place: tables[place.name] for place in places}
         statements[number] = shape.query.formatted
-    costs = source.costs(connection, statements)
-    chosen = [shapes[number] for number in worst(costs, job.limits.statements)]
+    costs, lean = source.costs(connection, statements)
+    chosen = [shapes[number] for number in worst(costs, lean, job)]
     needed = {table.place: table for one in chosen for table in known[one].values()}
     return chosen, known, source.read_copies(connection, list(needed.values()), job.limits)
 

@@ -17,6 +17,8 @@ from toolkit.queries.plans.model import Column, ExistingIndex, Limits, Place, Ta
 
 BATCH = 1000
 LOCK_SECONDS = 1
+LOOK_UPS = ("system", "const", "eq_ref")
+"""Ways to reach a table by which it gives one row at most."""
 TABLES = """
     SELECT t.table_name, coalesce(t.table_rows, 0),
            coalesce(t.data_length, 0) + coalesce(t.index_length, 0)
@@ -192,9 +194,12 @@ def copy_rows(
 
 def costs(
     connection: Connection, statements: Mapping[int, tuple[str, tuple[Any, ...]]]
-) -> dict[int, float]:
-    """Rows that the planner expects to read, by statement; 0 where it does not tell."""
-    found = {}
+) -> tuple[dict[int, float], set[int]]:
+    """Rows that the planner expects to read, by statement; 0 where it does not tell. And the
+    statements that look single rows up by their keys, and do nothing else.
+    """
+    found: dict[int, float] = {}
+    lean: set[int] = set()
     for number, (sql, values) in statements.items():
         try:
             rows = connection.exec_driver_sql(f"EXPLAIN {sql}", values).mappings().all()
@@ -206,4 +211,6 @@ def costs(
         for row in rows:
             product *= max(float(row.get("rows") or 1), 1.0)
         found[number] = product
-    return found
+        if rows and all(row.get("type") in LOOK_UPS for row in rows):
+            lean.add(number)
+    return found, lean

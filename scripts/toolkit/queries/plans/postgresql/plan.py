@@ -24,6 +24,10 @@ OFFSET_ROWS = 1000
 PAGE = 8192
 WIDE_BYTES = 1000
 WIDE_ROWS = 100
+LEAN_COST = 100.0
+"""In the planner's units (a page read in order is 1): about two dozen rows by an index."""
+TINY_COST = 20.0
+"""Less than to read a thousand rows, below which no index is tried."""
 # `(email)::text` on a varchar is no cast that an index minds.
 CAST = re.compile(r"\((\"(?:[^\"]|\"\")*\"|[a-z_]\w*)\)::(?!text\b|bpchar\b)([a-z][\w ]*)")
 EQUAL = re.compile(r"(?<!\w)\(+(\"(?:[^\"]|\"\")*\"|[a-z_]\w*)\)?(?:::[\w ]+)? = ")
@@ -122,6 +126,21 @@ def sorted_and_filtered(plan: Plan) -> float:
     if "Sort" in str(plan.get("Node Type")) or "Filter" in plan:
         return float(plan["Total Cost"])
     return sum(sorted_and_filtered(part) for part in plan.get("Plans", ()))
+
+
+def is_lean(plan: Plan) -> bool:
+    """Is there nothing to win? Rows found by indexes alone and few of them, or a tiny table."""
+    every = list(nodes(plan))
+    # Of all nodes: LIMIT makes the cost of the root a guess about where rows lie.
+    cost = max(float(node["Total Cost"]) for node in every)
+    return cost < TINY_COST or (cost < LEAN_COST and not any(map(has_to_spare, every)))
+
+
+def has_to_spare(node: Plan) -> bool:
+    kind = str(node.get("Node Type"))
+    by_index = "Index" in kind and "Index Cond" in node
+    reads = kind.endswith("Scan") and kind not in ("Bitmap Heap Scan", "Subquery Scan")
+    return "Sort" in kind or "Filter" in node or (reads and not by_index)
 
 
 def relations(plan: Plan) -> set[tuple[str, str]]:

@@ -40,7 +40,7 @@ def measure(url: URL, shapes: Sequence[Shape], job: Job) -> None:
     if not reading.shapes:
         return
     with open_scratch("postgresql", server_url=url) as scratch, ExitStack() as files:
-        job.notes.lines += [f"scratch copy: {note}" for note in scratch.notes]
+        job.note_scratch(scratch)
 
         def copy_out(connection: Connection) -> tuple[definition.Schema, list[rows.Dumped]]:
             source.begin(connection, job.limits)
@@ -69,6 +69,7 @@ def read(connection: Connection, shapes: Sequence[Shape], job: Job) -> Reading:
     shapes = shapes[: LOOKED_AT * job.limits.statements]
     found = source.read_plans(connection, [shape.query for shape in shapes])
     costs: dict[int, float] = {}
+    lean: set[int] = set()
     plans: dict[int, dict[str, Any]] = {}
     for number, (each, reason) in enumerate(zip(found.plans, found.reasons, strict=True)):
         if each is None:
@@ -78,8 +79,10 @@ def read(connection: Connection, shapes: Sequence[Shape], job: Job) -> Reading:
         else:
             plans[number] = each["Plan"]
             costs[number] = plan.to_spare(each["Plan"]) * shapes[number].executions
+            if plan.is_lean(each["Plan"]):
+                lean.add(number)
     reading = Reading()
-    for number in worst(costs, job.limits.statements):
+    for number in worst(costs, lean, job):
         add(connection, reading, shapes[number], plans[number], job)
     return reading
 

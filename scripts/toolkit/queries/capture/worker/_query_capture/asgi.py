@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import re
 import time
@@ -76,7 +77,8 @@ async def watch(serve: Call, scope: Scope, receive: Foreign, send: Foreign) -> N
 def _begin(scope: Scope) -> "tuple[units.Unit, Token[units.Unit | None]]":
     """A request of its own; an application inside of another adds none."""
     test = units.current_test()
-    name = f"{scope.get('method', 'WS')} {without_values(scope)}"
+    # Its route is known at its end.
+    name = f"{scope.get('method', 'WS')} {scope.get('path', '')}"
     unit = units.Unit("request", name, test.name if test else None)
     scope[UNIT] = unit
     unit.scope = scope
@@ -173,12 +175,14 @@ def _same(part: str, value: object) -> bool:
 
 def _endpoint(scope: Scope) -> int:
     """The frames that stand for the endpoint's function: the line of its definition."""
-    function = scope.get("endpoint")
-    if function is None:
-        return 0
+    line = _definition(scope.get("endpoint"))
+    return places.interned((line,)) if line else 0
+
+
+@functools.lru_cache(maxsize=4096)
+def _definition(function: Foreign) -> tuple[str, int, str] | None:
     function = inspect.unwrap(function)
-    function = getattr(function, "func", function)
-    code = getattr(function, "__code__", None)
+    code = getattr(getattr(function, "func", function), "__code__", None)
     if code is None or places.kind_of(code.co_filename) != places.OWN:
-        return 0
-    return places.interned(((code.co_filename, code.co_firstlineno, code.co_qualname),))
+        return None
+    return code.co_filename, code.co_firstlineno, code.co_qualname

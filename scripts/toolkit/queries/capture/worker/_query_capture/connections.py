@@ -5,6 +5,7 @@ import contextvars
 import sys
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from . import places, records, units
@@ -67,16 +68,29 @@ class Checkout:
 
 
 def listen() -> None:
-    """Watch all pools and transactions."""
+    """Watch all pools."""
     from sqlalchemy import event  # noqa: PLC0415
-    from sqlalchemy.engine import Engine  # noqa: PLC0415
     from sqlalchemy.pool import Pool  # noqa: PLC0415
 
     event.listen(Pool, "checkout", records.guarded(_check_out))
     event.listen(Pool, "checkin", records.guarded(_check_in))
-    event.listen(Engine, "begin", records.guarded(_begin))
-    event.listen(Engine, "commit", records.guarded(_commit))
-    event.listen(Engine, "rollback", records.guarded(_roll_back))
+
+
+def watch_transactions(dialect: Foreign) -> None:
+    """Watch the beginnings and ends of an engine's transactions, by its dialect's methods."""
+    for name, note in (("do_begin", _begin), ("do_commit", _commit), ("do_rollback", _roll_back)):
+        setattr(dialect, name, _noting(getattr(dialect, name), records.guarded(note)))
+
+
+def _noting(act: Callable[[Any], Any], note: Callable[[State], Any]) -> Callable[[Any], Any]:
+    def acting(connection: Foreign) -> Foreign:
+        result = act(connection)
+        record = getattr(connection, "_connection_record", None)
+        if record is not None:
+            note(_state(record.info))
+        return result
+
+    return acting
 
 
 def state_of(conn: Foreign) -> State:
@@ -247,14 +261,12 @@ def _is_over(task: "asyncio.Task[Any] | None", unit: units.Unit) -> bool:
     return task is None or task.done() or task in (unit.task, units.current_task())
 
 
-def _begin(conn: Foreign) -> None:
-    state = state_of(conn)
+def _begin(state: State) -> None:
     state.transaction = records.number()
     state.is_open = True
 
 
-def _commit(conn: Foreign) -> None:
-    state = state_of(conn)
+def _commit(state: State) -> None:
     state.is_open = False
     if not state.in_session:
         note_commit(units.current(), sys._getframe(3))
@@ -270,11 +282,11 @@ def note_commit(unit: units.Unit, frame: Foreign) -> None:
     units.event("commit", unit, places.look(frame)[0], data)
 
 
-def _roll_back(conn: Foreign) -> None:
+def _roll_back(state: State) -> None:
     """Event `rollback`, without frames; data: `writes` that it undoes. Closing a session that
     has only read is none.
     """
-    state_of(conn).is_open = False
+    state.is_open = False
     unit = units.current()
     writes = unit.writes - unit.commit_from[1]
     if writes:

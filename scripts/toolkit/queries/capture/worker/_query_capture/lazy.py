@@ -3,6 +3,7 @@
 import re
 import sys
 import types
+from collections.abc import Iterable
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -41,9 +42,10 @@ def _note_when_made(error: type[Any]) -> None:
 def _note(error: str, frame: FrameType) -> None:
     """Event `missing-greenlet`; data: `error` (MissingGreenlet or DetachedInstanceError),
     `attribute` (`Post.author`; None where no attribute was read), `relationship`, `to_many`,
-    `expired` (its column was there before a commit).
+    `expired` (its column was there before a commit), `base` (the base class whose select has
+    left out this column of a subclass; else None).
     """
-    attribute, relationship, to_many, expired = _what_was_read(frame)
+    attribute, relationship, to_many, expired, base = _what_was_read(frame)
     if attribute is None and error != "MissingGreenlet":
         return
     data = {
@@ -52,12 +54,29 @@ def _note(error: str, frame: FrameType) -> None:
         "relationship": relationship,
         "to_many": to_many,
         "expired": expired,
+        "base": base,
     }
     units.event("missing-greenlet", units.current(), places.look(frame)[0], data)
 
 
-def _what_was_read(start: FrameType) -> tuple[str | None, bool, bool | None, bool]:
-    relationship, to_many, expired = False, None, False
+def are_of_a_subclass(state: Foreign, names: Iterable[str]) -> bool:
+    """Are these columns a subclass's own, and absent since the object was loaded as its base?"""
+    base = state.manager.mapper.base_mapper
+    if state.expired or state.manager.mapper is base:
+        return False
+    return not any(base.has_property(name) for name in names)
+
+
+def base_of(state: Foreign) -> type[Any]:
+    """The class at the top of an object's class hierarchy."""
+    base: type[Any] = state.manager.mapper.base_mapper.class_
+    return base
+
+
+def _what_was_read(
+    start: FrameType,
+) -> tuple[str | None, bool, bool | None, bool, str | None]:
+    relationship, to_many, expired, base = False, None, False, None
     frame: FrameType | None = start
     while frame is not None:
         code = frame.f_code
@@ -67,14 +86,18 @@ def _what_was_read(start: FrameType) -> tuple[str | None, bool, bool | None, boo
                 if hasattr(prop, "uselist"):
                     relationship, to_many = True, prop.uselist
             elif code.co_name == "_load_expired":
-                expired = True
+                state: Foreign = frame.f_locals.get("self")
+                if are_of_a_subclass(state, frame.f_locals.get("toload", ())):
+                    base = base_of(state).__name__
+                else:
+                    expired = True
             elif code.co_name == "__get__" and "key" not in frame.f_locals:
                 attribute = frame.f_locals.get("self")
                 owner, key = getattr(attribute, "class_", None), getattr(attribute, "key", None)
                 if owner is not None and key is not None:
-                    return f"{owner.__name__}.{key}", relationship, to_many, expired
+                    return f"{owner.__name__}.{key}", relationship, to_many, expired, base
         frame = frame.f_back
-    return None, relationship, to_many, expired
+    return None, relationship, to_many, expired, base
 
 
 def _watch_warnings(util: Foreign) -> None:

@@ -85,10 +85,13 @@ class _Writer:
         while self.waiting:
             record = self.waiting.popleft()
             try:
-                lines.append(_encode(record if record[0] != "statement" else _plain(record)))
+                line = _encode(record)
+                if len(line) > LONGEST_TEXT:
+                    line = _encode(_plain(record))
             except (TypeError, ValueError):
                 # A driver's own type as a key, or a structure that holds itself.
-                lines.append(_encode([*record[:-1], None]))
+                line = _encode(_plain([*record[:-1], None]))
+            lines.append(line)
         lines.append("")
         os.write(self.descriptor, "\n".join(lines).encode("ascii"))
 
@@ -209,8 +212,8 @@ def typed(kind: str, value: object) -> dict[str, object]:
 
 
 def _plain(record: list[Any]) -> list[Any]:
-    """The record of a statement with its parameters, the last field, as JSON can hold them."""
-    return [*record[:-1], _shortened(record[-1])]
+    """A record with long texts left out of its parameters, which are its last field."""
+    return [*record[:-1], _shortened(record[-1])] if record[0] == "statement" else record
 
 
 def _shortened(value: Foreign) -> Foreign:

@@ -1,12 +1,15 @@
 """Writes each execution on a cursor: who issued it, what it cost, how many rows came.
 
     ["statement", number, unit, sql, frames, ms, at, many, rows, connection, transaction,
-     engine, loader, origin, to_many, entity, batch, flush, activation, streamed, parameters]
+     engine, loader, origin, to_many, entity, batch, flush, activation, streamed, in_session,
+     parameters]
 
 `origin` says who asked: `lazy` (a relationship's first use), `eager` (selectinload and the
 like), `deferred` (a column's first use), `expired` (a column's first use after a commit),
-`refresh` (Session.refresh), or nothing. `flush` numbers the flush that issued it, `batch`
-says that it was one of several sets of parameters given at once; `ms` and `at` are microseconds.
+`polymorphic` (a subclass's column that a select of the base class has left out; `entity` is
+that base class), `refresh` (Session.refresh), or nothing. `flush` numbers the flush that issued
+it, `batch` says that it was one of several sets of parameters given at once; `ms` and `at` are
+microseconds.
 """
 
 import asyncio
@@ -18,9 +21,10 @@ from collections.abc import Callable
 from types import CodeType, ModuleType
 from typing import Any
 
-from . import connections, places, records, units
+from . import connections, lazy, places, records, units
 from .foreign import Foreign
 
+KEY = connections.KEY
 _now = time.perf_counter
 _WRITES = re.compile(r"\s*(insert|update|delete|merge|replace)\b", re.IGNORECASE)
 _refresh: list[CodeType] = []
@@ -28,63 +32,100 @@ _refresh: list[CodeType] = []
 
 
 def listen(sqlalchemy: ModuleType) -> None:
-    """Watch all engines, those that are there and those to come."""
-    from sqlalchemy import event  # noqa: PLC0415
+    """Watch all engines, as soon as they are made.
+
+    Their dialects' methods, not the events of engines: an engine with a listener takes slower
+    ways through SQLAlchemy, which would cost as much again as all of this worker.
+    """
     from sqlalchemy.engine import Engine  # noqa: PLC0415
 
-    event.listen(Engine, "before_cursor_execute", _before)
-    event.listen(Engine, "after_cursor_execute", _after)
     connections.listen()
-    _count_engines(Engine)
+
+    # Not __init__: SQLAlchemy 2.0 reads from its signature which arguments an engine takes.
+    def created(cls: type[Any], *arguments: Foreign, **named: Foreign) -> Foreign:
+        dialect = named.get("dialect", arguments[1] if len(arguments) > 1 else None)
+        # The variants that Engine.execution_options() makes share their engine's dialect.
+        if cls is Engine and dialect is not None:
+            records.guarded(_watch)(dialect)
+        return object.__new__(cls)
+
+    type.__setattr__(Engine, "__new__", created)
 
 
-def _before(  # noqa: PLR0917  (SQLAlchemy's signature)
-    conn: Foreign,
+def _watch(dialect: Foreign) -> None:
+    """Event `engine-created`, of engines made while a request is served; data: `dialect`."""
+    if KEY not in dialect.__dict__:
+        dialect.__dict__[KEY] = (-1, 0)
+        for name in ("do_execute", "do_executemany"):
+            setattr(dialect, name, _executing(getattr(dialect, name)))
+        dialect.do_execute_no_params = _executing_plain(dialect.do_execute_no_params)
+        connections.watch_transactions(dialect)
+    unit = units.request.get()
+    if unit is not None:
+        units.event("engine-created", unit, units.here(3), {"dialect": dialect.name})
+
+
+def _executing(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """The dialect's method, which is all that is between SQLAlchemy and the driver."""
+
+    def executing(
+        cursor: Foreign, statement: str, parameters: Foreign, context: Foreign = None
+    ) -> Foreign:
+        began = _now()
+        result = execute(cursor, statement, parameters, context)
+        ended = _now()
+        if context is not None:
+            try:
+                _record((began, ended), cursor, statement, parameters, context)
+            except Exception as error:
+                records.trouble(_record, error)
+        return result
+
+    return executing
+
+
+def _executing_plain(execute: Callable[..., Any]) -> Callable[..., Any]:
+    def executing(cursor: Foreign, statement: str, context: Foreign = None) -> Foreign:
+        began = _now()
+        result = execute(cursor, statement, context)
+        ended = _now()
+        if context is not None:
+            try:
+                _record((began, ended), cursor, statement, (), context)
+            except Exception as error:
+                records.trouble(_record, error)
+        return result
+
+    return executing
+
+
+def _record(
+    times: tuple[float, float],
     cursor: Foreign,
     statement: str,
     parameters: Foreign,
     context: Foreign,
-    executemany: bool,
 ) -> None:
-    context._query_capture_began = _now()
-
-
-def _after(  # noqa: PLR0917  (SQLAlchemy's signature)
-    conn: Foreign,
-    cursor: Foreign,
-    statement: str,
-    parameters: Foreign,
-    context: Foreign,
-    executemany: bool,
-) -> None:
-    ended = _now()
-    try:
-        _record(ended, conn, cursor, statement, parameters, context, executemany)
-    except Exception as error:
-        records.trouble(_record, error)
-
-
-def _record(  # noqa: PLR0917
-    ended: float,
-    conn: Foreign,
-    cursor: Foreign,
-    statement: str,
-    parameters: Foreign,
-    context: Foreign,
-    executemany: bool,
-) -> None:
-    began = context._query_capture_began
+    conn = context.root_connection
+    if not conn._allow_autobegin:
+        # SQLAlchemy's own questions to a server that it meets for the first time.
+        return
+    began, ended = times
+    executemany = context.executemany
     unit = units.current()
     dialect = conn.dialect
     # At least so many frames are SQLAlchemy's and ours.
-    frames, outermost = places.look(sys._getframe(5))
+    frames, outermost = places.look(sys._getframe(4))
     state = connections.state_of(conn)
     if state.checkouts and not state.checkouts[-1].frames:
         state.checkouts[-1].frames, state.checkouts[-1].own = frames, outermost is not None
     options = context.execution_options
     origin = loader = to_many = None
+    entity = _entity(context)
     if "_sa_orm_load_options" in options:
         origin, loader, to_many = _origin(context, options)
+        if origin == "polymorphic":
+            entity = lazy.base_of(options["_sa_orm_load_options"]._refresh_state).__name__
     number = records.number()
     rows = _rows(cursor, context, dialect, unit, number)
     many = 1
@@ -114,11 +155,12 @@ def _record(  # noqa: PLR0917
             loader,
             origin,
             to_many,
-            _entity(context),
+            entity,
             executemany,
             unit.flush,
-            unit.activation_of(outermost),
+            0 if unit.kind == "request" else unit.activation_of(outermost),
             context._is_server_side,
+            state.in_session,
             parameters,
         ]
     )
@@ -209,13 +251,15 @@ def _origin(context: Foreign, options: Foreign) -> tuple[str | None, str | None,
             return None, None, None
         expired = props & state.expired_attributes
         name = min(expired or props)
+        if lazy.are_of_a_subclass(state, props):
+            return "polymorphic", f"{state.class_.__name__}.{name}", None
         return "expired" if expired else "deferred", f"{state.class_.__name__}.{name}", None
     prop = getattr(getattr(compile_options, "_current_path", None), "prop", None)
     if prop is None:
         return None, None, None
     name = f"{prop.parent.class_.__name__}.{prop.key}"
-    lazy = load._lazy_loaded_from is not None and "sa_top_level_orm_context" not in options
-    return "lazy" if lazy else "eager", name, getattr(prop, "uselist", None)
+    is_lazy = load._lazy_loaded_from is not None and "sa_top_level_orm_context" not in options
+    return "lazy" if is_lazy else "eager", name, getattr(prop, "uselist", None)
 
 
 def _is_refresh() -> bool:
@@ -251,16 +295,28 @@ def _entity(context: Foreign) -> str | None:
                 if column.get("entity") is not None:
                     known = getattr(column["entity"], "__name__", None)
                     break
+            known = known or _entity_within(context.invoked_statement)
         compiled._query_capture_entity = known
     return known
 
 
+def _entity_within(statement: Foreign) -> str | None:
+    """The first mapped class that it names anywhere: `select(func.count()).select_from(Post)`."""
+    from sqlalchemy.sql import visitors  # noqa: PLC0415
+
+    for element in visitors.iterate(statement) if hasattr(statement, "get_children") else ():
+        mapper: Foreign = getattr(element, "_annotations", {}).get("parententity")
+        if hasattr(mapper, "class_"):
+            return str(mapper.class_.__name__)
+    return None
+
+
 def _engine(conn: Foreign, dialect: Foreign) -> int:
     """The engine's number, noted on its dialect, which its variants share."""
-    epoch, number = getattr(dialect, "_query_capture_number", (-1, 0))
+    epoch, number = dialect.__dict__.get(KEY, (-1, 0))
     if epoch != records.epoch:
         number = records.number()
-        dialect._query_capture_number = (records.epoch, number)
+        dialect.__dict__[KEY] = (records.epoch, number)
         version = ".".join(map(str, dialect.server_version_info or ()))
         if getattr(dialect, "is_mariadb", False):
             version += "-MariaDB"
@@ -276,18 +332,3 @@ def _note_blocking(unit: units.Unit, frames: int) -> None:
     unit.sync_statements[0] += 1
     if unit.sync_statements[0] == 1:
         unit.sync_statements[1] = frames
-
-
-def _count_engines(engine: type[Any]) -> None:
-    """Note the engines that are created while a request is served."""
-
-    # Not __init__: SQLAlchemy 2.0 reads from its signature which arguments an engine takes.
-    def created(cls: type[Any], *arguments: Foreign, **named: Foreign) -> Foreign:
-        unit = units.request.get()
-        if unit is not None and cls is engine:
-            dialect = named.get("dialect", arguments[1] if len(arguments) > 1 else None)
-            name = getattr(dialect, "name", "")
-            records.guarded(units.event)("engine-created", unit, units.here(1), {"dialect": name})
-        return object.__new__(cls)
-
-    type.__setattr__(engine, "__new__", created)

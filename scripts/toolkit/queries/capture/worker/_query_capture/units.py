@@ -68,7 +68,9 @@ class Unit:
             records.write(["rows", statement, rows])
         self.pending.clear()
         records.write(["end", self.number, name, ms, self.status, described(self.error), endpoint])
-        records.flush()
+        if self.test is None:
+            # Else its test's end does it, for all of its requests together.
+            records.flush()
 
 
 def described(error: BaseException | None) -> list[str] | None:
