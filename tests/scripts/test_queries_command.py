@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
 import subprocess
@@ -320,14 +319,15 @@ def test_bad_input_is_one_line(
 
 
 @pytest.mark.any_sqlalchemy
-def test_an_interrupted_run_leaves_nothing(library: Library) -> None:
+def test_an_interrupted_run_leaves_nothing(library: Library, tmp_path: Path) -> None:
     library.write("slow.py", "import time\n\nprint('at work', flush=True)\ntime.sleep(60)\n")
     before = library.files()
-    folders = set(Path(os.environ.get("TMPDIR", "/tmp")).glob("optimize-queries-*"))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     process = subprocess.Popen(
         ["bash", str(DOOR), "--run", "python slow.py", "--html", "report.html"],
         cwd=library.root,
-        env=library.environment(library.url),
+        env={**library.environment(library.url), "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -341,7 +341,7 @@ def test_an_interrupted_run_leaves_nothing(library: Library) -> None:
     assert process.returncode == Exit.INTERRUPTED, said
     assert not running("slow.py")
     assert library.files() == before
-    assert set(Path(os.environ.get("TMPDIR", "/tmp")).glob("optimize-queries-*")) <= folders
+    assert list(temporary.iterdir()) == []
 
 
 def running(word: str) -> bool:
