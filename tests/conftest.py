@@ -69,10 +69,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """With an older SQLAlchemy, leave out what the run with the latest shows for both (#2)."""
     if int(sqlalchemy.__version__.split(".")[1]) >= LATEST:
         return
-    left_out = [item for item in items if item.get_closest_marker("any_sqlalchemy")]
+    left_out = [item for item in items if not wants_older_sqlalchemy(item)]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
     config.stash[LEFT_OUT] = len(left_out)
+
+
+def wants_older_sqlalchemy(item: pytest.Item) -> bool:
+    if item.get_closest_marker("any_sqlalchemy"):
+        return False
+    marker = item.get_closest_marker("older_sqlalchemy_on")
+    callspec = getattr(item, "callspec", None)
+    return marker is None or callspec is None or callspec.params["dialect"] in marker.args
 
 
 def pytest_collection_finish() -> None:

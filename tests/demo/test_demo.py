@@ -209,6 +209,7 @@ def test_what_a_person_writes_is_typed(built: Path) -> None:
 
 
 @pytest.mark.dialects("postgresql", "mysql")
+@pytest.mark.older_sqlalchemy_on("postgresql")
 async def test_it_leaves_a_given_database_as_it_was_and_runs_again(
     database_url: str, dialect: str, tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def carry_out(path: Path, blocks: list[Block], url: str, tmp_path: Path) -> tupl
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+@pytest.mark.older_sqlalchemy_on("postgresql")
 def test_every_block_runs(
     path: Path,
     dialect: str,

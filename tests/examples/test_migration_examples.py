@@ -93,6 +93,7 @@ def test_it_refuses_a_database_that_has_such_a_table(database_url: str) -> None:
 # Up and down, over rows
 
 
+@pytest.mark.older_sqlalchemy_on("postgresql")
 def test_every_revision_goes_up_and_back_over_rows(config: Config, database_url: str) -> None:
     """Each way back leads to the schema that was there before, and keeps the rows."""
     shapes: dict[str, Any] = {}

@@ -55,6 +55,7 @@ def alembic(shop: Shop, *arguments: str, url: str) -> str:
     return ended.stdout
 
 
+@pytest.mark.older_sqlalchemy_on("postgresql")
 def test_first_migration_is_proved_and_runs(
     shop: Shop, dialect: str, database_url: str, make_database: Callable[[str], str]
 ) -> None:

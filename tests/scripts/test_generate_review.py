@@ -61,6 +61,7 @@ def upgrade(shop: Shop, url: str) -> None:
 
 
 @pytest.mark.dialects("postgresql", "mysql", "sqlite")
+@pytest.mark.older_sqlalchemy_on("postgresql")
 def test_a_rename_is_asked_for_and_keeps_the_values(shop: Shop, database_url: str) -> None:
     assert shop.generate("one", url=database_url).code == 0
     upgrade(shop, database_url)

@@ -73,6 +73,7 @@ FOLDERS = {"flat", "monorepo", "own_toolkit", "src"}
         for name in sorted(LAYOUTS)
     ],
 )
+@pytest.mark.older_sqlalchemy_on("postgresql")
 def test_a_project_ends_with_a_migrated_database(
     name: str, project_factory: Factory, database_url: str
 ) -> None:

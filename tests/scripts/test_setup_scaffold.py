@@ -74,6 +74,7 @@ async def test_two(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.dialects("sqlite", "postgresql", "mysql")
+@pytest.mark.older_sqlalchemy_on("postgresql")
 def test_after_one_command_only_models_and_endpoints_are_missing(
     project_factory: Factory, database_url: str
 ) -> None:
