@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-floor lint format check bench-migrations system-deps clean
+.PHONY: help demo test test-floor lint format check bench-migrations bench-capture system-deps clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -57,6 +57,9 @@ check: ## Lint, then every test on both SQLAlchemys
 
 bench-migrations: .venv/installed ## Compare the review of migrations with other tools, on one corpus
 	.venv/bin/python tests/benchmarks/bench_migrations.py
+
+bench-capture: .venv/installed ## Measure what watching costs a test-suite (at most 10 percent)
+	.venv/bin/python tests/benchmarks/bench_capture.py
 
 SYSTEM_DEPS := mariadb-server-core mariadb-client-core pgbouncer chromium chromium-driver
 system-deps: ## Install servers and a browser for the tests (Debian, Ubuntu)

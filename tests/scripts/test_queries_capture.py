@@ -18,6 +18,7 @@ import pytest
 from toolkit.queries.capture import findings_of, routes_of, watch_requests
 from toolkit.queries.capture.record import Capture, Statement, Unit
 from toolkit.queries.capture.requests import parse_requests
+from toolkit.queries.capture.worker._query_capture import asgi
 from toolkit.queries.finding import Confidence, Layer, Loader, QueryFinding
 
 SECRET = "s3cret-value-of-a-parameter"
@@ -448,6 +449,19 @@ async def others_work(session: AsyncSession = Session):
     return {}
 
 
+SLOW = {
+    "sqlite": "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 1500000)"
+    " SELECT count(*) FROM s",
+    "postgresql": "SELECT count(*) FROM pg_sleep(0.25)",
+    "mysql": "SELECT SLEEP(0.25)",
+}
+
+
+@app.get("/slow-statement")
+async def slow_statement(session: AsyncSession = Session):
+    return await session.scalar(text(SLOW[engine.dialect.name]))
+
+
 @app.get("/left-open")
 async def left_open():
     session = Factory()
@@ -577,6 +591,7 @@ GET /held
 GET /given-back
 GET /computing
 GET /others-work
+GET /slow-statement
 GET /left-open
 GET /background
 GET /engine
@@ -670,7 +685,7 @@ def test_units_are_named_by_their_route(run: Run) -> None:
     assert run.unit("GET /no/such/{id}").status == 404
     assert run.unit("GET /fails").error == "RuntimeError: no such thing: ..."
     assert all(one.ended for one in run.capture.units)
-    assert "of 47 requests, 1 with 404, 4 with 500" in run.capture.notes[0]
+    assert "of 48 requests, 1 with 404, 4 with 500" in run.capture.notes[0]
 
 
 def test_rows_are_counted_with_every_driver(run: Run) -> None:
@@ -756,6 +771,32 @@ def test_the_engine_is_known(run: Run) -> None:
     drivers = {one.driver for one in run.capture.engines}
     assert drivers & {"aiosqlite", "asyncpg", "aiomysql"}
     assert all(one.server_version for one in run.capture.engines)
+
+
+# Parts of it alone
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("path", "values", "form", "route"),
+    [
+        ("/a/1/b/2", {"a": "1", "b": "2"}, "/a/{a}/b/{b}", "/a/{a}/b/{b}"),
+        ("/v1/v1/7", {"v": "v1", "n": 7}, "/{n}", "/v1/{v}/{n}"),
+        ("/users/users", {"name": "users"}, None, "/users/{name}"),
+        ("/files/a/b.txt", {"path": "a/b.txt"}, None, "/files/{path}"),
+        ("/n/007/A%20b", {"n": 7, "name": "A b"}, None, "/n/{n}/{name}"),
+        ("/plain", {}, "/plain", "/plain"),
+        ("/", {}, "/", "/"),
+    ],
+)
+def test_a_route_is_the_path_with_names(
+    path: str, values: dict[str, Any], form: str | None, route: str
+) -> None:
+    """Of routers that keep their prefixes to themselves, and of applications without a form."""
+    scope = {"path": path, "path_params": values, "endpoint": print}
+    scope["route"] = SimpleNamespace(path_format=form)
+    assert asgi.route_of(scope) == route
+    assert asgi.route_of({"path": "/x/12/3f2504e0-4f89-11d3-9a0c-0305e82c3301"}) == "/x/{id}/{id}"
 
 
 # The rules alone

@@ -163,6 +163,7 @@ def left_open():
     "tests/test_app.py": '''
 import httpx
 import pytest
+from sqlalchemy import select
 from fastapi.testclient import TestClient
 
 from app.main import Factory, User, app, make_user, number_of_posts, posts_of_all
@@ -204,7 +205,7 @@ async def test_loops_of_a_test():
     async with Factory() as session:
         for number in range(9):
             await make_user(session, f"mine-{number}")
-        for number in range(9):
+        for number in await session.scalars(select(User.id)):
             await number_of_posts(session, number)
 
 
