@@ -312,6 +312,10 @@ async def batches(names: list[str], session: AsyncSession = Session):
         await session.execute(insert(User), rows)
         await session.execute(delete(User).where(User.name == "another"))
         await session.execute(update(User).where(User.id < 3).values(name=names[start]))
+    if engine.dialect.insert_returning:
+        # In the order of the rows, which SQLite can give for one at a time only.
+        query = insert(User).returning(User.id, sort_by_parameter_order=True)
+        await session.execute(query, [{"name": name} for name in names])
     await session.commit()
     return {}
 
@@ -701,7 +705,9 @@ def test_rows_are_counted_with_every_driver(run: Run) -> None:
     writes = [one.rows for one in run.statements("POST /insert-in-loop")]
     assert writes == [1] * 7
     many = [one for one in run.statements("POST /batches") if one.batch]
-    assert {one.many for one in many} == {2}
+    assert [one.many for one in many[:7]] == [2] * 7
+    # In one statement, in several, or none, if the database cannot return what it inserts.
+    assert sum(one.many for one in many[7:]) in (0, 7)
 
 
 def test_who_asked_is_known(run: Run) -> None:

@@ -350,6 +350,16 @@ def test_what_hangs_is_stopped_with_its_children(script: Path) -> None:
     assert not is_running(child)
 
 
+def test_a_test_that_hangs_leaves_what_it_has_sent(script: Path) -> None:
+    (script / "test_it.py").write_text(
+        "import time\n\n\ndef test_it():\n    import run\n\n    time.sleep(60)\n"
+    )
+    capture = watch_command(project(script), "python -m pytest -q -p no:cacheprovider", timeout=4)
+    [test] = capture.units
+    assert (test.name, test.kind, test.ended) == ("test_it.py::test_it", "test", False)
+    assert [one.sql for one in capture.statements] == ["SELECT 1"]
+
+
 def is_running(pid: int) -> bool:
     """Neither gone nor waiting to be collected by a parent."""
     asked = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, check=False)
