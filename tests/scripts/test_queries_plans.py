@@ -358,13 +358,14 @@ def test_time_limits_hold(forum: str, make_database: Callable[..., str]) -> None
     slow = dataclasses.replace(found[0], sql=endless, shape=endless)
     started = time.monotonic()
     report = measure_statements(
-        make_url(url), [*found, slow], limits=Limits(statement_seconds=0.5, seconds=20)
+        make_url(url), [*found, slow], limits=Limits(statement_seconds=1, seconds=60)
     )
-    [one] = [m for m in report.measured if m.shape == endless]
-    assert one.before.ms == 500 and one.before.buffers is None
+    ended = {m.shape: m.before for m in report.measured}
+    assert endless in ended, report
+    assert ended[endless].ms == 1000 and ended[endless].buffers is None
     nothing = measure_statements(make_url(url), [*found, slow], limits=Limits(seconds=0))
     assert any("left out" in note for note in nothing.notes) and nothing.measured == ()
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 100
 
 
 def test_a_locked_table_is_not_waited_for(forum: str, make_database: Callable[..., str]) -> None:
