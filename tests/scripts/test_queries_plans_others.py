@@ -27,7 +27,7 @@ TABLES = (
     " status varchar(20) NOT NULL, created int NOT NULL)",
     "CREATE TABLE kinds (id int PRIMARY KEY, name varchar(10) NOT NULL)",
     "CREATE TABLE ledger (id int PRIMARY KEY, customer_id int NOT NULL, cents int NOT NULL,"
-    " pad varchar(200))",
+    " pad varchar(500))",
     "CREATE INDEX ix_ledger_customer_id ON ledger (customer_id)",
 )
 ROWS = {
@@ -40,7 +40,7 @@ ROWS = {
     "kinds": (200, "i, 'k' || (i % 7)"),
     "ledger": (
         60000,
-        f"i, CASE WHEN i % 4 = 0 THEN 4 WHEN i % 12 = 3 THEN 3 ELSE 5 END, i, '{'x' * 190}'",
+        f"i, CASE WHEN i % 4 = 0 THEN 4 WHEN i % 12 = 3 THEN 3 ELSE 5 END, i, '{'x' * 500}'",
     ),
 }
 SELECTS: list[tuple[str, str, dict[str, Any]]] = [

@@ -25,7 +25,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Timing:
-    """How a statement did, several runs, the median."""
+    """How a statement did, the quickest of several runs."""
 
     ms: float
     buffers: int | None

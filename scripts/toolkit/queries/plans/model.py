@@ -43,7 +43,7 @@ class Limits:
     statement_seconds: float = 10.0
     """For one statement, on the scratch copy and on the given database."""
     runs: int = 5
-    """The most runs of a statement of which the median is taken."""
+    """The most runs of a statement of which the quickest counts."""
     candidates: int = 6
     """Indexes that are built for one table of one statement."""
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from toolkit.queries.finding import Index
-from toolkit.queries.plans.bench import Built, Clock, Failed, Sample, Symptom, medians
+from toolkit.queries.plans.bench import Built, Clock, Failed, Sample, Symptom, quickest
 from toolkit.queries.plans.measure import Node
 from toolkit.queries.plans.model import Limits, Place, create_index, for_mysql
 from toolkit.queries.plans.mysql.source import quote
@@ -62,7 +62,7 @@ class MysqlBench:
             start = self.handler_reads()
             self.timed(sql, values)
             work = self.handler_reads() - start - spent
-            ms = medians(lambda: self.timed(sql, values), most=self.limits.runs)
+            ms = quickest(lambda: self.timed(sql, values), most=self.limits.runs)
             plan = self.plan(sql, values)
             return Sample(ms, max(work, 0), plan, symptoms=tuple(scans(plan)))
         except DBAPIError as error:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from toolkit.queries.finding import Index
-from toolkit.queries.plans.bench import Built, Clock, Failed, Sample, medians
+from toolkit.queries.plans.bench import Built, Clock, Failed, Sample, quickest
 from toolkit.queries.plans.model import Limits, Place, create_index
 from toolkit.queries.plans.postgresql import plan as plans
 from toolkit.queries.plans.postgresql.definition import attempt, quote
@@ -57,7 +57,7 @@ class PostgresBench:
             first = self.run(sql, "ANALYZE, BUFFERS")
             ms = first["Execution Time"]
             if written_rows(first["Plan"]) <= WRITTEN_ROWS:
-                ms = medians(lambda: self.timed(sql), most=self.limits.runs)
+                ms = quickest(lambda: self.timed(sql), most=self.limits.runs)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", "") == "57014":
                 plan = plans.tree(self.estimated(sql)["Plan"])
