@@ -3,10 +3,11 @@
 Started as `python -S -E stand_in.py SOCKET PROGRAM ARGUMENT...`, so that it imports little.
 """
 
-import json
+# The modules below `signal` and `socket`: those import much more than the rest of this takes.
+import _signal as signal
+import _socket as socket
+import marshal
 import os
-import signal
-import socket
 import sys
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
@@ -32,17 +33,19 @@ def main(address: str, program: str, arguments: list[str]) -> int:
     plain = arguments and (not arguments[0].startswith("-") or arguments[0] in {"-m", "-c"})
     if not plain or EARLY & os.environ.keys():
         os.execv(program, [program, *sys.argv[3:]])
-    with socket.socket(socket.AF_UNIX) as server:
-        server.connect(address)
-        for name in FORWARDED:
-            signal.signal(name, lambda number, _frame: server.send(bytes([number])))
-        socket.send_fds(server, [b"%12d" % len(text := json.dumps(order).encode())], [0, 1, 2])
-        server.sendall(text)
-        answer = b""
-        while not answer.endswith(b"\n"):
-            answer += (more := server.recv(64))
-            if not more:
-                return 1
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(address)
+    for name in FORWARDED:
+        signal.signal(name, lambda number, _frame: server.send(bytes([number])))
+    text = marshal.dumps(order)
+    descriptors = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+    server.sendmsg([b"%12d" % len(text)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+    server.sendall(text)
+    answer = b""
+    while not answer.endswith(b"\n"):
+        answer += (more := server.recv(64))
+        if not more:
+            return 1
     status = int(answer)
     if status < 0:  # as the program did, so that whoever waits sees the same signal
         if -status != signal.SIGKILL:

@@ -52,7 +52,7 @@ class _Finder:
             for name, value in bound.values.items():
                 if self._makes_application(module, value):
                     found.append((f"{module.name}:{name}", False))
-            if any(self._is_class(module, node) for node in ast.walk(module.tree)):
+            if any(self._is_class(module, node) for node in module.nodes):
                 found += [
                     (f"{module.name}:{name}", True)
                     for name, function in bound.functions.items()

@@ -53,7 +53,7 @@ class CallIndex:
 def module_calls(module: Module) -> Iterator[CallSite]:
     """All calls of one module in source order."""
     names: dict[int, str] = {}
-    for statement in ast.walk(module.tree):
+    for statement in module.nodes:
         if isinstance(statement, ast.Assign):
             for target in statement.targets:
                 if isinstance(target, ast.Name):

@@ -144,7 +144,7 @@ def _with_env(found: FoundAlembic, setup: AlembicSetup, resolver: Resolver) -> F
 
 def _imported(module: Module, resolver: Resolver) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -4,6 +4,7 @@ import ast
 import builtins
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from toolkit.project.root import read_text
@@ -22,6 +23,11 @@ class Module:
     path: Path
     is_package: bool
     tree: ast.Module = field(repr=False, compare=False, hash=False)
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All nodes, as `ast.walk` has them: walked once, since each reader asks for them."""
+        return tuple(ast.walk(self.tree))
 
 
 @dataclass
@@ -149,7 +155,7 @@ class Resolver:
                 if annotation is not None:
                     found.annotations[name] = annotation
         inner = Bindings()
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             self._bind_import(module, node, inner)
         taken = {**found.values, **found.classes, **found.functions, **found.imports}
         # Imports inside functions count where the module itself does not know the name.

@@ -146,7 +146,7 @@ def _create_all(modules: dict[str, Module]) -> tuple[str, ...]:
     found = {
         (str(module.path), node.lineno)
         for module in modules.values()
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Attribute) and node.attr == "create_all"
     }
     return tuple(f"{path}:{line}" for path, line in sorted(found))

@@ -149,7 +149,7 @@ def _from_env_py(tracer: Tracer, module: Module) -> Iterator[Origin]:
             arguments += site.call.args[:1]
         for argument in arguments:
             yield from tracer.trace(_without_rewrites(argument), site.place)
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
             key = node.targets[0].slice
             if isinstance(key, ast.Constant) and key.value in {"sqlalchemy.url", "url"}:
@@ -168,7 +168,7 @@ def _without_rewrites(node: ast.expr) -> ast.expr:
 
 
 def _environment_reads(tracer: Tracer, module: Module) -> Iterator[Origin]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Call | ast.Subscript):
             name = tracer.env_name(node, Place(module))
             if name and URL_NAME.search(name):
@@ -187,7 +187,7 @@ def _schemes(resolver: Resolver, env_files: list[Path]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for module in resolver.modules.values():
         mentioned: dict[str, None] = {}
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 match = _SCHEME.match(node.value)
                 if match and ("+" in match[0] or "://" in node.value):
