@@ -80,11 +80,13 @@ def wants_older_sqlalchemy(item: pytest.Item) -> bool:
         return False
     marker = item.get_closest_marker("older_sqlalchemy_on")
     callspec = getattr(item, "callspec", None)
-    return marker is None or callspec is None or callspec.params["dialect"] in marker.args
+    dialect = callspec.params.get("dialect") if callspec else None
+    return marker is None or dialect is None or dialect in marker.args
 
 
-def pytest_collection_finish() -> None:
-    """Keep what the tests are made of out of garbage collections: it is large, and some tests
+@pytest.fixture(scope="module", autouse=True)
+def _short_collections() -> None:
+    """Keep what is there out of garbage collections: it is large, it grows, and some tests
     collect at each step.
     """
     gc.collect()
@@ -227,6 +229,8 @@ def pytest_terminal_summary(
         terminalreporter.write_line(f"run as documented: {ran}")
     if config.stash[LEFT_OUT]:
         number = config.stash[LEFT_OUT]
-        terminalreporter.write_line(f"{number} tests are about no SQLAlchemy: 2.{LATEST} runs them")
+        terminalreporter.write_line(
+            f"{number} tests show nothing more with an older SQLAlchemy: 2.{LATEST} runs them"
+        )
     if not mysql.available():
         terminalreporter.write_line(f"WARNING: {mysql.NO_MYSQL}", red=True, bold=True)

@@ -20,6 +20,8 @@ import pytest
 from projects import warm
 from toolkit.report.exits import Exit
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "async-sqlalchemy-patterns"
 DOCUMENTS = ("SKILL.md", "README.md", "AGENTS.md")

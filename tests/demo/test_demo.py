@@ -145,6 +145,7 @@ async def test_its_rows_stay_in_its_own_database(first: tuple[Path, str]) -> Non
     assert not list(first[0].glob("*.db")), "a database beside demo/"
 
 
+@pytest.mark.any_sqlalchemy
 def test_it_says_when_a_step_takes_long(first: tuple[Path, str]) -> None:
     assert re.search(r"^   \.\.\. .*generate-migration\.sh.*: 1 s$", first[1], re.MULTILINE)
 

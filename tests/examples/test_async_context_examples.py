@@ -66,6 +66,8 @@ from projects.examples import statements
 from session_manager import DatabaseConfig, DatabaseSessionManager
 from user_model import FIRST_DAY, Post, Role, Tag, User, UserStatus, post_tags, user_roles
 
+pytestmark = pytest.mark.older_sqlalchemy_on("sqlite", "postgresql")
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "async_context_examples.py"
 TABLES = [model.__table__ for model in (User, Post, Role, Tag)] + [user_roles, post_tags]
 CURSORS = Cursors(b"a secret of tests only")

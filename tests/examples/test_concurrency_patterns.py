@@ -33,6 +33,8 @@ from projects import warm
 from projects.examples import statements
 from session_manager import DatabaseConfig, DatabaseSessionManager, run_in_transaction
 
+pytestmark = pytest.mark.older_sqlalchemy_on("sqlite", "postgresql")
+
 EXAMPLE = Path(patterns.__file__)
 TABLES = [
     model.__table__

@@ -29,6 +29,8 @@ from projects import warm
 from session_manager import DatabaseConfig, DatabaseSessionManager, DbSession
 from user_model import Post, Role, Tag, User, post_tags, seed, user_roles
 
+pytestmark = pytest.mark.older_sqlalchemy_on("sqlite", "postgresql")
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "fastapi_app.py"
 TABLES = [model.__table__ for model in (User, Post, Role, Tag)] + [user_roles, post_tags]

@@ -27,6 +27,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 import migration_examples as example
 from projects import warm
 
+pytestmark = pytest.mark.older_sqlalchemy_on("sqlite", "postgresql")
+
 EXAMPLES = Path(example.__file__).parent
 HEAD = "merge_phone_and_note"
 NAMES = "SELECT name, full_name FROM shop_customer ORDER BY id"

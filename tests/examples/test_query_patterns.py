@@ -31,6 +31,8 @@ from query_patterns import (
 from session_manager import DatabaseConfig, DatabaseSessionManager
 from user_model import FIRST_DAY, Post, Role, Tag, User, UserStatus, post_tags, user_roles
 
+pytestmark = pytest.mark.older_sqlalchemy_on("sqlite", "postgresql")
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "query_patterns.py"
 TABLES = [model.__table__ for model in (User, Post, Role, Tag)] + [user_roles, post_tags]
 

@@ -28,6 +28,8 @@ from user_model import (
     user_roles,
 )
 
+pytestmark = pytest.mark.older_sqlalchemy_on("sqlite", "postgresql")
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "user_model.py"
 TABLES = [model.__table__ for model in (User, Post, Role, Tag)] + [user_roles, post_tags]
 

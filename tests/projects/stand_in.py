@@ -27,6 +27,9 @@ def main(address: str, program: str, arguments: list[str]) -> int:
         arguments = [program, *arguments]
     if arguments[:1] == ["-W"]:
         order["warnings"], *arguments = arguments[1:]
+    if arguments[:1] == ["-u"]:  # as pytest-xdist starts its workers
+        order["environment"]["PYTHONUNBUFFERED"] = "1"
+        arguments = arguments[1:]
     if arguments[:1] == ["-P"]:
         order["safe_path"], *arguments = arguments
     order["arguments"] = arguments

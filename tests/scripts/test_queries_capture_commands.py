@@ -255,6 +255,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     yield Suite(root, capture, said)
 
 
+@pytest.mark.any_sqlalchemy
 def test_a_suite_is_seen_with_its_workers(suite: Suite) -> None:
     tests = [one for one in suite.capture.units if one.kind == "test"]
     assert len(tests) == 13, suite.capture.output_tail

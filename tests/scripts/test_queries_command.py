@@ -186,6 +186,7 @@ def rules(document: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.dialects("postgresql", "sqlite")
+@pytest.mark.older_sqlalchemy_on("postgresql")
 def test_from_the_report_to_the_cure(
     tmp_path: Path, database_url: str, dialect: str, make_database: Make
 ) -> None:

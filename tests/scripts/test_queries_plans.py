@@ -156,6 +156,7 @@ def rule(report: PlansReport, function: str) -> list[str]:
     return [one.rule for one in report.findings if one.function == function]
 
 
+@pytest.mark.any_sqlalchemy
 def test_every_planted_fault_gets_its_rule(
     report: PlansReport, show_at_the_end: Callable[[str], None]
 ) -> None:
@@ -254,6 +255,7 @@ def test_no_value_of_a_parameter_is_told(report: PlansReport) -> None:
     assert "user_id = ?" in everything  # the plans are there
 
 
+@pytest.mark.any_sqlalchemy
 def test_the_proposed_ddl_works_and_leaves_nothing_to_find(
     report: PlansReport, forum: str, postgres_server: postgres.PostgresServer,
     make_database: Callable[..., str],
@@ -343,6 +345,7 @@ def test_large_tables_are_sampled_and_it_is_said(forum: str) -> None:
     assert "60,000 rows" not in words and "sample" in words
 
 
+@pytest.mark.any_sqlalchemy
 def test_time_limits_hold(forum: str, make_database: Callable[..., str]) -> None:
     url = make_database("postgresql")
     capture.script(
@@ -412,6 +415,7 @@ measure_statements(url, statements, say=lambda words: print(words, flush=True))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.any_sqlalchemy
 def test_a_run_that_is_ended_leaves_no_scratch_database(
     number: signal.Signals, forum: str, tmp_path: Path
 ) -> None:

