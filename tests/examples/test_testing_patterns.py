@@ -21,7 +21,8 @@ CASES = TESTS + 1  # one has two parameters
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "executable", warm.python())  # and so are its workers
     project = tmp_path / "my project"
     example.build(project)
     return project

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import signal
 import subprocess
 import time
@@ -321,7 +320,13 @@ def test_bad_input_is_one_line(
 
 @pytest.mark.any_sqlalchemy
 def test_an_interrupted_run_leaves_nothing(library: Library, tmp_path: Path) -> None:
-    library.write("slow.py", "import time\n\nprint('at work', flush=True)\ntime.sleep(60)\n")
+    number = tmp_path / "number"
+    library.write(
+        "slow.py",
+        "import os, pathlib, time\n\n"
+        f"pathlib.Path({str(number)!r}).write_text(str(os.getpid()) + '.')\n"
+        "time.sleep(60)\n",
+    )
     before = library.files()
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -334,17 +339,21 @@ def test_an_interrupted_run_leaves_nothing(library: Library, tmp_path: Path) -> 
         text=True,
     )
     assert process.stdout is not None
-    deadline = time.monotonic() + 30
-    while not running("slow.py") and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert soon(lambda: number.exists() and number.read_text().endswith("."))
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=30)
     assert process.returncode == Exit.INTERRUPTED, said
-    assert not running("slow.py")
+    assert soon(lambda: not runs(number.read_text()[:-1]))
     assert library.files() == before
     assert list(temporary.iterdir()) == []
 
 
-def running(word: str) -> bool:
-    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    return bool(re.search(rf"(?m)^\S*python\S* {re.escape(word)}$", found.stdout))
+def runs(number: str) -> bool:
+    return subprocess.run(["ps", "-p", number], capture_output=True, check=False).returncode == 0
+
+
+def soon(happens: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 30
+    while not (happened := happens()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return happened
