@@ -5,6 +5,7 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from sqlalchemy.engine import URL
 from projects import plans_capture as capture
 from servers import mysql
 from toolkit.queries.plans import measure_statements
-from toolkit.queries.plans.bench import walk
+from toolkit.queries.plans.bench import Clock, Sample, walk
+from toolkit.queries.plans.captured import shapes_of
 from toolkit.queries.plans.model import Limits, PlansReport
+from toolkit.queries.plans.query import Query
+from toolkit.queries.plans.sqlite import SqliteBench
 
 NUMBERS = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {0})
@@ -124,6 +128,41 @@ def test_sqlite(on_sqlite: PlansReport, show_at_the_end: Callable[[str], None]) 
     assert found["page"] == ["deep-offset"]
     assert {name: found[name] for name in INNOCENT} == {name: [] for name in INNOCENT}
     assert len(on_sqlite.measured) >= len(SELECTS) and on_sqlite.skipped is None
+
+
+def test_a_busy_moment_at_the_start_makes_no_index(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearly all rows are `done`: an index saves nothing, whatever the first look has cost."""
+    url = f"sqlite+aiosqlite:///{file}"
+    [most] = [one for one in statements(url) if one.frames[0].function == "most"]
+    measure = SqliteBench.sample
+    looks: list[Sample] = []
+
+    def sample(self: SqliteBench, query: Query) -> Sample:
+        found = measure(self, query)
+        busy = 1 if looks else 20
+        looks.append(dataclasses.replace(found, ms=busy * found.work / 10_000))
+        return looks[-1]
+
+    monkeypatch.setattr(SqliteBench, "sample", sample)
+    report = measure_statements(make_url(url), [most])
+    assert len(looks) > 1
+    assert capture.indexes(report) == {}
+
+
+def test_the_work_on_sqlite_is_the_same_each_time(file: Path) -> None:
+    url = f"sqlite+aiosqlite:///{file}"
+    [queue] = shapes_of(
+        [one for one in statements(url) if one.frames[0].function == "queue"], "sqlite", {}
+    )
+    with closing(sqlite3.connect(file)) as connection:
+        bench = SqliteBench(connection, Limits(), Clock(60))
+        works = set()
+        for rows in range(5):
+            connection.execute("SELECT id FROM users LIMIT ?", (rows,)).fetchall()
+            works.add(bench.sample(queue.query).work)
+    assert len(works) == 1
 
 
 def two_of_four(url: URL, full: str) -> None:
