@@ -95,6 +95,7 @@ def test_runs_as_a_program_on_a_new_sqlite_file(tmp_path: Path):
     assert not list(tmp_path.glob("**/app"))
 
 
+@pytest.mark.older_sqlalchemy_on("postgresql")
 def test_runs_as_a_program_on_each_database(database_url: str):
     assert_explained(program(database_url))
 
