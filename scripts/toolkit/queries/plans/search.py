@@ -216,10 +216,12 @@ class Search:
         felt = bool(verdict.chosen)
         if outcome is None or not is_better(verdict.after, outcome.after, felt=felt):
             return None
-        if not halves_work(verdict.after, outcome.after):
-            again = quicker(verdict.after, self.bench.sample(verdict.shape.query))
-            outcome = replace(outcome, before=again)
-        return outcome if is_better(outcome.before, outcome.after, felt=felt) else None
+        if halves_work(verdict.after, outcome.after):
+            return outcome
+        again = quicker(verdict.after, self.bench.sample(verdict.shape.query))
+        return (
+            replace(outcome, before=again) if is_better(again, outcome.after, felt=felt) else None
+        )
 
     def measured(
         self, verdict: Verdict, trial: Trial, cost: tuple[float, float] | None = None
