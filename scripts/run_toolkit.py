@@ -14,12 +14,15 @@ from toolkit.report import interrupt
 from toolkit.report.exits import Exit
 
 PACKAGES = {"site-packages", "dist-packages"}
+RECURSION = 10_000
+"""Calls in one another: reading an expression takes some for each of its levels (#11)."""
 PASSWORD_IN_URL = re.compile(r"(://[^\s:/@]*:)[^\s]*(?=@)")
 
 
 def main(arguments: list[str]) -> int:
     command, *rest = arguments
     interrupt.listen()
+    sys.setrecursionlimit(RECURSION)
     try:
         take_environment()
         if command == "setup":

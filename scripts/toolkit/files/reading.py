@@ -14,11 +14,11 @@ from pathlib import Path
 MOST = 32_000_000
 """Bytes. What is larger is no source that a person or a generator of models wrote."""
 _TABLES = re.compile(
-    rb"sqlalchemy|sqlmodel|advanced_alchemy|__table(?:name)?__|declarative|DeclarativeBase"
-    rb"|\bMapped\b|mapped_column|\btable\s*=\s*True|\bTable\s*\(|\bColumn\s*\("
-    rb"|\bclass\s+\w+\s*\([^)]*\bBase\b",
+    rb"__table(?:name)?__|declarative|automap|DeclarativeBase|MetaData|\bmapped|\bcolumn\s*\("
+    rb"|\btable\s*(?:\(|=\s*True)|\bclass\s+\w+\s*\([^)]*\bBase\b",
     re.IGNORECASE,
 )
+"""What one of these is in may define a table."""
 
 
 class Unreadable(Exception):

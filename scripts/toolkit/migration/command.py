@@ -81,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
         "--apply", action="store_true", help="also write what autogenerate does not see"
     )
     made.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="also write where a link in the project leads out of it",
+    )
+    made.add_argument(
         "--expand-contract",
         action="store_true",
         help="write it as the revisions of a deploy during which the service never stops",
@@ -164,6 +169,8 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
         url_from=options.url_from,
         ini=options.ini,
     )
+    for line in project.passed_over:
+        say(line)
     require_packages(project)
     # Not at the top: it imports SQLAlchemy, which may be what is missing.
     from toolkit.migration.outcome import (  # noqa: PLC0415

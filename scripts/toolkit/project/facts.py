@@ -139,6 +139,8 @@ class Project:
     """That of the URL in use, where the environment or a `.env` has it."""
     notes: tuple[str, ...] = ()
     """What could not be told from the source, one honest line each."""
+    passed_over: tuple[str, ...] = ()
+    """A line for each folder that this user may not look into."""
 
     @property
     def base(self) -> MetadataSource | None:
