@@ -150,7 +150,7 @@ from toolkit.setup.changes import FileChange
 large = "x" * 100_000
 (disk / "alembic.ini").write_text(large)
 changes = [
-    FileChange(disk / "alembic.ini", large, "new", "changed", True),
+    FileChange(disk / "alembic.ini", large, "new", "changed", what != "read-only"),
     FileChange(disk / "alembic" / "env.py", None, "env", "new"),
 ]
 
@@ -244,6 +244,7 @@ def interrupted(code: str, *signals: signal.Signals) -> "subprocess.CompletedPro
     start = (
         f"import os, signal, sys, threading, time\nsys.path.insert(0, {str(SCRIPTS)!r})\n"
         "from toolkit.report import interrupt\ninterrupt.listen()\n"
+        "interrupt.PATIENCE, interrupt.AGAIN = 0.2, 0.02\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", start + textwrap.dedent(code)],
@@ -317,7 +318,7 @@ def test_the_files_are_put_back_without_being_disturbed() -> None:
         try:
             with interrupt.undisturbed():
                 print("ready", flush=True)
-                for _ in range(100):  # longer than there is patience for
+                for _ in range(20):  # longer than there is patience for
                     time.sleep(0.03)
                 print("whole")
             print("not reached")

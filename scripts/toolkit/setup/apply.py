@@ -413,7 +413,9 @@ def _who_is_there(journal: Path) -> str:
 def _lock(journal: Path) -> IO[str]:
     """A lock that the kernel drops when its holder dies, however it dies."""
     try:
-        file = (journal / "lock").open("a")
+        # Not for writing: an open one would keep the disk from being made read-only.
+        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
+        file = os.fdopen(os.open(journal / "lock", flags, 0o600))
     except FileNotFoundError:  # tidied up by another run this moment
         raise BusyError(f"another run is writing here ({journal})") from None
     try:
