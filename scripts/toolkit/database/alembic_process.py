@@ -247,12 +247,18 @@ def be_worker(requests: int, answers: int, errors: int) -> NoReturn:
         os._exit(status)
 
 
+_forgotten: list[object] = []
+
+
 def forget_toolkit() -> None:
-    """A project may have packages of the same names."""
+    """A project may have packages of the same names.
+
+    The modules are kept where nobody finds them: to take them down takes longer than a command.
+    """
     sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() != SCRIPTS]
     for name in list(sys.modules):
         if name.partition(".")[0] == "toolkit":
-            del sys.modules[name]
+            _forgotten.append(sys.modules.pop(name))
 
 
 _workers: list[Worker] = []
