@@ -45,6 +45,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[CALLED] = set()
     config.stash[LEFT_OUT] = 0
     config.stash[TABLES] = []
+    # A shell that starts a job in the background has it ignore Ctrl-C, and so does all that the
+    # job starts: the programs that tests interrupt would not notice (#10).
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return
     # A `kill` runs the same teardown as Ctrl-C.

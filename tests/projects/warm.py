@@ -196,7 +196,10 @@ def _import() -> None:
     # All of them: what a command imports only when it is needed would else be compiled anew by
     # each program (#10).
     for found in pkgutil.walk_packages(toolkit.__path__, "toolkit."):
-        if not found.name.rpartition(".")[2].endswith("worker") and "_query_capture" not in found.name:
+        if (
+            not found.name.rpartition(".")[2].endswith("worker")
+            and "_query_capture" not in found.name
+        ):
             importlib.import_module(found.name)
 
 
