@@ -22,6 +22,8 @@ GROWING = {
     "/users/digest?limit={}": (FEW, MANY),
     "/moderation/latest?size={}": (FEW, MANY),
     "/categories/overview?posts={}": (2, 25),
+    # One answer is to post 6008, hundreds are to post 10.
+    "/posts/{}/thread": (6008, 10),
 }
 RUN_DDL = """
 import asyncio, sys

@@ -14,8 +14,6 @@ from projects import warm
 
 Make = Callable[..., str]
 SUITE = ("-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider")
-# One answer is to post 15, a hundred are to post 10.
-PATHS = {**GROWING, "/posts/{}/thread": (15, 10)}
 
 
 def python(project: Path, *arguments: str, **variables: str) -> str:
@@ -87,7 +85,7 @@ def test_cured_a_request_sends_as_many_statements_for_many_rows_as_for_few(
     assert len(statements) >= 5
     python(forum, "-c", RUN_DDL, *statements, DATABASE_URL=indexed)
     with replaying(forum, plain) as before, replaying(cured, indexed) as after:
-        for path, pair in PATHS.items():
+        for path, pair in GROWING.items():
             few, many = (before(path.format(n)) for n in pair)
             assert (few["status"], many["status"]) == (200, 200), path
             assert many["statements"] >= few["statements"] + 50, path

@@ -240,11 +240,10 @@ def test_before_and_after_are_measured(report: PlansReport) -> None:
     assert one.after and one.before.buffers and one.after.buffers
     # 500 posts of the author: each would be read with an index on user_id alone.
     assert one.after.buffers < 60 and one.before.buffers > 1000
-    assert one.after.ms < one.before.ms
     assert any("removed" in note for node in walk(one.before.plan) for note in node.notes)
     assert any("using ix_posts_user_id_created" in node.label for node in walk(one.after.plan))
     updates = [m for m in report.measured if m.shape == "UPDATE"]
-    assert updates and all(m.after and m.after.ms < m.before.ms for m in updates)
+    assert updates and all(m.after and m.after.buffers < m.before.buffers for m in updates)
     assert one.size_bytes and one.build_ms and one.write_ratio and one.write_ratio >= 1
 
 
@@ -271,7 +270,7 @@ def test_the_proposed_ddl_works_and_leaves_nothing_to_find(
         make_url(copy), statements(copy, "timeline", "by_author", "queue", "login", "thread", "odd")
     )  # fmt: skip
     assert [(one.rule, one.function) for one in again.findings] == []
-    assert all(one.before.ms < 20 for one in again.measured) and len(again.measured) == 6
+    assert all(one.before.buffers < 1000 for one in again.measured) and len(again.measured) == 6
 
 
 @pytest.mark.parametrize("driver", ["psycopg"])
@@ -359,7 +358,6 @@ def test_time_limits_hold(forum: str, make_database: Callable[..., str]) -> None
     )
     found = capture.captured(url, [("quick", text("SELECT x FROM a WHERE id = 1"))])
     slow = dataclasses.replace(found[0], sql=endless, shape=endless)
-    started = time.monotonic()
     report = measure_statements(
         make_url(url), [*found, slow], limits=Limits(statement_seconds=1, seconds=60)
     )
@@ -368,7 +366,6 @@ def test_time_limits_hold(forum: str, make_database: Callable[..., str]) -> None
     assert ended[endless].ms == 1000 and ended[endless].buffers is None
     nothing = measure_statements(make_url(url), [*found, slow], limits=Limits(seconds=0))
     assert any("left out" in note for note in nothing.notes) and nothing.measured == ()
-    assert time.monotonic() - started < 100
 
 
 def test_a_locked_table_is_not_waited_for(forum: str, make_database: Callable[..., str]) -> None:
