@@ -122,4 +122,4 @@ class MySQLServer(Server):
 
 def open_mysql(url: URL) -> MySQLServer:
     """A session in no database. Raises one of FAILURES."""
-    return MySQLServer(Session(url.set(database=None)))
+    return MySQLServer(Session(url._replace(database=None)))
