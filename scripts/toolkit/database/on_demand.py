@@ -26,6 +26,7 @@ RIGHTS = re.compile(
     r"\b(?:GRANT|REVOKE|OWNER\s+TO|AUTHORIZATION|POLICY|(?:SET|ALTER|COMMENT\s+ON|FOR)\s+ROLE)\b",
     re.IGNORECASE,
 )
+OWNERS = re.compile(r"\b(?:OWNER\s+TO|AUTHORIZATION)\b", re.IGNORECASE)
 ROLES = re.compile(
     rf"\b(?:TO|FROM|AUTHORIZATION|ROLE|GROUP)\s+(?P<names>{NAME}(?:\s*,\s*{NAME})*)", re.IGNORECASE
 )
@@ -77,7 +78,9 @@ class Postgres:
             ask(connection, f"SELECT pg_catalog.alembic_scratch_extension({wanted})")
         elif "roles" in self.kinds and RIGHTS.search(statement):
             listed = ", ".join(literal(name) for name in roles_in(statement))
-            ask(connection, f"SELECT pg_catalog.alembic_scratch_roles(ARRAY[{listed}]::text[])")
+            owners = str(OWNERS.search(statement) is not None)
+            wanted = f"ARRAY[{listed}]::text[], {owners}"
+            ask(connection, f"SELECT pg_catalog.alembic_scratch_roles({wanted})")
 
 
 def roles_in(statement: str) -> list[str]:

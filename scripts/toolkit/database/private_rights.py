@@ -35,17 +35,24 @@ BEGIN
         RETURN;  -- the role can do it itself
     END IF;
     EXECUTE format('CREATE EXTENSION %I', name)
-        || coalesce(format(' SCHEMA %I', within), '')
-        || coalesce(format(' VERSION %L', version), '') || ' CASCADE';
+        || coalesce(' SCHEMA ' || quote_ident(within), '')
+        || coalesce(' VERSION ' || quote_literal(version), '') || ' CASCADE';
     UPDATE pg_extension SET extowner = caller WHERE extname = name;
 END $$
 """
 POSTGRES_ROLES = rf"""
-CREATE FUNCTION pg_catalog.{ROLES}(names text[]) RETURNS void
+CREATE FUNCTION pg_catalog.{ROLES}(names text[], owners boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     name text;
 BEGIN
+    -- A superuser may give a table to a role that may make none in its schema. To all, since
+    -- a role that has rights somewhere can't be dropped.
+    FOR name IN SELECT nspname FROM pg_namespace
+        WHERE owners AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+    LOOP
+        EXECUTE format('GRANT CREATE ON SCHEMA %I TO PUBLIC', name);
+    END LOOP;
     FOREACH name IN ARRAY names LOOP
         IF name !~ '^pg_' AND name <> 'public'
             AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
