@@ -126,6 +126,7 @@ UPGRADE = {
     op.execute("DROP ROLE shop_made")
     op.execute("CREATE EXTENSION IF NOT EXISTS pageinspect")
     op.execute("CREATE EXTENSION citext")
+    op.execute("CREATE EXTENSION IF NOT EXISTS pageinspect")
     op.execute("DROP EXTENSION pageinspect")
     op.execute("CREATE EXTENSION pg_buffercache")
     op.execute("SET session_replication_role = replica")

@@ -10,8 +10,8 @@ SCHEMA = re.compile(
     r"|Unknown database '(?P<new>[\w$-]+)')"
 )
 ABSENT = re.compile(
-    r"(?P<what>type \"[\w.]+\"|extension \"[\w-]+\"|access method \"\w+\"|Unknown collation: '\w+')"
-    r"(?: does not exist| is not available)?"
+    r"(?P<what>(?:type|extension|access method) \"[\w.-]+\") (?:does not exist|is not available)"
+    r"|(?P<collation>Unknown collation: '\w+')"
 )
 RIGHT = re.compile(
     r"permission denied|must be (?:a )?(?:superuser|owner|member)|reaches out of the server"
@@ -30,8 +30,9 @@ def lacking(message: str, scratch: Scratch, own: str | None) -> str | None:
     if not scratch.private:
         return not_on_shared(message, scratch)
     if found := ABSENT.search(message):
+        what = found["what"] or found["collation"]
         return (
-            f"The private server does not have it: {found['what']}. Where no migration makes it,"
+            f"The private server does not have it: {what}. Where no migration makes it,"
             " install it for the server's programs on this machine, or let the proof run on a"
             f" server that has it: {elsewhere}."
         )

@@ -18,7 +18,7 @@ SCHEMA = "alembic_scratch_tools.need_schema"
 REACHES_OUT = "(dblink|.*fdw|.*_?http|pg_net|pg_cron|adminpack|plsh|pl[a-z0-9]*u|pg_background)"
 
 POSTGRES_EXTENSION = rf"""
-CREATE FUNCTION pg_catalog.{EXTENSION}(name text, within text, version text) RETURNS void
+CREATE FUNCTION pg_catalog.{EXTENSION}(name text, within text, version text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     caller regrole := session_user::regrole;
@@ -32,12 +32,18 @@ BEGIN
             ON v.name = a.name AND v.version = coalesce($3, a.default_version)
             WHERE a.name = $1 AND v.trusted)
     THEN
-        RETURN;  -- the role can do it itself
+        RETURN false;  -- the role can do it itself
+    END IF;
+    IF EXISTS (SELECT FROM pg_available_extension_versions v
+        WHERE v.name = $1 AND v.schema IS NOT NULL)
+    THEN
+        within := NULL;  -- it has a schema of its own
     END IF;
     EXECUTE format('CREATE EXTENSION %I', name)
         || coalesce(' SCHEMA ' || quote_ident(within), '')
         || coalesce(' VERSION ' || quote_literal(version), '') || ' CASCADE';
     UPDATE pg_extension SET extowner = caller WHERE extname = name;
+    RETURN true;
 END $$
 """
 POSTGRES_ROLES = rf"""

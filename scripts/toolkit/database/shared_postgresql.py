@@ -7,7 +7,7 @@ from sqlalchemy.engine import URL
 from toolkit.database.folders import PREFIX
 from toolkit.database.private_rights import POSTGRES_EXTENSION
 from toolkit.database.session import FAILURES, Session, execute
-from toolkit.database.shared_server import NotHere, Server, State
+from toolkit.database.shared_server import NotHere, Server, State, begun
 from toolkit.database.urls import Kind
 
 # What the role may do beyond a scratch: the server's rights, other roles', other databases.
@@ -127,10 +127,12 @@ def open_postgres(url: URL) -> PostgresServer:
     failed: BaseException | None = None
     for database in dict.fromkeys((url.database or "postgres", "postgres", "template1")):
         try:
-            return PostgresServer(Session(url.set(database=database)))
+            session = Session(url.set(database=database))
         except FAILURES as error:
             failed = failed or error
             if "does not exist" not in str(error):
                 break
+        else:
+            return begun(PostgresServer, session)
     assert failed is not None
     raise failed

@@ -11,8 +11,9 @@ in use, whatever host they are on; what nobody locks is swept.
 import contextlib
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy.engine import URL
 
@@ -25,6 +26,7 @@ from toolkit.project.facts import Problem
 from toolkit.report.exits import Exit
 
 State = dict[str, str]
+S = TypeVar("S", bound="Server")
 
 
 class NotHere(Exception):
@@ -99,6 +101,15 @@ class Server:
     def state(self) -> State:
         """What a proof has to leave as it is; without scratches."""
         raise NotImplementedError
+
+
+def begun(made: Callable[[Session], S], session: Session) -> S:
+    """The server of this session, which is closed where it is of no use."""
+    try:
+        return made(session)
+    except BaseException:
+        session.close()
+        raise
 
 
 def first_line(error: BaseException, url: URL) -> str:
