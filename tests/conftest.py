@@ -34,7 +34,7 @@ LEFT_OUT = pytest.StashKey[int]()
 TABLES = pytest.StashKey[list[str]]()
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
-pytest_plugins = ["projects.fixtures", "projects.examples"]
+pytest_plugins = ["projects.fixtures", "projects.examples", "harm.fixtures"]
 # Applications that tests run; their own tests are theirs.
 collect_ignore_glob = ["planted/*"]
 
