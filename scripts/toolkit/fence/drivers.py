@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from .hook import Fence
+from .hook import Fence, sqlite_path
 
 # Where all ways of a driver meet: module -> function, or class and method.
 GATES = {
@@ -23,6 +23,7 @@ GATES = {
     "psycopg2": ("_connect",),
     "pymysql.connections": ("Connection.connect",),
     "aiomysql.connection": ("Connection._connect",),
+    "aiosqlite": ("connect",),
     "asyncmy": ("connect",),
     "MySQLdb.connections": ("Connection.__init__",),
     "mariadb": ("connect",),
@@ -71,12 +72,17 @@ class Gates(importlib.abc.MetaPathFinder):
 
     def gate(self, driver: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def connect(*arguments: Any, **options: Any) -> Any:
-            if not self.fence.is_opening:
+            ours = driver == "aiosqlite" and self.fence.may_open(file_of(arguments, options))
+            if not self.fence.is_opening and not ours:
                 server = server_of(arguments, options)
                 raise self.fence.database(f"connect{server} with {driver}, past SQLAlchemy")
             return function(*arguments, **options)
 
         return connect
+
+
+def file_of(arguments: Sequence[Any], options: dict[str, Any]) -> str:
+    return sqlite_path(options["database"] if "database" in options else arguments[0])
 
 
 def server_of(arguments: Sequence[Any], options: dict[str, Any]) -> str:
