@@ -199,7 +199,7 @@ def project_of(
         "main.py": "from fastapi import FastAPI\n\napp = FastAPI()\n",
         "raw.py": raw(production),
         "models.py": MODELS + (head + models if models else ""),
-        "alembic.ini": "[alembic]\nscript_location = migrations\nprepend_sys_path = .\n",
+        "alembic.ini": "[alembic]\nscript_location = migrations\nprepend_sys_path = .\npath_separator = os\n",
         "migrations/env.py": env + ENV % {"url": sync_url(production)},
         "migrations/script.py.mako": "",
         "migrations/versions/.keep": "",
@@ -219,7 +219,7 @@ def scratch_of(dialect: str, server: str | None, folder: Path) -> Iterator[Scrat
     if server is None:
         place = folder / "scratch"
         place.mkdir()
-        yield Scratch(kind, make_url(f"sqlite:///{place / 'scratch.db'}"), "here")
+        yield Scratch(kind, make_url(f"sqlite+aiosqlite:///{place / 'scratch.db'}"), "here")
         return
     admin, name = make_url(server), scratch_name()
     execute(admin, f"CREATE DATABASE {name}")
