@@ -199,7 +199,8 @@ def project_of(
         "main.py": "from fastapi import FastAPI\n\napp = FastAPI()\n",
         "raw.py": raw(production),
         "models.py": MODELS + (head + models if models else ""),
-        "alembic.ini": "[alembic]\nscript_location = migrations\nprepend_sys_path = .\npath_separator = os\n",
+        "alembic.ini": "[alembic]\nscript_location = migrations\nprepend_sys_path = .\n"
+        "path_separator = os\n",
         "migrations/env.py": env + ENV % {"url": sync_url(production)},
         "migrations/script.py.mako": "",
         "migrations/versions/.keep": "",

@@ -76,8 +76,10 @@ def test_an_engine_with_its_own_creator_never_connects(
     if production.dialect == "sqlite":
         connect = "sqlite3.connect(raw.FILE)"
     else:
-        connect = "psycopg.connect(raw.DSN)" if scratch.kind == "postgresql" else (
-            "pymysql.connect(**raw.LOGIN)"
+        connect = (
+            "psycopg.connect(raw.DSN)"
+            if scratch.kind == "postgresql"
+            else ("pymysql.connect(**raw.LOGIN)")
         )
     lines = (
         f"import raw, {connect.partition('.')[0]}\n"
@@ -107,7 +109,8 @@ def test_create_all_at_import_is_left_to_the_migrations(
 ) -> None:
     """Else Alembic would find the tables there, and nothing to generate."""
     models = (
-        f"\nfrom sqlalchemy import create_engine\nengine = create_engine({sync_url(production)!r})\n"
+        "\nfrom sqlalchemy import create_engine\n"
+        f"engine = create_engine({sync_url(production)!r})\n"
         "Base.metadata.create_all(bind=engine)\n"
     )
     lines = "from models import Base\nBase.metadata.create_all(op.get_bind())"
@@ -183,8 +186,7 @@ def test_a_second_file_of_sqlite_is_a_copy(
     """What the application had committed is there, in the WAL or not; the file is not."""
     lines = (
         f"import raw\nCRM = raw.FILE.replace('{SHOP}', 'harm_crm')\n"
-        "connection = op.get_bind()\nconnection.commit() if hasattr(connection, 'commit') else None\n"
-        "connection.connection.commit()\n"
+        "connection = op.get_bind()\nconnection.connection.commit()\n"
         f"{attach}\n"
         "assert connection.exec_driver_sql('SELECT count(*) FROM crm.calls').scalar() == 3\n"
         "connection.exec_driver_sql('DROP TABLE crm.calls')\n"

@@ -105,7 +105,7 @@ def test_time_limit_kills_children_too(tmp_path: Path) -> None:
         "import os, time\n"
         "child = os.fork()\n"
         "if child:\n"
-        f"    os.mkdir({str(tmp_path)!r} + f'/child-{child}')\n"
+        f"    os.mkdir({str(tmp_path)!r} + f'/child-{{child}}')\n"
         "time.sleep(60)\n"
     )
     project_with(tmp_path, {"slow.py": source})

@@ -439,7 +439,9 @@ def describe_error(error: BaseException, root: Path, guard: ModuleType, fence: A
 
 def with_refusal(message: str, fence: Any) -> str:
     """The error, and what was refused before it, which is its likely cause."""
-    lines = [line for kind, line in fence.refused if kind in {"database", "program"}] if fence else []
+    lines = (
+        [line for kind, line in fence.refused if kind in {"database", "program"}] if fence else []
+    )
     return message if not lines or lines[0] in message else f"{message} ({lines[0]})"
 
 

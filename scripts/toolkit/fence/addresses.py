@@ -21,11 +21,10 @@ _SCHEME = (
 )
 _WHOLE = re.compile(rf"(\s*['\"]?)({_SCHEME})://(.*?)(['\"]?\s*)", re.IGNORECASE | re.DOTALL)
 _INSIDE = re.compile(rf"(?<![\w+.:-])({_SCHEME})://([^\s'\"<>`|{{}}\\,;]*)", re.IGNORECASE)
+_HOSTS = r"host|hostaddr|server|data source|service"
 _PAIR = r"(?i)(?<![\w-])({names})(\s*=\s*)('(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s;&]*)"
-_KEYWORD = re.compile(
-    _PAIR.format(names=r"host|hostaddr|server|data source|service|password|passwd|pwd|sslpassword")
-)
-_PAIRS = re.compile(r"(?i)(?<![\w-])(?:host|hostaddr|server|data source|dbname|database|service)\s*=")
+_KEYWORD = re.compile(_PAIR.format(names=_HOSTS + r"|password|passwd|pwd|sslpassword"))
+_PAIRS = re.compile(rf"(?i)(?<![\w-])(?:{_HOSTS}|dbname|database)\s*=")
 _IN_QUERY = re.compile(
     r"(?i)(?<![^&])(host|hostaddr|unix_socket|socket|service|servicefile|passfile|read_default_file"
     r"|read_default_group|option_files|password|passwd|pwd|sslpassword)=([^&]*)"
@@ -92,7 +91,9 @@ class Hiding:
             value = line[4]
             quote = value[:1] if value[:1] in ("'", '"') else ""
             bare = value.strip(quote) if quote else value
-            return f"{line[1]}{line[2]}{line[3]}{quote}{self.variable(line[2], bare)}{quote}{line[5]}"
+            return (
+                f"{line[1]}{line[2]}{line[3]}{quote}{self.variable(line[2], bare)}{quote}{line[5]}"
+            )
 
         return _ENV_LINE.sub(hide, text)
 

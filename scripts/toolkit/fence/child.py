@@ -20,12 +20,10 @@ def enter(order: dict[str, Any], migrations: tuple[str, ...] = ()) -> Fence:
     if order["parent"] is not None:
         kernel.die_with(order["parent"])
     tempfile.tempdir = os.environ.get("TMPDIR")
-    kernel.confine(
-        order["writable"], order["root"], socket=order["socket"], port=order["port"]
-    )
+    kernel.confine(order["writable"], order["root"], socket=order["socket"], port=order["port"])
     fence = Fence(order)
     hiding = Hiding(order["hide"]) if order["hide"] else None
-    Files(fence, os.path.join(order["folder"], "files"), hiding).install()
+    Files(fence, f"{order['folder']}/files", hiding).install()
     Gates(fence).install()
     only_when_asked(migrations)
     fence.install()

@@ -50,15 +50,16 @@ class Gates(importlib.abc.MetaPathFinder):
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
-                loader, run = spec.loader, spec.loader.exec_module
-
-                def run_and_close(module: ModuleType) -> None:
-                    run(module)
-                    self.close(module)
-
-                loader.exec_module = run_and_close  # type: ignore[method-assign]
+                setattr(spec.loader, "exec_module", self.closing(spec.loader.exec_module))  # noqa: B010  (a method)
                 return spec
         return None
+
+    def closing(self, run: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+        def run_and_close(module: ModuleType) -> None:
+            run(module)
+            self.close(module)
+
+        return run_and_close
 
     def close(self, module: ModuleType) -> None:
         for way in GATES[module.__name__]:

@@ -57,18 +57,17 @@ def fenced(
     variables |= dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(temporary))
     if not look:
         variables["PGHOST"] = NOWHERE
+    ours = [folder, *writable, *([sqlite.parent] if sqlite else [])]
     order = {
         "root": str(root.resolve()),
         "folder": str(folder.resolve()),
-        "writable": [str(path.resolve()) for path in (folder, *writable)],
+        "writable": [str(path.resolve()) for path in ours],
         "hide": None if look else str(file),
         "attached": str(sqlite.parent.resolve()) if sqlite else None,
         "socket": socket,
         "port": port,
         "parent": os.getpid() if threading.current_thread() is threading.main_thread() else None,
     }
-    if sqlite:
-        order["writable"].append(str(sqlite.parent.resolve()))
     return Child(variables, order, hiding.passwords)
 
 

@@ -33,7 +33,7 @@ class Files:
 
     def install(self) -> None:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        builtins.open = io.open = self.open  # type: ignore[assignment]
+        builtins.open = io.open = self.open
 
     def open(self, file: Any, mode: Any = "r", *more: Any, **options: Any) -> Any:
         instead = None

@@ -21,9 +21,13 @@ DRIVERS = frozenset({
     "MySQLdb", "mariadb", "mysql", "sqlite3", "aiosqlite",
 })  # fmt: skip
 DATABASE_PORTS = frozenset({5432, 5433, 6432, 3306, 33060, 1433, 1521, 26257, 27017})
-SPECIAL = re.compile(r"^/dev/(?:null|zero|full|tty|ptmx|pts/\d+|fd/\d+|std\w+)$|^/proc/self/fd/\d+$")
+SPECIAL = re.compile(
+    r"^/dev/(?:null|zero|full|tty|ptmx|pts/\d+|fd/\d+|std\w+)$|^/proc/self/fd/\d+$"
+)
 # Other programs' addresses and passwords, and our own as the process was given them.
-SECRET = re.compile(r"/(?:\.pgpass|\.my\.cnf|\.mylogin\.cnf|\.pg_service\.conf)$|^/proc/.*/environ$")
+SECRET = re.compile(
+    r"/(?:\.pgpass|\.my\.cnf|\.mylogin\.cnf|\.pg_service\.conf)$|^/proc/.*/environ$"
+)
 # What modules ask when they are imported, and what cannot change anything.
 QUESTIONS = {
     "git": {"describe", "rev-parse", "rev-list", "log", "show", "name-rev", "--version"},
@@ -126,7 +130,7 @@ class Fence:
     def is_opening(self) -> bool:
         return self._openings > 0
 
-    def database(self, what: str) -> ConnectionIsRefused:
+    def database(self, what: str) -> Any:
         return self._note("database", what, ConnectionIsRefused)
 
     def may_write(self, path: str) -> bool:

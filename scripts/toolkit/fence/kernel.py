@@ -83,12 +83,11 @@ def without_network(libc: ctypes.CDLL, socket: str | None) -> bool:
 def listening() -> list[str]:
     """Sockets in the file system that a server listens on."""
     found = []
-    with contextlib.suppress(OSError):
-        with open("/proc/net/unix", errors="surrogateescape") as file:
-            for line in file:
-                words = line.rstrip("\n").split(maxsplit=7)
-                if len(words) == 8 and words[3] == "00010000" and words[7].startswith("/"):
-                    found.append(words[7])
+    with contextlib.suppress(OSError), open("/proc/net/unix", errors="surrogateescape") as file:
+        for line in file:
+            words = line.rstrip("\n").split(maxsplit=7)
+            if len(words) == 8 and words[3] == "00010000" and words[7].startswith("/"):
+                found.append(words[7])
     return found
 
 

@@ -44,7 +44,7 @@ def connection_class(fence: Fence, folder: str) -> type[sqlite3.Connection]:
         return ATTACH.sub(literal, statement), parameters
 
     class Cursor(sqlite3.Cursor):
-        def execute(self, statement: str, parameters: Any = ()) -> sqlite3.Cursor:
+        def execute(self, statement: str, parameters: Any = ()) -> Any:
             return super().execute(*rewritten(statement, parameters))
 
         def executescript(self, script: str) -> sqlite3.Cursor:
