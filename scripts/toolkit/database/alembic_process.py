@@ -14,6 +14,7 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from toolkit.database.errors import DatabaseError
 from toolkit.database.scratch import Scratch
 from toolkit.database.urls import child_environment, mask, secrets_of
 from toolkit.fence.environment import Child, fenced, private_folder
+from toolkit.fence.kernel import die_with
 from toolkit.project.facts import Problem, Project
 from toolkit.report.exits import Exit
 
@@ -184,9 +186,12 @@ class Worker:
         # What is still in their buffers would be written twice.
         sys.stdout.flush()
         sys.stderr.flush()
+        # The kernel counts from the thread that forks: one that ends would take the worker along.
+        in_main = threading.current_thread() is threading.main_thread()
+        parent = os.getpid() if in_main else None
         self._pid = os.fork()
         if self._pid == 0:
-            be_worker(theirs, ours, self._stderr.fileno())
+            be_worker(theirs, ours, self._stderr.fileno(), parent)
         os.close(theirs)
         os.close(ours)
 
@@ -265,12 +270,14 @@ class Worker:
         self._stderr.close()
 
 
-def be_worker(requests: int, answers: int, errors: int) -> NoReturn:
+def be_worker(requests: int, answers: int, errors: int, parent: int | None) -> NoReturn:
     """Turn this process, a fork, into one that knows nothing of this toolkit."""
     status = 1
     try:
         # Ctrl-C reaches the program only, which then ends the worker itself.
         os.setsid()
+        if parent is not None:
+            die_with(parent)
         for number, descriptor in enumerate((requests, answers, errors)):
             os.dup2(descriptor, number)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))

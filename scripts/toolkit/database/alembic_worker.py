@@ -12,6 +12,7 @@ these end as well.
 # ruff: noqa: ANN401  (Alembic's operations and a project's objects have no common type)
 
 import contextlib
+import difflib  # noqa: F401  (used later, when a project may have a module of its name)
 import gc
 import importlib
 import importlib.util
@@ -59,13 +60,14 @@ def main() -> int:
     os.dup2(silence, 0)
     os.dup2(2, 1)
     gc.freeze()  # else each child's collector copies the pages that it shares with us
+    own = os.getpid()
     while line := requests.readline():
         request = json.loads(line)
         load(request["libraries"])
         child = os.fork()
         if child == 0:
             answers.close()
-            return answer(request, requests)
+            return answer(request, requests, own)
         with contextlib.suppress(OSError):  # it may have ended already
             os.setpgid(child, child)
         answers.write(b"%d\n" % child)
@@ -90,7 +92,7 @@ def load(libraries: list[str]) -> None:
         gc.freeze()
 
 
-def answer(request: Report, lifeline: Any) -> int:
+def answer(request: Report, lifeline: Any, worker: int) -> int:
     """Carry out one request, in the child."""
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
@@ -103,7 +105,7 @@ def answer(request: Report, lifeline: Any) -> int:
     report: Report = {}
     guard = load_beside("guard")
     # The programs that the ini names for new files are the user's own choice.
-    fence = None if request["action"] == "hooks" else enter_fence(request)
+    fence = None if request["action"] == "hooks" else enter_fence(request, worker)
     threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
     try:
         run(request, report, guard, fence)
@@ -119,9 +121,9 @@ def end_with(lifeline: Any) -> None:
     os._exit(1)
 
 
-def enter_fence(request: Report) -> Any:
+def enter_fence(request: Report, worker: int) -> Any:
     """From here on this process reaches the scratch database and nothing else."""
-    order = {**request["fence"], "parent": os.getppid()}
+    order = {**request["fence"], "parent": worker}
     return load_fence("child").enter(order, tuple(request["migrations"]))
 
 

@@ -29,7 +29,7 @@ _IN_QUERY = re.compile(
     r"(?i)(?<![^&])(host|hostaddr|unix_socket|socket|service|servicefile|passfile|read_default_file"
     r"|read_default_group|option_files|password|passwd|pwd|sslpassword)=([^&]*)"
 )
-_ENV_LINE = re.compile(r"^(\s*(?:export\s+)?)([A-Za-z_]\w*)(\s*=\s*)(.*?)(\s*)$", re.MULTILINE)
+_ENV_LINE = re.compile(r"^(\s*(?:export\s+)?)([A-Za-z_]\w*)([ \t]*=[ \t]*)(.*)$", re.MULTILINE)
 
 _OF_A_DATABASE = re.compile(
     r"^(?:DB|DATABASES?|POSTGRES(?:QL)?|PG|PSQL|PGSQL|PGBOUNCER|MYSQL|MARIADB|SQL|SQLALCHEMY"
@@ -88,12 +88,10 @@ class Hiding:
         """The text of a `.env` file."""
 
         def hide(line: "re.Match[str]") -> str:
-            value = line[4]
-            quote = value[:1] if value[:1] in ("'", '"') else ""
-            bare = value.strip(quote) if quote else value
-            return (
-                f"{line[1]}{line[2]}{line[3]}{quote}{self.variable(line[2], bare)}{quote}{line[5]}"
-            )
+            quoted = re.match(r"(['\"])(.*?)\1", line[4])
+            value = quoted[2] if quoted else re.split(r"\s#", line[4], maxsplit=1)[0].strip()
+            rest = line[4].replace(value, self.variable(line[2], value), 1) if value else line[4]
+            return f"{line[1]}{line[2]}{line[3]}{rest}"
 
         return _ENV_LINE.sub(hide, text)
 

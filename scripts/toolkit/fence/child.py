@@ -17,10 +17,10 @@ def enter(order: dict[str, Any], migrations: tuple[str, ...] = ()) -> Fence:
 
     `migrations` are the folders of env.py and of revisions.
     """
-    if order["parent"] is not None:
-        kernel.die_with(order["parent"])
     tempfile.tempdir = os.environ.get("TMPDIR")
     kernel.confine(order["writable"], order["root"], socket=order["socket"], port=order["port"])
+    if order["parent"] is not None:
+        kernel.die_with(order["parent"])
     fence = Fence(order)
     hiding = Hiding(order["hide"]) if order["hide"] else None
     Files(fence, f"{order['folder']}/files", hiding).install()

@@ -50,7 +50,8 @@ class Gates(importlib.abc.MetaPathFinder):
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
-                setattr(spec.loader, "exec_module", self.closing(spec.loader.exec_module))  # noqa: B010  (a method)
+                run = spec.loader.exec_module
+                spec.loader.exec_module = self.closing(run)  # type: ignore[assignment,method-assign]
                 return spec
         return None
 

@@ -7,6 +7,7 @@ forbid the first, and an older kernel not know the second.
 
 import contextlib
 import ctypes
+import glob
 import os
 import signal
 import stat
@@ -22,6 +23,10 @@ WRITE_FILE, REMOVE_DIR, REMOVE_FILE, MAKE_DIR = 1 << 1, 1 << 4, 1 << 5, 1 << 7
 MAKE_OTHERS = 1 << 6 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12
 REFER, TRUNCATE, CONNECT_TCP, SCOPES = 1 << 13, 1 << 14, 1 << 1, 3
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/pts", "/dev/shm")  # noqa: S108
+SOCKETS = (
+    "/run/postgresql/.s.*", "/var/run/postgresql/.s.*", "/tmp/.s.PGSQL.*", "/cloudsql/*/.s.*",  # noqa: S108
+    "/run/mysqld/*.sock", "/var/lib/mysql/*.sock", "/tmp/mysql*.sock", "/cloudsql/*",  # noqa: S108
+)  # fmt: skip
 
 
 class PathBeneath(ctypes.Structure):
@@ -61,7 +66,8 @@ def confine(
 def without_network(libc: ctypes.CDLL, socket: str | None) -> bool:
     """Leave the network, and cover the sockets of this machine's servers but `socket`."""
     ours = socket and os.path.realpath(socket)
-    sockets = [path for path in listening() if os.path.realpath(path) != ours]
+    known = {os.path.realpath(path) for path in (*listening(), *usual())}
+    sockets = [path for path in known if path != ours]
     user, group = os.geteuid(), os.getegid()
     # Root needs no user namespace, and would lose its rights on others' files in one.
     if libc.unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
@@ -89,6 +95,11 @@ def listening() -> list[str]:
             if len(words) == 8 and words[3] == "00010000" and words[7].startswith("/"):
                 found.append(words[7])
     return found
+
+
+def usual() -> list[str]:
+    """Where sockets of databases lie: those of another container are not listed here."""
+    return [path for pattern in SOCKETS for path in glob.glob(pattern)]
 
 
 def without_writing(
