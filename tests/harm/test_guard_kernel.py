@@ -84,13 +84,13 @@ def test_there_is_no_network_and_no_other_socket(
         listening.append(socket.socket(socket.AF_UNIX))
         listening[-1].bind(str(path))
         listening[-1].listen()
-    url = make_url(postgres_server.url("postgres")).set(drivername="postgresql")
-    dsn = url.render_as_string(hide_password=False)
+    url = make_url(postgres_server.url("postgres"))
+    address = {"host": url.host, "port": url.port, "user": url.username, "connect_timeout": 5}
     program = f"""
 import psycopg, socket
 met = []
 try:
-    psycopg.connect({dsn!r}, connect_timeout=5)
+    psycopg.connect(**{address!r})
 except psycopg.OperationalError as error:
     met.append(str(error))
 for path in ({str(ours)!r}, {str(others)!r}):

@@ -158,7 +158,7 @@ def run(request: Report, report: Report, guard: ModuleType, fence: Any) -> None:
     sys.argv = ["alembic", *request["args"]]
     config = make_config(Path(request["ini"]), request["args"])
     borrow_versions(request.get("version_location"))
-    if request["scratch"] is None:
+    if request["scratch"] is None or fence is None:
         action(config, request, report, guard)
         return
     attached = request["fence"]["attached"]
