@@ -15,10 +15,10 @@ DATABASE = """
 import os
 from sqlalchemy import create_engine
 
-URL = os.environ["DATABASE_URL"]
+DATABASE_URL = os.environ["DATABASE_URL"]
 for driver, other in (("asyncpg", "psycopg"), ("aiomysql", "pymysql"), ("+aiosqlite", "")):
-    URL = URL.replace(driver, other)
-engine = create_engine(URL)
+    DATABASE_URL = DATABASE_URL.replace(driver, other)
+engine = create_engine(DATABASE_URL)
 """
 MAIN = """\
 from fastapi import FastAPI
@@ -46,9 +46,9 @@ threading.Thread(target=harm).start()
 os.system(f"{sys.executable} -c 'import raw; raw.harm()'")
 """
 SCRIPT_ARGUMENTS = {
-    "setup-alembic.sh": ["--url-from", "models:URL"],
+    "setup-alembic.sh": ["--url-from", "models:DATABASE_URL"],
     "generate-migration.sh": ["first"],
-    "test-connection.sh": ["--url-from", "models:URL"],
+    "test-connection.sh": ["--url-from", "models:DATABASE_URL"],
     "optimize-queries.sh": [],
 }
 
