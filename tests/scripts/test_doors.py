@@ -45,8 +45,9 @@ def fake_python(place: Path, version: str = "3.12.1") -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(
         "#!/bin/sh\n"
-        f'case "$1" in -c) case "$2" in *executable*) echo "$0";; *) echo {version};; esac;;\n'
-        '*) echo "ran $0"; for word in "$@"; do echo "[$word]"; done;; esac\n'
+        f'[ "$1" = -I ] || exit 9; shift; if [ "$1" = -c ]; then echo {version}; exit; fi\n'
+        'if [ "$1" = -B ]; then shift; fi\n'
+        'echo "ran $0"; for word in "$@"; do echo "[$word]"; done\n'
     )
     place.chmod(0o755)
     return place
@@ -132,22 +133,27 @@ def test_then_the_projects_own_also_from_below_and_by_project(name: str, tmp_pat
         assert ended.stdout.splitlines()[2:] == given
 
 
-@pytest.mark.parametrize("tool", ["uv", "poetry"])
-def test_then_the_one_of_the_package_manager(tool: str, tmp_path: Path) -> None:
-    python = fake_python(tmp_path / "managed" / "python")
-    manager = tmp_path / "bin" / tool
-    manager.parent.mkdir()
-    manager.write_text(f'#!/bin/sh\n[ "$1" = run ] && shift 2 && exec "{python}" "$@"\n')
-    manager.chmod(0o755)
-    project = tmp_path / "p"
-    project.mkdir()
-    path = f"{manager.parent}:{os.environ['PATH']}"
-    without = run(BASH, SCRIPTS / DOORS[0], "--help", cwd=project, path=path)
-    assert f"{tool} run" not in without.stderr
-    (project / f"{tool}.lock").write_text("")
-    ended = run(BASH, SCRIPTS / DOORS[0], cwd=project, path=path)
-    assert ended.stdout.splitlines()[0] == f"ran {python}"
-    assert f"{tool} run" in ended.stderr
+def test_then_the_one_of_the_package_manager(tmp_path: Path) -> None:
+    """uv is not started, since that makes and fills an environment; poetry only says where."""
+    python = fake_python(tmp_path / "managed" / "bin" / "python")
+    calls = tmp_path / "calls"
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("uv", "poetry"):
+        (tools / tool).write_text(
+            f'#!/bin/sh\necho {tool} "$@" >> {calls}\necho {python.parents[1]}\n'
+        )
+        (tools / tool).chmod(0o755)
+    path = f"{tools}:{os.environ['PATH']}"
+    for tool in ("uv", "poetry"):
+        project = tmp_path / tool
+        project.mkdir()
+        assert "managed" not in run(BASH, SCRIPTS / DOORS[0], cwd=project, path=path).stderr
+        (project / f"{tool}.lock").write_text("")
+        more = {"UV_PROJECT_ENVIRONMENT": "../managed"} if tool == "uv" else {}
+        ended = run(BASH, SCRIPTS / DOORS[0], cwd=project, path=path, **more)
+        assert f"managed/bin/python (Python 3.12.1, {tool}'s environment)" in ended.stderr
+    assert calls.read_text() == "poetry --no-plugins --no-interaction env info --path\n"
 
 
 def test_a_virtualenv_without_python_is_said_and_passed_over(tmp_path: Path) -> None:

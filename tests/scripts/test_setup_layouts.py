@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 from projects import warm
 from projects.layouts import LAYOUTS, Layout
 from projects.setup_door import alembic, environment, generate, setup, tree
+from toolkit.setup.backups import FOLDER
 
 pytestmark = pytest.mark.dialects("sqlite", "postgresql")
 Factory = Callable[[str], Layout]
@@ -173,7 +174,7 @@ def test_the_broken_env_py_gets_its_import_and_keeps_the_rest(
         "import app.models.note as _app_models_note  # noqa: E402, F401"
     ]
     assert [line for line in before.splitlines() if line not in env.read_text().splitlines()] == []
-    (backup,) = env.parent.glob("env.py.bak-*")
+    (backup,) = (layout.root / FOLDER).glob("*/migrations/env.py")
     assert backup.read_text() == before
     assert ended.document["backups"] == [str(backup)]
 
@@ -193,6 +194,6 @@ def test_seed_37_a_synchronous_env_py_is_replaced_only_by_force(
 
     forced = setup(layout.directory, "--force", url=database_url)
     assert forced.code == 0, forced.err
-    (backup,) = (layout.root / "alembic").glob("env.py.bak-*")
+    (backup,) = (layout.root / FOLDER).glob("*/alembic/env.py")
     assert backup.read_text() == text
     assert (layout.root / "alembic/versions/0001_first.py").exists()

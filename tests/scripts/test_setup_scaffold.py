@@ -14,6 +14,7 @@ from projects.setup_door import alembic, environment, setup, tree
 from toolkit.project import read_project
 from toolkit.project.dependencies import missing_packages
 from toolkit.setup.application import with_lifespan
+from toolkit.setup.backups import FOLDER
 
 Factory = Callable[[str], Layout]
 
@@ -232,7 +233,7 @@ def test_files_that_a_person_changed_are_kept(project_factory: Factory) -> None:
     assert base.read_text() == mine
     assert any("base_model.py differs" in note for note in again.document["notes"])
     assert setup(layout.root, "--scaffold", "app.db", "--no-prove", "--force", url=url).code == 0
-    (backup,) = base.parent.glob("base_model.py.bak-*")
+    (backup,) = (layout.root / FOLDER).glob("*/app/db/base_model.py")
     assert backup.read_text() == mine
 
 

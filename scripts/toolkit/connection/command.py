@@ -29,6 +29,7 @@ from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Project
 from toolkit.project.root import dependency_file
 from toolkit.report.exits import Exit, exit_code_table
+from toolkit.report.interrupt import begin
 
 DESCRIPTION = """\
 Find the layer at which an application cannot reach its database.
@@ -376,6 +377,7 @@ def go_down(target: Target, expected: Expected, found: Found) -> None:
         def interrupt() -> None:
             nonlocal interrupted
             interrupted = True
+            begin()
             task.cancel()
 
         for number in SIGNALS:

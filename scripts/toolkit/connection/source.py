@@ -17,7 +17,9 @@ from toolkit.connection.steps import Layer, stop
 from toolkit.database.urls import child_environment, mask, secrets_of
 from toolkit.database.folders import own_folder
 from toolkit.fence.environment import fenced, without_toolkit
+from toolkit.files.reading import text_of
 from toolkit.project.facts import Project, UrlSource
+from toolkit.project.imports import parse
 from toolkit.report.exits import Exit
 
 WORKER = Path(__file__).with_name("source_worker.py")
@@ -203,7 +205,7 @@ def env_file_value(project: Project, name: str) -> tuple[str, str] | None:
     for folder in dict.fromkeys([project.root, project.import_root]):
         path = folder / ".env"
         if path.is_file():
-            found = dict(ENV_LINE.findall(path.read_text(encoding="utf-8", errors="replace")))
+            found = dict(ENV_LINE.findall(text_of(path)))
             if name in found:
                 return found[name], shown(path, project)
     return None
@@ -222,7 +224,7 @@ def literal_at(source: UrlSource) -> str:
     if source.path is None:
         return ""
     with contextlib.suppress(OSError, SyntaxError):
-        for node in ast.walk(ast.parse(source.path.read_text(encoding="utf-8"))):
+        for node in parse(source.path, "").nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 last = node.end_lineno or node.lineno
                 if node.lineno <= source.line <= last and "://" in node.value:

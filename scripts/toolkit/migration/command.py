@@ -79,6 +79,11 @@ def parser() -> argparse.ArgumentParser:
         "--apply", action="store_true", help="also write what autogenerate does not see"
     )
     made.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="also write where a link in the project leads out of it",
+    )
+    made.add_argument(
         "--expand-contract",
         action="store_true",
         help="write it as the revisions of a deploy during which the service never stops",
@@ -168,6 +173,8 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
         ini=options.ini,
         scratch_on=options.scratch_on,
     )
+    for line in project.passed_over:
+        say(line)
     require_packages(project)
     # Not at the top: it imports SQLAlchemy, which may be what is missing.
     from toolkit.migration.outcome import (  # noqa: PLC0415

@@ -20,7 +20,14 @@ from toolkit.migration.examine import (
     drift,
     examine,
 )
-from toolkit.migration.install import install, only_run, sweep_halves, uninstall
+from toolkit.migration.install import (
+    install,
+    only_run,
+    refuse_outside,
+    rewrite,
+    sweep_halves,
+    uninstall,
+)
 from toolkit.migration.message import as_docstring
 from toolkit.migration.missed import Missed, add_lines
 from toolkit.migration.refusal import Refusal
@@ -65,6 +72,8 @@ class Wanted:
     """Write the drops and adds that look like renames as they are."""
     apply: bool = False
     """Write what autogenerate missed as well."""
+    follow_links: bool = False
+    """Write also where a link leads out of the project."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,8 @@ def bench_at_head(project: Project, wanted: Wanted, say: Say) -> Iterator[Bench]
         sweep_halves(setup.script_location)
         say(f"reading {shown(setup.env, project.root)} and the migration history")
         situation = look(project, setup, wanted.dialect, wanted.timeout, say)
+        if not wanted.follow_links:
+            refuse_outside(situation.destination, project.root)
         bench = stack.enter_context(open_bench(project, situation, wanted.timeout))
         for note in bench.scratch.notes:
             say(f"not there: {note}")
@@ -372,7 +383,7 @@ def after_hooks(
         bench.folder.mkdir()
         run_round_trip_down_first(bench, draft)
     except (SyntaxError, Refusal, DatabaseError) as error:
-        path.write_text(draft.text, encoding="utf-8")
+        rewrite(path, draft.text)
         warnings.append(f"a post-write hook broke the file ({error}); the unformatted one is kept")
     return warnings
 

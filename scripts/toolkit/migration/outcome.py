@@ -63,6 +63,7 @@ def wanted_by(options: argparse.Namespace, message: str) -> Wanted:
         timeout=options.timeout,
         renames=read_renames(options.rename),
         no_rename=options.no_rename,
+        follow_links=options.follow_links,
     )
 
 

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+from toolkit.files.reading import text_of
 from toolkit.project.facts import PackageManager, Project
 
 DISTRIBUTIONS = (
@@ -116,7 +117,7 @@ def declared_names(file: Path | None) -> set[str]:
     """Normalised names of the packages that a dependency file lists."""
     if file is None or not file.is_file():
         return set()
-    text = file.read_text(encoding="utf-8")
+    text = text_of(file)
     if file.suffix == ".txt":
         return {_normal(line) for line in text.splitlines() if re.match(r"\s*\w", line)}
     if file.name == "pyproject.toml":
@@ -137,7 +138,7 @@ def _normal(line: str) -> str:
 def has_asyncio_extra(project: Project) -> bool:
     """Does the dependency file ask for `sqlalchemy[asyncio]`?"""
     file = project.dependency_file
-    text = file.read_text(encoding="utf-8") if file is not None else ""
+    text = text_of(file) if file is not None else ""
     return re.search(r"(?i)sqlalchemy.{0,60}asyncio", text) is not None
 
 

@@ -51,12 +51,13 @@ def bad_option(flag: str, message: str, remedy: str) -> ProjectError:
 
 
 def unreadable_models(lines: list[str]) -> ProjectError:
-    """Source that defines models does not parse, so the list of tables would be short."""
+    """Source that may define models is not understood, so the list of tables would be short."""
     return ProjectError(
         Problem(
             code="unreadable-models",
-            message="a file with database models does not parse: " + "; ".join(lines),
-            remedy="repair the syntax (or run under the Python version it is written for)",
+            message="a file that may have database models cannot be read: " + "; ".join(lines),
+            remedy="repair it (or run under the Python version that it is written for); without "
+            "it, a migration would drop its tables",
             exit_code=Exit.BROKEN_PROJECT,
         )
     )

@@ -1,12 +1,11 @@
 """`--baseline`: what was known before, so that a build server fails for what is new."""
 
 import json
-import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from toolkit.files.writing import NotWritable, write_output
 from toolkit.migration.refusal import Refusal
 from toolkit.queries.finding import QueryFinding
 from toolkit.report.exits import Exit
@@ -60,18 +59,10 @@ def read_json(path: Path, option: str, remedy: str) -> dict[str, Any]:
 
 def write_whole(path: Path, text: str) -> None:
     """In one step: who reads it, or kills the run, finds the old file or the new one."""
-    half = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with half.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
-    except OSError as error:
-        half.unlink(missing_ok=True)
+        write_output(path, text)
+    except (OSError, NotWritable) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise Refusal(
-            "file", Exit.USAGE, f"{path} cannot be written: {error.strerror}.", "Name another file."
+            "file", Exit.USAGE, f"{path} cannot be written: {reason}.", "Name another file."
         ) from None
-    except BaseException:
-        half.unlink(missing_ok=True)
-        raise

@@ -1,6 +1,7 @@
 """The command line of optimize-queries.sh."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -123,6 +124,11 @@ def add_what_to_do(made: argparse.ArgumentParser) -> None:
         type=Path,
         help="do again what made this --json FILE, and show before and after",
     )
+    made.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="with --fix: also write where a link in the project leads out of it",
+    )
     made.add_argument("--only", metavar="FINGERPRINT", help="report this finding only: is it gone?")
     made.add_argument(
         "--baseline", metavar="FILE", type=Path, help="findings that are known do not fail the run"
@@ -160,6 +166,8 @@ def run(options: argparse.Namespace) -> Exit:
     if not directory.is_dir():
         raise Refusal("project", Exit.USAGE, f"{directory} is not a folder.", "See --project.")
     project = read_project(directory, base=options.base, app=options.app, url_from=options.url_from)
+    for line in project.passed_over:
+        print(f"... {line}", file=sys.stderr)
     require_packages(project, {"sqlalchemy[asyncio]"})
     # Not at the top: it imports SQLAlchemy, which may be what is missing.
     from toolkit.queries.outcome import optimize_and_show  # noqa: PLC0415

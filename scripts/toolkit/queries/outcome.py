@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.database.urls import TITLES, kind_of
+from toolkit.migration.generate import Wanted
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.situation import choose_setup
 from toolkit.project.facts import Project
@@ -173,7 +174,8 @@ def fix(project: Project, options: argparse.Namespace, seen: Seen, say: Any) -> 
     indexes = indexes_of(sure)
     revision = None
     if indexes and project.alembic:
-        revision = write_revision(project, indexes, options.fix, say)
+        wanted = Wanted(options.fix, follow_links=options.follow_links)
+        revision = write_revision(project, indexes, wanted, say)
     elif indexes:
         seen.notes.append(
             "no revision was written: there is no Alembic; run setup-alembic.sh first"

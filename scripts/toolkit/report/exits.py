@@ -48,6 +48,8 @@ class Exit(IntEnum):
     RUN_FAILED = 32, "the command or the requests to watch did not run"
     OVER_BUDGET = 33, "a route issues more statements than its budget"
     NOTHING_SEEN = 34, "it ran, and not one statement was seen"
+    NOT_RESTORED = 47, "files could not be put back; the message says where each part lies"
+    OUTSIDE = 48, "a link leads out of the project (see --follow-links)"
     INTERRUPTED = 130, "interrupted"
 
 

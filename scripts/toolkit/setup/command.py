@@ -15,7 +15,15 @@ from toolkit.project.dependencies import install_line, missing_packages, sync_li
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
 from toolkit.report.exits import Exit, exit_code_table
-from toolkit.setup.apply import BusyError, StaleError, Transaction, recover
+from toolkit.setup.apply import (
+    BusyError,
+    NotRestored,
+    OutsideError,
+    StaleError,
+    Transaction,
+    recover,
+    refuse_outside,
+)
 from toolkit.setup.changes import relative, unified_diff
 from toolkit.setup.dependencies import outdated
 from toolkit.setup.errors import SetupError
@@ -31,8 +39,9 @@ Set up async Alembic for the FastAPI project in this folder, or repair what is t
 
 It reads the source, shows what it will change as a diff, writes it in one step, and
 proves it on a scratch database: your own database is neither needed nor touched. A
-second run finds nothing to do. A file that you wrote is replaced only with --force;
-any file of yours that changes is kept as NAME.bak-DATE.
+second run finds nothing to do. A file that you wrote is replaced only with --force; any
+file of yours that changes and is not the same in git's last commit is kept in
+.setup-alembic.backups.
 """
 
 EPILOG = f"""\
@@ -69,6 +78,10 @@ def main(arguments: Sequence[str]) -> int:
     except (BusyError, StaleError) as error:
         problem = Problem("busy", str(error), "run it again", Exit.INTERNAL)
         return report_problem(problem, (), as_json=options.json)
+    except OutsideError as error:
+        return report_problem(outside(), error.links, as_json=options.json)
+    except NotRestored as error:
+        return report_problem(not_restored(), error.lines, as_json=options.json)
     if options.json:
         print(json.dumps(as_document(result), indent=2))
     else:
@@ -105,7 +118,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="allow the proof on the project's own server, which has to be this one",
     )
-    add("--force", action="store_true", help="replace hand-written files; a backup is kept")
+    add(
+        "--force",
+        action="store_true",
+        help="replace hand-written files; the old text is kept, or in git's last commit",
+    )
+    add(
+        "--follow-links",
+        action="store_true",
+        help="also change a file outside of the project that a link in it leads to",
+    )
     add("--no-prove", action="store_true", help="do not run it on a scratch database")
     add(
         "--check-database",
@@ -134,6 +156,7 @@ def run(options: argparse.Namespace) -> Result:
             explicit=bool(options.base or options.url_from),
         ),
     )
+    refuse_outside(project.root.resolve(), plan.changes, follow=options.follow_links)
     result = Result(project, plan, unified_diff(plan.changes, project.root), options.dry_run)
     if plan.blocked:
         result.refused = would_overwrite(plan, project)
@@ -183,8 +206,10 @@ def write(
         print(result.diff, end="", flush=True)
     with ExitStack() as stack:
         if plan.changes:
-            writing = stack.enter_context(Transaction(result.project.root, plan.changes))
+            made = Transaction(result.project.root, plan.changes, follow=options.follow_links)
+            writing = stack.enter_context(made)
             result.backups = list(writing.backups)
+            result.notes += writing.notes
         if missing:
             # The lines are in the dependency file now, so that one command installs them.
             listed = any(change.reason.startswith("dependencies") for change in plan.changes)
@@ -231,8 +256,26 @@ def would_overwrite(plan: Plan, project: Project) -> SetupError:
         "would-overwrite",
         Exit.WOULD_OVERWRITE,
         "a file that this script did not write would be replaced; nothing was changed",
-        "look at the diff, then run again with --force (the old file is kept as NAME.bak-DATE)",
+        "look at the diff, then run again with --force (the old text is kept)",
         names,
+    )
+
+
+def outside() -> Problem:
+    return Problem(
+        "outside",
+        "a file to change is behind a link that leads out of the project; nothing was changed",
+        "say that it is meant with --follow-links, or change it by hand",
+        Exit.OUTSIDE,
+    )
+
+
+def not_restored() -> Problem:
+    return Problem(
+        "not-restored",
+        "what was written could not all be put back",
+        "make room, or whatever else the lines above want, and run this again: it goes on then",
+        Exit.NOT_RESTORED,
     )
 
 

@@ -13,13 +13,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from toolkit.database.folders import own_folder, sweep_folders
 from toolkit.database.urls import mask, secrets_of
 from toolkit.project.facts import Project
 from toolkit.queries.capture.read import Records, unit_errors
@@ -32,8 +32,11 @@ Say = Callable[[str], None]
 WORKER = Path(__file__).with_name("worker")
 TAIL = 4_000
 """Characters of the command's output that are kept."""
-GRACE = 3.0
+GRACE = 0.8
 """Seconds between asking a process group to end and ending it."""
+# Waits for the number of a process group, then for a word; ends the group if none comes, which
+# is when this program was killed and could not do it itself (#11).
+WATCH = 'read -r group && { read -r _ || kill -s KILL -- "-$group"; }'
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _SHELL = {"|", "||", "&", "&&", ";", "<", ">", ">>", "2>&1"}
 
@@ -146,12 +149,13 @@ def _of_answers(got: list[list[Any]]) -> list[str]:
 
 @contextmanager
 def _workplace(root: Path) -> Iterator["_Workplace"]:
-    """A private folder with a copy of the worker, gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="optimize-queries-"))
-    try:
+    """A private folder with a copy of the worker, gone afterwards.
+
+    It holds requests and values of parameters: what killed runs left is removed first (#11).
+    """
+    sweep_folders()
+    with own_folder() as folder:
         yield _Workplace(folder, root)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Workplace:
@@ -181,7 +185,7 @@ class _Workplace:
     ) -> tuple[int, float, bool]:
         """Exit status, seconds, and was it stopped for taking longer than `timeout`?"""
         began = time.monotonic()
-        with self.private("output", "").open("wb") as output:
+        with self.private("output", "").open("wb") as output, _watched() as watch:
             try:
                 process = subprocess.Popen(
                     arguments,
@@ -198,6 +202,7 @@ class _Workplace:
                     "Give --run a command that runs in a terminal.",
                 ) from None
             try:
+                watch(process.pid)
                 late = not self._wait(process, began + timeout, say)
             finally:
                 if process.returncode is None:
@@ -323,6 +328,34 @@ def _environment(worker: Path) -> dict[str, str]:
     paths = [str(worker), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return environment
+
+
+@contextmanager
+def _watched() -> Iterator[Callable[[int], None]]:
+    """Give the number of a process group to what this yields: it ends when this program does."""
+    watcher = subprocess.Popen(
+        ["/bin/sh", "-c", WATCH],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+        text=True,
+    )
+    assert watcher.stdin is not None
+
+    def write(word: object) -> None:
+        assert watcher.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            watcher.stdin.write(f"{word}\n")
+            watcher.stdin.flush()
+
+    try:
+        yield write
+    finally:
+        write("done")
+        watcher.stdin.close()
+        watcher.wait()
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
