@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.connection.steps import Layer, stop
-from toolkit.database.urls import child_environment, mask, secrets_of
+from toolkit.database.urls import child_environment
 from toolkit.project.facts import Project, UrlSource
 from toolkit.report.exits import Exit
+from toolkit.report.masking import mask, secrets_of
 
 WORKER = Path(__file__).with_name("source_worker.py")
 SECONDS = 20.0

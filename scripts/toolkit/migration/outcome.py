@@ -2,9 +2,7 @@
 
 import argparse
 import contextlib
-import json
 import os
-import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.sizes import TableSize, table_sizes
-from toolkit.database.urls import STATS_VARIABLE, mask, secrets_of
+from toolkit.database.urls import STATS_VARIABLE
 from toolkit.migration.deploying import read_answers, steps_as_document, steps_as_text
 from toolkit.migration.expanding import expand
 from toolkit.migration.generate import Outcome, Wanted, generate
@@ -24,10 +22,12 @@ from toolkit.migration.renaming import read_renames
 from toolkit.migration.reviewing import Reviewed, add_size, review_existing, with_sizes
 from toolkit.migration.situation import shown
 from toolkit.project.facts import Project
+from toolkit.report.door import put_json
 from toolkit.report.exits import Exit
 from toolkit.report.finding import Finding, Verdict
+from toolkit.report.masking import mask, secrets_of
 from toolkit.report.sarif import as_sarif
-from toolkit.report.text import as_data, as_text
+from toolkit.report.text import as_data, as_text, indented
 
 Say = Callable[[str], None]
 TOOL = "generate-migration.sh"
@@ -77,7 +77,7 @@ def put_data(
         document = as_sarif(findings, tool=TOOL, root=project.root)
     elif not options.json:
         return False
-    print(json.dumps(document, indent=2))
+    put_json(document)
     return True
 
 
@@ -169,7 +169,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 def show_notes(notes: Sequence[str], label: str) -> None:
     for line in notes:
-        print(textwrap.fill(f"{label}{line}", 100, subsequent_indent="  "))
+        print("\n".join(indented(f"{label}{line}", "")))
 
 
 def sizes_of_tables() -> Mapping[str, TableSize]:

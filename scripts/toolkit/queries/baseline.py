@@ -10,6 +10,7 @@ from typing import Any
 from toolkit.migration.refusal import Refusal
 from toolkit.queries.finding import QueryFinding
 from toolkit.report.exits import Exit
+from toolkit.report.masking import MASKER
 
 VERSION = 1
 
@@ -37,7 +38,8 @@ def as_baseline(findings: Iterable[QueryFinding]) -> str:
         for one in findings
     ]
     known.sort(key=lambda one: (one["rule"], one["file"] or "", one["fingerprint"]))
-    return json.dumps({"version": VERSION, "findings": known}, indent=2) + "\n"
+    document = MASKER.data({"version": VERSION, "findings": known})
+    return json.dumps(document, indent=2) + "\n"
 
 
 def read_json(path: Path, option: str, remedy: str) -> dict[str, Any]:

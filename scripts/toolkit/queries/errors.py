@@ -1,8 +1,8 @@
 """The one exception of this package."""
 
-from toolkit.database.urls import mask
 from toolkit.project.facts import Problem
 from toolkit.report.exits import Exit
+from toolkit.report.masking import mask
 
 
 class QueriesError(Exception):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from toolkit.database.urls import mask, secrets_of
 from toolkit.project.facts import Project
 from toolkit.queries.capture import findings_of as findings_of_capture
 from toolkit.queries.capture import routes_of, watch_command, watch_requests
@@ -22,6 +21,7 @@ from toolkit.queries.plans.measure import Measured
 from toolkit.queries.result import LayerState, Route
 from toolkit.queries.statements import slow_statements
 from toolkit.queries.target import asked_for, used_most
+from toolkit.report.masking import mask, secrets_of
 
 Say = Callable[[str], None]
 UNREACHABLE = (SQLAlchemyError, OSError, TimeoutError)

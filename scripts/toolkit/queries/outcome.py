@@ -1,7 +1,6 @@
 """Do what the command line asked for, and print what came of it."""
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ from toolkit.queries.report.sarif import as_sarif
 from toolkit.queries.report.text import as_text
 from toolkit.queries.result import Excerpt, Result
 from toolkit.queries.verify import asked, changes, gone
+from toolkit.report.door import put_json
 from toolkit.report.exits import Exit
 
 NEAR = 3
@@ -94,13 +94,13 @@ def show(
     result: Result, options: argparse.Namespace, project: Project, written: "Fixed | None"
 ) -> None:
     if options.sarif:
-        print(json.dumps(as_sarif(result, project.root), indent=2))
+        put_json(as_sarif(result, project.root))
         return
     if options.json:
         document = {**as_document(result), "asked": asked(options)}
         if written:
             document["fix"] = fix_document(written)
-        print(json.dumps(document, indent=2))
+        put_json(document)
         return
     print(as_text(result))
     if written:

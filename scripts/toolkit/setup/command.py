@@ -1,7 +1,6 @@
 """The command line of setup-alembic.sh."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages, sync_line
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
+from toolkit.report.door import put_json
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.setup.apply import BusyError, StaleError, Transaction, recover
 from toolkit.setup.changes import relative, unified_diff
@@ -68,10 +68,10 @@ def main(arguments: Sequence[str]) -> int:
     except SetupError as error:
         return report_problem(error.problem, error.details, as_json=options.json)
     except (BusyError, StaleError) as error:
-        problem = Problem("busy", str(error), "run it again", Exit.INTERNAL)
+        problem = Problem("busy", str(error), "run it again", Exit.BUSY)
         return report_problem(problem, (), as_json=options.json)
     if options.json:
-        print(json.dumps(as_document(result), indent=2))
+        put_json(as_document(result))
     else:
         report(result)
     return int(result.refused.problem.exit_code) if result.refused else int(Exit.OK)
@@ -244,7 +244,7 @@ def say(line: str) -> None:
 
 def report_problem(problem: Problem, details: Sequence[str], *, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"status": "refused", **problem_document(problem, details)}, indent=2))
+        put_json({"status": "refused", **problem_document(problem, details)})
     print(problem.message, file=sys.stderr)
     for line in details:
         print(f"  {line}", file=sys.stderr)

@@ -9,9 +9,10 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.scratch import execute
-from toolkit.database.urls import kind_of, mask
+from toolkit.database.urls import kind_of
 from toolkit.migration.situation import choose_setup, probe, server_url
 from toolkit.project.facts import Project
+from toolkit.report.masking import mask
 
 TABLES = {
     "postgresql": "SELECT tablename FROM pg_tables WHERE schemaname = ANY(current_schemas(false))",

@@ -20,12 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from toolkit.database.urls import mask, secrets_of
 from toolkit.project.facts import Project
 from toolkit.queries.capture.read import Records, unit_errors
 from toolkit.queries.capture.record import Capture
 from toolkit.queries.capture.requests import Request
 from toolkit.queries.errors import QueriesError, nothing_seen, run_failed
+from toolkit.report.masking import mask, secrets_of
 
 Say = Callable[[str], None]
 
