@@ -348,7 +348,7 @@ POSTGRESQL = rules(
     ),
     (r"(\bvalue )\"[^\n]*\"(?= is out of range)", rf'\1"{HIDDEN}"'),
     (
-        r"(invalid input for query argument \$\d+[^:\n]*: )[^\n]*?(?= \([^()\n]*\)\s*|$|\n)",
+        r"(invalid input for query argument \$\d+[^:\n]*: )(?:[^\n]*(?= \([^()\n]*\))|[^\n]*)",
         rf"\1{HIDDEN}",
     ),
     (
