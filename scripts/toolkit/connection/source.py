@@ -18,6 +18,7 @@ from toolkit.database.urls import child_environment
 from toolkit.project.facts import Project, UrlSource
 from toolkit.report.exits import Exit
 from toolkit.report.masking import mask, secrets_of
+from toolkit.report.quoting import word
 
 WORKER = Path(__file__).with_name("source_worker.py")
 SECONDS = 20.0
@@ -45,7 +46,7 @@ def from_variable(name: str, project: Project | None) -> Given:
         stop(
             Layer.SOURCE,
             f"The environment variable {name} is {'not set' if value is None else 'empty'}.",
-            f"Set it where this runs: read -rs {name} && export {name}",
+            f"Set it where this runs: read -rs {word(name)} && export {word(name)}",
         )
     return Given(value, f"the environment variable {name}")
 
@@ -86,7 +87,7 @@ def from_project(project: Project, url_from: str | None, seconds: float) -> Give
             + ", ".join(argument_for(source, project) for source in distinct.values())
             + ".",
             "Say which is meant: --url-from "
-            + argument_for(next(iter(distinct.values())), project),
+            + word(argument_for(next(iter(distinct.values())), project)),
             code=Exit.AMBIGUOUS,
         )
     best = chosen[0]

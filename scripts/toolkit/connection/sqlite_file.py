@@ -5,7 +5,6 @@ asked for, and none is taken (see database/sqlite_reading.py).
 """
 
 import os
-import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from toolkit.database.sqlite_reading import (
     name_in,
     state_of,
 )
+from toolkit.report.quoting import word
 
 PATIENCE = 1.0  # seconds: another program's write is no fault, its forgotten one is
 
@@ -57,7 +57,7 @@ def look_at(path: Path) -> Sqlite:
         stop(
             Layer.DATABASE,
             f"The folder {parent} does not exist: SQLite cannot create the file in it.",
-            f"mkdir -p {shlex.quote(str(parent))}",
+            f"mkdir -p {word(parent)}",
         )
     if path.is_dir():
         stop(Layer.DATABASE, f"{path} is a folder.", "Write the file's name behind it.")
@@ -76,13 +76,13 @@ def look_at(path: Path) -> Sqlite:
         stop(
             Layer.DATABASE,
             f"{path} cannot be read: {error.strerror}.",
-            f"ls -l {shlex.quote(str(path))}   # and let the application's user read it",
+            f"ls -l {word(path)}   # and let the application's user read it",
         )
     if head and not head.startswith(MAGIC):
         stop(
             Layer.DATABASE,
             f"{path} is not an SQLite database: it begins with other bytes (or it is encrypted).",
-            f"file {shlex.quote(str(path))}",
+            f"file {word(path)}",
         )
     return Sqlite(path, state, not head)
 
@@ -94,7 +94,7 @@ def require_writable(path: Path) -> None:
             stop(
                 Layer.SERVER,
                 f"{path} is read-only for this user: {what} may not be written.",
-                f"ls -ld {shlex.quote(str(place))}   # and let the application's user write"
+                f"ls -ld {word(place)}   # and let the application's user write"
                 " (--read-only if it is meant)",
             )
 

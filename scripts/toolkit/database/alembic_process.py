@@ -25,6 +25,7 @@ from toolkit.database.errors import DatabaseError
 from toolkit.database.scratch import Scratch, scratch_name
 from toolkit.database.urls import child_environment, mask, secrets_of
 from toolkit.project.facts import Problem, Project
+from toolkit.report import door
 from toolkit.report.exits import Exit
 
 LONGEST = 12  # lines of an error's text
@@ -234,6 +235,7 @@ def be_worker(requests: int, answers: int, errors: int) -> NoReturn:
         os.environ.clear()
         os.environ.update(variables)
         sys.dont_write_bytecode = True
+        door.leave()
         forget_toolkit()
         runpy.run_path(str(WORKER), run_name="__main__")
     except SystemExit as ended:

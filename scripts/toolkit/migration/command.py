@@ -18,6 +18,7 @@ from toolkit.project.facts import Problem, Project
 from toolkit.report.command_line import holds_password, is_login
 from toolkit.report.door import put_json
 from toolkit.report.exits import Exit, exit_code_table
+from toolkit.report.masking import in_a_line
 
 DESCRIPTION = """\
 Write an Alembic migration for what changed in the models, or review those that are there.
@@ -282,6 +283,6 @@ def report_problem(problem: Problem, details: Sequence[str], lead: str, *, as_js
     else:
         print(f"{lead}{problem.message}", file=sys.stderr)
         for line in details:
-            print(f"  {line}", file=sys.stderr)
+            print(f"  {in_a_line(line)}", file=sys.stderr)
         print(problem.remedy, file=sys.stderr)
     return int(problem.exit_code)

@@ -23,9 +23,10 @@ from toolkit.migration.reviewing import Reviewed, add_size, review_existing, wit
 from toolkit.migration.situation import shown
 from toolkit.project.facts import Project
 from toolkit.report.door import put_json
+from toolkit.report.endings import ending_of
 from toolkit.report.exits import Exit
 from toolkit.report.finding import Finding, Verdict
-from toolkit.report.masking import mask, secrets_of
+from toolkit.report.masking import in_a_line, mask, secrets_of
 from toolkit.report.sarif import as_sarif
 from toolkit.report.text import as_data, as_text, indented
 
@@ -99,20 +100,20 @@ def as_document(outcome: Outcome, findings: Sequence[Finding]) -> dict[str, Any]
 
 
 def show(outcome: Outcome, findings: Sequence[Finding]) -> None:
-    print(f"Created {outcome.path}")
+    print(f"Created {in_a_line(str(outcome.path))}")
     print(f"revision {outcome.revision}, after {outcome.parent or 'nothing (the first one)'}\n")
     for line in outcome.words:
-        print(f"  {line}")
+        print(f"  {in_a_line(line)}")
     print(f"\nProved on {outcome.scratch}: upgrade, downgrade, upgrade.")
     if outcome.data_losses:
         print("\nDATA LOSS when it runs on a database with rows:")
         for line in outcome.data_losses:
-            print(f"  {line}")
+            print(f"  {in_a_line(line)}")
     show_findings(findings)
     show_notes(outcome.warnings, "warning: ")
     print("\nNext:")
     for number, line in enumerate(outcome.next, 1):
-        print(f"  {number}. {line}")
+        print(f"  {number}. {in_a_line(line)}")
 
 
 def review_and_show(project: Project, options: argparse.Namespace, say: Say) -> Exit:
@@ -184,9 +185,10 @@ def sizes_of_tables() -> Mapping[str, TableSize]:
         with contextlib.suppress(SQLAlchemyError, ValueError):
             url = make_url(given)
         reason = mask(str(error), secrets_of(os.environ, [url] if url else [])).splitlines()
+        ending = ending_of(error)
         raise Refusal(
             "stats-url",
-            Exit.USAGE,
+            ending.code if ending else Exit.USAGE,
             f"The statistics of the tables cannot be read: {reason[0] if reason else error}",
             f"Repair {STATS_VARIABLE} or --stats-url, or leave them out.",
         ) from None

@@ -9,6 +9,7 @@ from typing import Any
 
 from toolkit.migration.refusal import Refusal
 from toolkit.queries.finding import QueryFinding
+from toolkit.report.endings import ending_of
 from toolkit.report.exits import Exit
 from toolkit.report.masking import MASKER
 
@@ -71,8 +72,12 @@ def write_whole(path: Path, text: str) -> None:
         half.replace(path)
     except OSError as error:
         half.unlink(missing_ok=True)
+        ending = ending_of(error)
         raise Refusal(
-            "file", Exit.USAGE, f"{path} cannot be written: {error.strerror}.", "Name another file."
+            "file",
+            ending.code if ending else Exit.USAGE,
+            f"{path} cannot be written: {error.strerror}.",
+            "Name another file.",
         ) from None
     except BaseException:
         half.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """Do what the command line asked for, and print what came of it."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from toolkit.queries.result import Excerpt, Result
 from toolkit.queries.verify import asked, changes, gone
 from toolkit.report.door import put_json
 from toolkit.report.exits import Exit
+from toolkit.report.quoting import command as quoted_command
 
 NEAR = 3
 """Lines of source before and after the one that is meant."""
@@ -72,7 +72,7 @@ def optimize_and_show(
     if options.html:
         write_whole(options.html, as_html(result))
     show(result, options, project, written)
-    return exit_of(result, options)
+    return seen.away or exit_of(result, options)
 
 
 def exit_of(result: Result, options: argparse.Namespace) -> Exit:
@@ -125,7 +125,7 @@ def command_line(options: argparse.Namespace) -> str:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if options.layers != tuple(Layer):
         words += ["--layers", ",".join(options.layers)]
-    return shlex.join(words)
+    return quoted_command(words)
 
 
 def only(findings: Sequence[QueryFinding], fingerprint: str) -> list[QueryFinding]:

@@ -5,6 +5,7 @@ A disk that is full, a right that lacks, a server that is gone: nobody can repor
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -43,24 +44,22 @@ NUMBERS = {
 }
 # What the drivers and servers say; their classes and codes differ from driver to driver, and
 # SQLAlchemy 2.0 lets some through that 2.1 wraps.
-WORDS = (
-    ("database or disk is full", Exit.DISK_FULL),
-    ("No space left on device", Exit.DISK_FULL),
-    ("attempt to write a readonly database", Exit.NO_RIGHT),
-    ("database is locked", Exit.BUSY),
-    ("connection was closed in the middle of operation", Exit.SERVER_GONE),
-    ("connection is closed", Exit.SERVER_GONE),
-    ("server closed the connection", Exit.SERVER_GONE),
-    ("terminating connection", Exit.SERVER_GONE),
-    ("Lost connection", Exit.SERVER_GONE),
-    ("has gone away", Exit.SERVER_GONE),
-    ("Connection reset", Exit.SERVER_GONE),
-    ("the database system is", Exit.NETWORK),  # starting up, shutting down, in recovery
-    ("Connection refused", Exit.NETWORK),
-    ("connection refused", Exit.NETWORK),
-    ("Connect call failed", Exit.NETWORK),
-    ("could not connect", Exit.NETWORK),
-    ("Can't connect to", Exit.NETWORK),
+WORDS = tuple(
+    (re.compile(words), code)
+    for words, code in (
+        (r"database or disk is full|No space left on device", Exit.DISK_FULL),
+        (r"attempt to write a readonly database", Exit.NO_RIGHT),
+        (r"database is locked", Exit.BUSY),
+        (r"closed in the middle of operation|connection is closed", Exit.SERVER_GONE),
+        (r"server closed the connection|terminating connection", Exit.SERVER_GONE),
+        (r"Lost connection|has gone away|Connection reset", Exit.SERVER_GONE),
+        # starting up, shutting down, in recovery
+        (r"the database system is ", Exit.NETWORK),
+        (r"[Cc]onnection refused|Connect call failed|Name or service not known", Exit.NETWORK),
+        (r"[Cc]ould not connect|Can't connect to", Exit.NETWORK),
+        (r"password authentication failed|Access denied for user", Exit.LOGIN),
+        (r"database \"[^\"]*\" does not exist|Unknown database", Exit.DATABASE),
+    )
 )
 REMEDIES = {
     Exit.NO_RIGHT: "Give this user the right, or run it as the one who owns the project.",
@@ -68,6 +67,8 @@ REMEDIES = {
     Exit.DISK_FULL: "Make room there, then run it again.",
     Exit.BUSY: "Run it again when the other program is done.",
     Exit.TOO_MANY: "Raise the limit (ulimit -n, ulimit -u), or end what holds them; run it again.",
+    Exit.LOGIN: "test-connection.sh says what the server refuses.",
+    Exit.DATABASE: "test-connection.sh says which there are.",
     Exit.NETWORK: "Start the server; test-connection.sh finds the layer that is broken.",
     Exit.SERVER_GONE: "Look into the server's log, then run it again.",
     Exit.NO_TEMPORARY: "Set TMPDIR to a folder that this user may write to.",
@@ -85,12 +86,15 @@ def ending_of(error: BaseException) -> Ending | None:
         code = NUMBERS.get(one.errno or 0) if isinstance(one, OSError) else None
         if code is not None:
             return ended(code, words_of(one))
-        code = next(
-            (found for words, found in WORDS if is_foreign(one) and words in str(one)), None
-        )
+        code = code_in(str(one)) if is_foreign(one) else None
         if code is not None:
             return ended(code, words_of(one))
     return None
+
+
+def code_in(text: str) -> Exit | None:
+    """What the words of a driver or a server mean, if it is one of these things."""
+    return next((code for words, code in WORDS if words.search(text)), None)
 
 
 def ended(code: Exit, message: str) -> Ending:

@@ -424,6 +424,11 @@ def clean(text: str) -> str:
     )
 
 
+def in_a_line(text: str) -> str:
+    """The same for what has to stay one line: a name with a line end could forge a second."""
+    return clean(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def written_out(character: str) -> str:
     number = ord(character)
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"

@@ -14,6 +14,7 @@ from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
 from toolkit.report.door import put_json
 from toolkit.report.exits import Exit, exit_code_table
+from toolkit.report.masking import in_a_line
 from toolkit.setup.apply import BusyError, StaleError, Transaction, recover
 from toolkit.setup.changes import relative, unified_diff
 from toolkit.setup.dependencies import outdated
@@ -247,7 +248,7 @@ def report_problem(problem: Problem, details: Sequence[str], *, as_json: bool) -
         put_json({"status": "refused", **problem_document(problem, details)})
     print(problem.message, file=sys.stderr)
     for line in details:
-        print(f"  {line}", file=sys.stderr)
+        print(f"  {in_a_line(line)}", file=sys.stderr)
     print(problem.remedy, file=sys.stderr)
     return int(problem.exit_code)
 
@@ -288,15 +289,15 @@ def found_lines(result: Result) -> list[str]:
 def report(result: Result) -> None:
     root = result.project.root
     for line in found_lines(result):
-        print(line)
+        print(in_a_line(line))
     if (result.dry_run or result.plan.blocked) and result.diff:
         print(f"\n{result.diff}", end="")
     print()
     verb = "would write" if result.dry_run or result.plan.blocked else "wrote"
     for change in result.plan.changes:
-        print(f"{verb} {relative(change.path, root)}: {change.reason}")
+        print(in_a_line(f"{verb} {relative(change.path, root)}: {change.reason}"))
     for backup in result.backups:
-        print(f"kept {relative(backup, root)}")
+        print(in_a_line(f"kept {relative(backup, root)}"))
     if not result.plan.changes:
         print("nothing to do")
     if result.proof is not None:
