@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.connection.steps import Layer, stop
-from toolkit.database.urls import child_environment, mask, secrets_of
 from toolkit.database.folders import own_folder
+from toolkit.database.urls import child_environment
 from toolkit.fence.environment import fenced, without_toolkit
 from toolkit.files.reading import text_of
 from toolkit.project.facts import Project, UrlSource
 from toolkit.project.imports import parse
 from toolkit.report.exits import Exit
+from toolkit.report.masking import mask, secrets_of
+from toolkit.report.quoting import word
 
 WORKER = Path(__file__).with_name("source_worker.py")
 SECONDS = 20.0
@@ -48,7 +50,7 @@ def from_variable(name: str, project: Project | None) -> Given:
         stop(
             Layer.SOURCE,
             f"The environment variable {name} is {'not set' if value is None else 'empty'}.",
-            f"Set it where this runs: read -rs {name} && export {name}",
+            f"Set it where this runs: read -rs {word(name)} && export {word(name)}",
         )
     return Given(value, f"the environment variable {name}")
 
@@ -89,7 +91,7 @@ def from_project(project: Project, url_from: str | None, seconds: float) -> Give
             + ", ".join(argument_for(source, project) for source in distinct.values())
             + ".",
             "Say which is meant: --url-from "
-            + argument_for(next(iter(distinct.values())), project),
+            + word(argument_for(next(iter(distinct.values())), project)),
             code=Exit.AMBIGUOUS,
         )
     best = chosen[0]

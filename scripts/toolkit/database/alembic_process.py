@@ -29,6 +29,7 @@ from toolkit.database.urls import child_environment, mask, secrets_of
 from toolkit.fence.environment import Child, fenced
 from toolkit.fence.kernel import die_with
 from toolkit.project.facts import Problem, Project
+from toolkit.report import door
 from toolkit.report.exits import Exit
 
 SAID_ALREADY = frozenset({
@@ -289,6 +290,7 @@ def be_worker(requests: int, answers: int, errors: int, parent: int | None) -> N
         os.environ.clear()
         os.environ.update(variables)
         sys.dont_write_bytecode = True
+        door.leave()
         forget_toolkit()
         runpy.run_path(str(WORKER), run_name="__main__")
     except SystemExit as ended:

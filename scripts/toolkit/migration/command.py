@@ -1,9 +1,7 @@
 """The command line of generate-migration.sh."""
 
 import argparse
-import json
 import os
-import re
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -17,7 +15,10 @@ from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
+from toolkit.report.command_line import holds_password, is_login
+from toolkit.report.door import put_json
 from toolkit.report.exits import Exit, exit_code_table
+from toolkit.report.masking import in_a_line
 
 DESCRIPTION = """\
 Write an Alembic migration for what changed in the models, or review those that are there.
@@ -254,7 +255,7 @@ def take_url(url: str | None, option: str, variable: str) -> None:
     """Put an option's URL where its variable would be. Raises Refusal if it has a password."""
     if not url:
         return
-    if re.search(r"://[^/@]*:[^/]*@", url):
+    if holds_password(url) or is_login(url):
         raise Refusal(
             option.removeprefix("--"),
             Exit.USAGE,
@@ -289,10 +290,10 @@ def report_problem(problem: Problem, details: Sequence[str], lead: str, *, as_js
             "remedy": problem.remedy,
             "details": list(details),
         }
-        print(json.dumps(document, indent=2))
+        put_json(document)
     else:
         print(f"{lead}{problem.message}", file=sys.stderr)
         for line in details:
-            print(f"  {line}", file=sys.stderr)
+            print(f"  {in_a_line(line)}", file=sys.stderr)
         print(problem.remedy, file=sys.stderr)
     return int(problem.exit_code)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.database.urls import mask, secrets_of
 from toolkit.database.folders import own_folder
+from toolkit.database.urls import mask, secrets_of
 from toolkit.fence.environment import Child, fenced
 from toolkit.project.facts import MappedClass, Project
 

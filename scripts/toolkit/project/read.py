@@ -12,6 +12,7 @@ from toolkit.project.facts import MappedClass, MetadataSource, Project, UrlSourc
 from toolkit.project.imports import Module, Resolver, module_name, parse
 from toolkit.project.mapped import find_mapped, find_unowned
 from toolkit.project.metadata import MetadataIndex
+from toolkit.project.passwords import learn_passwords
 from toolkit.project.root import Location, locate, read_text, remembered_servers
 from toolkit.project.settings import find_settings
 from toolkit.project.url import UrlFacts, chosen_url, find_urls
@@ -34,6 +35,8 @@ def read_project(
     """
     location = locate(directory)
     modules, unreadable = _parse_all(location)
+    own = [location.root, location.import_root, directory.resolve()]
+    learn_passwords(own, modules.values())
     resolver = Resolver(modules)
     wanted = _qualified_base(base, resolver)
     index = MetadataIndex(resolver, wanted)

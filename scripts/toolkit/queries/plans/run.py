@@ -7,7 +7,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.urls import Kind, kind_of, mask
+from toolkit.database.urls import Kind, kind_of
 from toolkit.queries.capture.record import Statement
 from toolkit.queries.plans import sqlite
 from toolkit.queries.plans.bench import Clock, Stopped
@@ -20,6 +20,7 @@ from toolkit.queries.plans.parse import load_sqlglot
 from toolkit.queries.plans.postgresql import run as on_postgresql
 from toolkit.queries.plans.postgresql.rows import NoCopy
 from toolkit.queries.plans.symptoms import symptom_findings
+from toolkit.report.masking import mask
 
 MEASURES: dict[Kind, Callable[[URL, Sequence[Shape], Job], None]] = {
     "postgresql": on_postgresql.measure,
