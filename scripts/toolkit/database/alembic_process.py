@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.scratch import Scratch, scratch_name
+from toolkit.database.scratch import Scratch, own_folder
 from toolkit.database.urls import child_environment, mask, secrets_of
 from toolkit.project.facts import Problem, Project
 from toolkit.report.exits import Exit
@@ -71,7 +71,7 @@ def run_alembic(
     """
     if scratch is None and (extra or {}).get("action") not in {"probe", "hooks"}:
         raise ValueError("only a probe or the hooks can do without a scratch database")
-    with tempfile.TemporaryDirectory(prefix=scratch_name() + "_") as folder:
+    with own_folder() as folder:
         stdout, stderr, result = (Path(folder, name) for name in ("stdout", "stderr", "result"))
         stdout.touch()
         stderr.touch()
@@ -81,6 +81,7 @@ def run_alembic(
             "ini": str(ini.resolve()),
             "root": str(project.root.resolve()),
             "import_root": str(project.import_root.resolve()),
+            "on_demand": scratch.on_demand if scratch else (),
             "scratch": scratch.url.render_as_string(hide_password=False) if scratch else None,
             "cwd": str(working_folder(project, ini)),
             "environment": dict(environment or {}),

@@ -130,6 +130,8 @@ def run(request: Report, report: Report, guard: ModuleType) -> None:
         return
     watcher = guard.Guard(make_url(request["scratch"]))
     watcher.install()
+    if request["on_demand"]:
+        load_beside("on_demand").install(watcher.family, request["on_demand"])
     action(config, request, report, guard)
     if watcher.refused:
         # The project caught the refusal and went on: what it did then proves nothing.
