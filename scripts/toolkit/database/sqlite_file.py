@@ -10,10 +10,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from sqlalchemy.engine import URL
 
-from toolkit.database.scratch import sqlite_scratch
+from toolkit.database.folders import own_folder
 
 BUSY_SECONDS = 5.0
 VERSION_AT = 18
@@ -25,7 +26,7 @@ TRIES = 5
 COPY_BYTES = 512 * 1024 * 1024
 
 
-class NoFile(Exception):
+class NoFile(OSError):
     """There is no database file that can be read. The text says why, in one line."""
 
 
@@ -37,8 +38,11 @@ def path_of(url: URL) -> Path:
     """The file behind a URL. Raises NoFile."""
     database = url.database or ""
     if database in ("", ":memory:") or "mode=memory" in database:
-        raise NoFile("a database in memory can't be copied: give the URL of a file")
-    file = Path(database.removeprefix("file:").partition("?")[0]).absolute()
+        raise NoFile("a database in memory can't be read: give the URL of a file")
+    name = database.partition("?")[0]
+    file = Path(
+        unquote(name.removeprefix("file:")) if name.startswith("file:") else name
+    ).absolute()
     if not file.is_file():
         raise NoFile(f"there is no file {file.name}")
     return file.resolve()  # SQLite, too, looks beside the file that a link leads to
@@ -59,8 +63,8 @@ def reading(
         return
     if sum(facts[0] for facts in state(file).values()) > most:
         raise NoFile(f"{file.name} is larger than {most:,} bytes")
-    with sqlite_scratch() as scratch:
-        copy = Path(str(scratch.url.database)).with_name("given.db")
+    with own_folder() as folder:
+        copy = folder / "given.db"
         copied(file, copy, check)
         yield copy.as_uri()
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from toolkit.database.connecting import on_connection
+from toolkit.database.sqlite_file import reading
 from toolkit.database.urls import Kind, kind_of
 from toolkit.project.facts import Project
 from toolkit.queries.catalog import mysql, postgresql, sqlite
@@ -35,7 +36,7 @@ def read_findings(
 
     `project` gives findings the line of the model. An index counts as unused only if the
     server has counted for `statistics_days`. Raises what the driver raises, TimeoutError,
-    and ValueError for another kind of database.
+    NoFile, and ValueError for another kind of database.
     """
     kind = kind_of(url.drivername)
     if kind is None:
@@ -47,4 +48,14 @@ def read_findings(
         name = READERS[kind](reader)
         return CatalogReport(tuple(reader.findings), name, tuple(reader.notes))
 
-    return on_connection(url, work, seconds=SECONDS)
+    if kind != "sqlite":
+        return on_connection(url, work, seconds=SECONDS)
+    with reading(url) as address:
+        return on_connection(at_address(url, address), work, seconds=SECONDS)
+
+
+def at_address(url: URL, address: str) -> URL:
+    """The same driver, for the address `file:...` of SQLite."""
+    database, _, query = address.partition("?")
+    options = dict(pair.split("=") for pair in query.split("&") if pair)
+    return url.set(database=database, query={**options, "uri": "true"})

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from toolkit.database.sqlite_file import is_wal, path_of
 from toolkit.queries.catalog.judge import (
     repeated_indexes,
     unindexed_foreign_keys,
@@ -161,7 +162,8 @@ def statistics(reader: Reader, tables: list[Table]) -> None:
 
 
 def settings(reader: Reader) -> None:
-    mode = str(reader.rows("PRAGMA journal_mode")[0][0])
+    # Read in its place (see sqlite_file.py), a file at rest does not say that it has a WAL.
+    mode = "wal" if is_wal(path_of(reader.url)) else reader.rows("PRAGMA journal_mode")[0][0]
     if mode not in {"wal", "memory", "off"}:
         reader.add(
             "setting-journal-mode",

@@ -7,6 +7,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.errors import DatabaseError
+from toolkit.database.sqlite_file import NoFile
 from toolkit.database.urls import Kind, kind_of, mask
 from toolkit.queries.capture.record import Statement
 from toolkit.queries.plans import sqlite
@@ -55,7 +56,7 @@ def measure_statements(
         skipped = one_line(str(error), url)
     except NoCopy as error:
         skipped = f"no scratch copy of the tables can be made: {error}"
-    except sqlite.NoFile as error:
+    except NoFile as error:
         skipped = f"no scratch copy of the database can be made: {error}"
     except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:
         skipped = f"the database does not answer: {one_line(reason(error), url)}"

@@ -5,12 +5,12 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import URL
 
 from toolkit.database.scratch import open_scratch
+from toolkit.database.sqlite_file import BUSY_SECONDS, NoFile, path_of, reading
 from toolkit.queries.finding import Index
 from toolkit.queries.plans.bench import Built, Clock, Failed, Sample, quickest
 from toolkit.queries.plans.captured import Shape
@@ -28,7 +28,6 @@ from toolkit.queries.plans.model import (
 from toolkit.queries.plans.query import Query
 from toolkit.queries.plans.values import NotRestored
 
-BUSY_SECONDS = 5.0
 PAGES_A_STEP = 2000
 STEPS = 100
 """Instructions of the virtual machine between two looks at the time."""
@@ -37,10 +36,6 @@ EXACT_STEPS = 100_000
 FEW = 31
 WRITTEN_ROWS = 500
 WRITE_RUNS = 5
-
-
-class NoFile(Exception):
-    """There is no database file to copy. The text says why."""
 
 
 def measure(url: URL, shapes: Sequence[Shape], job: Job) -> None:
@@ -122,21 +117,16 @@ def rows_scanned(details: Sequence[str], tables: Mapping[str, Table]) -> float:
 
 
 def backup(url: URL, path: str, job: Job) -> None:
-    """A consistent copy, also while others write. The file is opened for reading only."""
-    database = url.database or ""
-    if database in ("", ":memory:") or "mode=memory" in database:
-        raise NoFile("a database in memory can't be copied: give the URL of a file")
-    file = Path(database.removeprefix("file:").partition("?")[0]).absolute()
-    if not file.is_file():
-        raise NoFile(f"there is no file {file.name}")
+    """A consistent copy, also while others write. The file and its like are left as they are."""
+    file = path_of(url)
     if file.stat().st_size > job.limits.copy_bytes:
         raise NoFile(f"{file.name} is larger than {job.limits.copy_bytes:,} bytes")
 
     def check(_status: int, _left: int, _all: int) -> None:
         job.clock.check()
 
-    address = f"{file.as_uri()}?mode=ro"
     with (
+        reading(url, check=job.clock.check, most=job.limits.copy_bytes) as address,
         closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as source,
         closing(sqlite3.connect(path)) as target,
     ):

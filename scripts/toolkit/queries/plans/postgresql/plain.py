@@ -21,7 +21,8 @@ EXTENSIONS = (
 )  # fmt: skip
 """Types, operators and functions that compute. Others reach files or servers, or run texts."""
 COMPUTES = (
-    "clock_timestamp", "gen_random_uuid", "random", "random_normal", "timeofday", "uuidv4", "uuidv7",
+    "clock_timestamp", "gen_random_uuid", "random", "random_normal", "timeofday", "uuidv4",
+    "uuidv7",
 )  # fmt: skip
 """Those of PostgreSQL's own volatile functions that only give a value."""
 OF_THE_SERVER = 16384
@@ -94,9 +95,7 @@ def read_strange(connection: Connection, queries: Sequence[Query]) -> Strange:
     return found
 
 
-def why_not(
-    query: Query, strange: Strange, tables: Callable[[], Set[int] | None]
-) -> str:
+def why_not(query: Query, strange: Strange, tables: Callable[[], Set[int] | None]) -> str:
     """Why the statement is neither planned nor run; empty where it is plain.
 
     `tables` gives the oids of the relations that it names, or None where that can't be told.

@@ -26,6 +26,7 @@ LOOKED_AT = 10
 class Reading:
     """What was read of the given database."""
 
+    strange: plain.Strange
     shapes: list[Shape] = field(default_factory=list)
     """The worst, of those that can be planned."""
     tables: dict[Shape, dict[Place, Table]] = field(default_factory=dict)
@@ -85,9 +86,9 @@ def read(connection: Connection, shapes: Sequence[Shape], job: Job) -> Reading:
             costs[number] = plan.to_spare(each["Plan"]) * shapes[number].executions
             if plan.is_lean(each["Plan"]):
                 lean.add(number)
-    reading = Reading()
+    reading = Reading(strange)
     for number in worst(costs, lean, job):
-        add(connection, reading, shapes[number], plans[number], strange, job)
+        add(connection, reading, shapes[number], plans[number], job)
     return reading
 
 
@@ -109,7 +110,6 @@ def add(
     reading: Reading,
     shape: Shape,
     tree: dict[str, Any],
-    strange: plain.Strange,
     job: Job,
 ) -> None:
     """Note what a statement needs, unless one of its tables can't be copied."""
@@ -119,7 +119,8 @@ def add(
     oids = source.resolve(connection, names)
     tables = source.read_tables(connection, oids.values())
     whys = [why for _, why in tables.values() if why]
-    whys += [strange.relations[oid] for oid in tables if oid in strange.relations]
+    strange = reading.strange.relations
+    whys += [strange[oid] for oid in tables if oid in strange]
     if whys or not tables:
         job.note(shape, f"not measured: {whys[0] if whys else 'it reads no table'}")
         return
@@ -158,7 +159,9 @@ def try_on(connection: Connection, schema: definition.Schema, reading: Reading, 
     connection.commit()
     here, version = definition.read_locale(connection)
     if str(here) != str(schema.locale):
-        job.notes.add(f"the scratch database sorts text as {here}, the given one as {schema.locale}")
+        job.notes.add(
+            f"the scratch database sorts text as {here}, the given one as {schema.locale}"
+        )
     if version != schema.version:
         job.note_versions(f"PostgreSQL {version}", f"PostgreSQL {schema.version}")
     schemas = {place.name: place.schema for place in reading.oids.values()}
