@@ -49,7 +49,7 @@ def path_of(url: URL) -> Path:
 
 
 @contextmanager
-def reading(
+def readable_address(
     url: URL, *, check: Callable[[], None] = nothing, most: int = COPY_BYTES
 ) -> Iterator[str]:
     """The address (`file:...`) of the database as it is now, for a connection that only reads.

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from toolkit.database.connecting import on_connection
-from toolkit.database.sqlite_file import reading
+from toolkit.database.sqlite_file import readable_address
 from toolkit.database.urls import Kind, kind_of
 from toolkit.project.facts import Project
 from toolkit.queries.catalog import mysql, postgresql, sqlite
@@ -50,7 +50,7 @@ def read_findings(
 
     if kind != "sqlite":
         return on_connection(url, work, seconds=SECONDS)
-    with reading(url) as address:
+    with readable_address(url) as address:
         return on_connection(at_address(url, address), work, seconds=SECONDS)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from toolkit.database.scratch import open_scratch
-from toolkit.database.sqlite_file import BUSY_SECONDS, NoFile, path_of, reading
+from toolkit.database.sqlite_file import BUSY_SECONDS, NoFile, path_of, readable_address
 from toolkit.queries.finding import Index
 from toolkit.queries.plans.bench import Built, Clock, Failed, Sample, quickest
 from toolkit.queries.plans.captured import Shape
@@ -126,7 +126,7 @@ def backup(url: URL, path: str, job: Job) -> None:
         job.clock.check()
 
     with (
-        reading(url, check=job.clock.check, most=job.limits.copy_bytes) as address,
+        readable_address(url, check=job.clock.check, most=job.limits.copy_bytes) as address,
         closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as source,
         closing(sqlite3.connect(path)) as target,
     ):
