@@ -1,8 +1,8 @@
 """In the process of a proof on a private server: what a statement takes for granted is made first.
 
-Loaded by path, like the guard. It does not change statements; it asks a function of the
-server's administrator (`private_rights.py`) for an extension, for roles or for a schema, and
-then lets the server judge the statement as it stands.
+Loaded by path, like the guard. It asks a function of the server's administrator
+(`private_rights.py`) for an extension, for roles or for a schema, and then lets the server
+judge the statement.
 """
 
 # ruff: noqa: ANN401  (the connections and parameters of many drivers)
@@ -26,6 +26,7 @@ RIGHTS = re.compile(
     r"\b(?:GRANT|REVOKE|OWNER\s+TO|AUTHORIZATION|POLICY|(?:SET|ALTER|COMMENT\s+ON|FOR)\s+ROLE)\b",
     re.IGNORECASE,
 )
+OWNERS = re.compile(r"\b(?:OWNER\s+TO|AUTHORIZATION)\b", re.IGNORECASE)
 ROLES = re.compile(
     rf"\b(?:TO|FROM|AUTHORIZATION|ROLE|GROUP)\s+(?P<names>{NAME}(?:\s*,\s*{NAME})*)", re.IGNORECASE
 )
@@ -59,25 +60,33 @@ SYSTEM = {"mysql", "sys", "information_schema", "performance_schema"}
 def install(family: str, kinds: Collection[str]) -> None:
     """Look at each statement of each engine of this process for these kinds of things."""
     looker = Postgres(kinds) if family == "postgresql" else MySQL()
-    event.listen(Engine, "before_cursor_execute", looker.before)
+
+    def before(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> Any:
+        return looker.before(connection, statement), parameters
+
+    event.listen(Engine, "before_cursor_execute", before, retval=True)
 
 
 class Postgres:
     def __init__(self, kinds: Collection[str]) -> None:
         self.kinds = kinds
 
-    def before(
-        self, connection: Any, _cursor: Any, statement: str, _parameters: Any, *_: Any
-    ) -> None:
+    def before(self, connection: Any, statement: str) -> str:
+        """The statement to run, which is another one only for an extension that was made."""
         found = EXTENSION.match(statement)
         if found and "extensions" in self.kinds:
-            wanted = ", ".join(
-                literal(plain(found[part])) for part in ("name", "schema", "version")
-            )
-            ask(connection, f"SELECT pg_catalog.alembic_scratch_extension({wanted})")
+            name, schema, version = (plain(found[part]) for part in ("name", "schema", "version"))
+            within = literal(schema) if schema else "current_schema()"
+            wanted = f"{literal(name)}, {within}, {literal(version)}"
+            made = ask(connection, f"SELECT pg_catalog.alembic_scratch_extension({wanted})")
+            if made and made[0][0]:
+                return f"CREATE EXTENSION IF NOT EXISTS {found['name']}"
         elif "roles" in self.kinds and RIGHTS.search(statement):
             listed = ", ".join(literal(name) for name in roles_in(statement))
-            ask(connection, f"SELECT pg_catalog.alembic_scratch_roles(ARRAY[{listed}]::text[])")
+            owners = str(OWNERS.search(statement) is not None)
+            wanted = f"ARRAY[{listed}]::text[], {owners}"
+            ask(connection, f"SELECT pg_catalog.alembic_scratch_roles({wanted})")
+        return statement
 
 
 def roles_in(statement: str) -> list[str]:
@@ -95,15 +104,15 @@ class MySQL:
     def __init__(self) -> None:
         self.known: set[str] = set()
 
-    def before(
-        self, connection: Any, _cursor: Any, statement: str, _parameters: Any, *_: Any
-    ) -> None:
+    def before(self, connection: Any, statement: str) -> str:
+        """The statement as it is."""
         if found := NEW_SCHEMA.search(statement):
             self.need(connection, found["name"], make=False)
-            return
+            return statement
         for pattern in (SCHEMAS, ON, SHOWN):
             for found in pattern.finditer(statement):
                 self.need(connection, found["name"], make=True)
+        return statement
 
     def need(self, connection: Any, quoted: str, *, make: bool) -> None:
         name = quoted.strip("`")
@@ -116,13 +125,12 @@ class MySQL:
                 self.known.add(name)
 
 
-def ask(connection: Any, question: str) -> None:
+def ask(connection: Any, question: str) -> list[Any]:
     """Past SQLAlchemy: neither recorded nor seen by the project's own events."""
     cursor = connection.connection.dbapi_connection.cursor()
     try:
         cursor.execute(question)
-        if cursor.description is not None:
-            cursor.fetchall()
+        return list(cursor.fetchall()) if cursor.description is not None else []
     finally:
         cursor.close()
 

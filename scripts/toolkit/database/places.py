@@ -27,7 +27,14 @@ def server_name(url: URL, kind: Kind) -> str:
     """`host:port`, or a socket's path: what is printed, and what --scratch-on takes."""
     if path := socket_of(url):
         return path
-    return f"{url.host or 'localhost'}:{url.port or PORTS[kind]}"
+    return f"{host_of(url)}:{url.port or PORTS[kind]}"
+
+
+def host_of(url: URL) -> str:
+    """The first, where there are several."""
+    asked = url.query.get("host", ())
+    others = (asked,) if isinstance(asked, str) else asked
+    return next(iter(others), "") or url.host or "localhost"
 
 
 def socket_of(url: URL) -> str | None:
@@ -42,7 +49,7 @@ def is_local(url: URL) -> bool:
     """On this machine, by its loopback or a socket."""
     if url.query.get("hostaddr") or isinstance(url.query.get("host"), tuple):
         return False
-    return bool(socket_of(url)) or LOOPBACK.fullmatch(url.host or "localhost") is not None
+    return bool(socket_of(url)) or LOOPBACK.fullmatch(host_of(url)) is not None
 
 
 def is_named(url: URL, kind: Kind, allowed: str) -> bool:
@@ -82,5 +89,9 @@ def install_line(kind: Kind) -> str:
     manager = next((name for name in PACKAGES if shutil.which(name)), None)
     if manager is None:
         return f"Install {NAMES[kind]}'s server programs on this machine"
-    sudo = "" if manager == "brew" or os.geteuid() == 0 else "sudo "
+    sudo = "" if manager == "brew" or may_install() else "sudo "
     return f"{sudo}{manager} install {PACKAGES[manager][kind]}"
+
+
+def may_install() -> bool:
+    return os.geteuid() == 0

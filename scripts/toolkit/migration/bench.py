@@ -9,6 +9,8 @@ from typing import Any
 from toolkit.database.alembic_process import AlembicResult, run_alembic
 from toolkit.database.catalog import Catalog
 from toolkit.database.catalog.reading import read_catalog_at
+from toolkit.database.lacking import lacking
+from toolkit.database.places import server_name
 from toolkit.database.scratch import Scratch, Wish, open_scratch, own_folder
 from toolkit.database.urls import TITLES
 from toolkit.migration.refusal import Refusal
@@ -69,6 +71,12 @@ class Bench:
         """What the scratch database is now."""
         return read_catalog_at(self.scratch.url)
 
+    def lacking(self, result: AlembicResult) -> str | None:
+        """What to do if it failed for want of something that is not on the scratch's server."""
+        server = self.situation.server
+        own = server_name(server, self.situation.kind) if server else None
+        return lacking(result.message, self.scratch, own)
+
     def expect(self, result: AlembicResult, what: str, remedy: str) -> None:
         """Raise Refusal unless `result` is a success."""
         if result.error:
@@ -77,7 +85,7 @@ class Bench:
                 "proof",
                 Exit.PROOF_FAILED,
                 f"{what}: {result.message}",
-                remedy,
+                self.lacking(result) or remedy,
                 [f"at {shown(place, self.project.root)}"] if place else (),
             )
 

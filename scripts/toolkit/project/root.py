@@ -75,7 +75,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def remembered_servers(root: Path) -> tuple[str, ...]:
     """Servers that pyproject.toml allows proofs on: one name, or a list of names."""
     tools = read_toml(root / "pyproject.toml").get("tool", {})
-    found = tools.get("async-sqlalchemy-patterns", {}).get("scratch-on", [])
+    own = tools.get("async-sqlalchemy-patterns") if isinstance(tools, dict) else None
+    found = own.get("scratch-on", []) if isinstance(own, dict) else []
     names = [found] if isinstance(found, str) else found
     return tuple(str(name) for name in names)
 
