@@ -41,6 +41,9 @@ class Job:
         if scratch.notes:
             self.notes.add(f"scratch copy: {scratch.origin}, since {'; '.join(scratch.notes)}")
 
+    def note_versions(self, here: str, there: str) -> None:
+        self.notes.add(f"measured on {here}, the given database is on {there}: plans may differ")
+
     def note(self, shape: Shape, words: str) -> None:
         place = shape.places[0] if shape.places else "a statement outside of the project's code"
         self.notes.add(f"{place}: {words}")
