@@ -23,7 +23,12 @@ TEMPLATES = [
     path for path in sorted((ROOT / "templates").glob("*.py")) if "```" in path.read_text()
 ]
 # These show what the scripts say, not what SQLAlchemy does.
-OF_SCRIPTS = {"connections.md", "migration-review.md", "slow-queries.md"}
+OF_SCRIPTS = [
+    path
+    for path in REFERENCES
+    if path.name in ("connections.md", "migration-review.md", "slow-queries.md")
+]
+OTHER_REFERENCES = [path for path in REFERENCES if path not in OF_SCRIPTS]
 Run = Callable[[Path], None]
 DOCUMENTS = [*GUIDES, *REFERENCES, *TEMPLATES]
 
@@ -94,23 +99,24 @@ def carry_out(path: Path, blocks: list[Block], url: str, tmp_path: Path) -> tupl
     return answer["done"], f"{name_of(path)}:{failed}: {answer['error']}" if failed else ""
 
 
-@pytest.mark.parametrize("path", GUIDES, ids=name_of)
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            pytest.param(path, marks=pytest.mark.older_sqlalchemy_on("postgresql"))
+            for path in GUIDES
+        ),
+        *(pytest.param(path, marks=pytest.mark.any_sqlalchemy) for path in OF_SCRIPTS),
+    ],
+    ids=name_of,
+)
 @pytest.mark.dialects("sqlite", "postgresql")
-@pytest.mark.older_sqlalchemy_on("postgresql")
-def test_every_block_of_the_guides_runs(path: Path, run_blocks: Run) -> None:
+def test_every_block_about_the_scripts_runs(path: Path, run_blocks: Run) -> None:
     """What they have the scripts do on MySQL, the tests of the scripts show."""
     run_blocks(path)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=pytest.mark.any_sqlalchemy if path.name in OF_SCRIPTS else ())
-        for path in DOCUMENTS
-        if path not in GUIDES
-    ],
-    ids=name_of,
-)
+@pytest.mark.parametrize("path", [*OTHER_REFERENCES, *TEMPLATES], ids=name_of)
 @pytest.mark.older_sqlalchemy_on("postgresql")
 def test_every_block_runs(path: Path, run_blocks: Run) -> None:
     run_blocks(path)
