@@ -11,8 +11,9 @@ from sqlalchemy.engine import make_url
 
 from harm.production import Production
 from projects.layouts import write
+from toolkit.database.folders import new_name
 from toolkit.database.private_server import private_server
-from toolkit.database.scratch import Scratch, execute, scratch_name
+from toolkit.database.scratch import Scratch, execute
 from toolkit.database.urls import driver_for, kind_of
 from toolkit.project import read_project
 from toolkit.project.facts import Project
@@ -222,7 +223,7 @@ def scratch_of(dialect: str, server: str | None, folder: Path) -> Iterator[Scrat
         place.mkdir()
         yield Scratch(kind, make_url(f"sqlite+aiosqlite:///{place / 'scratch.db'}"), "here")
         return
-    admin, name = make_url(server), scratch_name()
+    admin, name = make_url(server), new_name()
     execute(admin, f"CREATE DATABASE {name}")
     try:
         yield Scratch(kind, admin.set(database=name), "here")
@@ -237,8 +238,8 @@ def private_url(dialect: str) -> Iterator[str | None]:
     if kind in (None, "sqlite"):
         yield None
         return
-    with private_server(str(kind), scratch_name()) as url:
-        made = url.set(drivername=f"{kind}+{driver_for(kind)}", database=None)  # type: ignore[arg-type]
+    with private_server(str(kind)) as server:
+        made = server.administrator.set(drivername=f"{kind}+{driver_for(kind)}", database=None)  # type: ignore[arg-type]
         if kind == "postgresql":
             made = made.set(database="postgres")
         yield made.render_as_string(hide_password=False)
