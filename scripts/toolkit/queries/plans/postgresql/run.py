@@ -97,7 +97,9 @@ def is_plain(connection: Connection, shape: Shape, strange: plain.Strange, job: 
 
     def tables() -> set[int] | None:
         parsed = parsed_of(shape, job)
-        return None if parsed is None else set(source.resolve(connection, parsed.tables()).values())
+        if parsed is None:
+            return None
+        return set(source.resolve(connection, parsed.tables(), source.ONE).values())
 
     why = plain.why_not(shape.query, strange, tables)
     if why:
