@@ -41,7 +41,7 @@ def measure(url: URL, shapes: Sequence[Shape], job: Job) -> None:
     reading = on_connection(url, lambda one: read(one, shapes, job), job.clock)
     if not reading.shapes:
         return
-    with open_scratch("postgresql", server_url=url) as scratch, ExitStack() as stack:
+    with open_scratch("postgresql", server_url=url, wish=job.wish) as scratch, ExitStack() as stack:
         job.note_scratch(scratch)
 
         def copy_out(connection: Connection) -> tuple[definition.Schema, list[rows.Dumped]]:
