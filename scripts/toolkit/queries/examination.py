@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from toolkit.database.scratch import Wish
 from toolkit.project.facts import Project
 from toolkit.queries.capture import findings_of as findings_of_capture
 from toolkit.queries.capture import routes_of, watch_command, watch_requests
@@ -170,7 +171,11 @@ def try_plans(seen: Seen) -> None:
         return
     try:
         units = {unit.number: unit.name for unit in seen.capture.units}
-        report = measure_statements(url, seen.capture.statements, units=units, say=seen.say)
+        project = seen.project
+        wish = Wish(project.scratch_on, project.scratch_remembered, project.root)
+        report = measure_statements(
+            url, seen.capture.statements, units=units, say=seen.say, wish=wish
+        )
     except UNREACHABLE as error:
         seen.told(Layer.PLANS, began, unreachable(seen, url, error), ran=False)
         return

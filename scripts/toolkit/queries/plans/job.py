@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from toolkit.database.scratch import Scratch
+from toolkit.database.scratch import Scratch, Wish
 from toolkit.database.urls import Kind
 from toolkit.queries.finding import Index
 from toolkit.queries.plans.bench import Bench, Clock, Failed, Stopped
@@ -27,6 +27,7 @@ class Job:
     clock: Clock
     say: Callable[[str], None]
     sqlglot: ModuleType | None
+    wish: Wish | None = None
     notes: Notes = field(default_factory=Notes)
     verdicts: list[Verdict] = field(default_factory=list)
     sampled: dict[str, str] = field(default_factory=dict)

@@ -44,7 +44,7 @@ def measure(url: URL, shapes: Sequence[Shape], job: Job) -> None:
     reading = on_connection(url, lambda one: read(one, url, shapes, job), job.clock)
     if not reading.shapes:
         return
-    with open_scratch("mysql", server_url=url) as scratch:
+    with open_scratch("mysql", server_url=url, wish=job.wish) as scratch:
         job.note_scratch(scratch)
         for copied in reading.copies:
             if copied.share < 1:

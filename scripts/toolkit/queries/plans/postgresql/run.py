@@ -41,7 +41,7 @@ def measure(url: URL, shapes: Sequence[Shape], job: Job) -> None:
     reading = on_connection(url, lambda one: read(one, shapes, job), job.clock)
     if not reading.shapes:
         return
-    with open_scratch("postgresql", server_url=url) as scratch, ExitStack() as stack:
+    with open_scratch("postgresql", server_url=url, wish=job.wish) as scratch, ExitStack() as stack:
         job.note_scratch(scratch)
 
         def copy_out(connection: Connection) -> tuple[definition.Schema, list[rows.Dumped]]:
@@ -97,7 +97,9 @@ def is_plain(connection: Connection, shape: Shape, strange: plain.Strange, job: 
 
     def tables() -> set[int] | None:
         parsed = parsed_of(shape, job)
-        return None if parsed is None else set(source.resolve(connection, parsed.tables()).values())
+        if parsed is None:
+            return None
+        return set(source.resolve(connection, parsed.tables(), source.ONE).values())
 
     why = plain.why_not(shape.query, strange, tables)
     if why:
