@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-floor lint format check bench-migrations bench-capture system-deps clean
+.PHONY: help demo test test-floor lint format check bench-migrations bench-capture bench-cured system-deps clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -60,6 +60,9 @@ bench-migrations: .venv/installed ## Compare the review of migrations with other
 
 bench-capture: .venv/installed ## Measure what watching costs a test-suite (at most 10 percent)
 	.venv/bin/python tests/benchmarks/bench_capture.py
+
+bench-cured: .venv/installed ## Measure how much faster the planted application is, cured as the fixes say
+	.venv/bin/python tests/benchmarks/bench_cured.py
 
 SYSTEM_DEPS := mariadb-server-core mariadb-client-core pgbouncer chromium chromium-driver
 system-deps: ## Install servers and a browser for the tests (Debian, Ubuntu)

@@ -3,7 +3,7 @@
 - PostgreSQL is never skipped; MySQL is skipped loudly, and not at all under REQUIRE_MYSQL=1.
 - A server lives as long as the test session (one per xdist worker); a database, as long
   as one test.
-- The summary names the servers that were really talked to.
+- The summary names the servers that were really talked to, and the CPU seconds of all processes.
 """
 
 import ast
@@ -32,11 +32,25 @@ RUNS = pytest.StashKey[Counter[str]]()
 CALLED = pytest.StashKey[set[tuple[str, str]]]()
 LEFT_OUT = pytest.StashKey[int]()
 TABLES = pytest.StashKey[list[str]]()
+STARTS_PROGRAMS = {
+    "subprocess",
+    "projects.warm",
+    "projects.connection_bench",
+    "projects.shop",
+    "projects.setup_door",
+    "templates.env_project",
+}
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
-pytest_plugins = ["projects.fixtures", "projects.examples"]
+pytest_plugins = ["projects.fixtures", "projects.examples", "harm.fixtures"]
 # Applications that tests run; their own tests are theirs.
 collect_ignore_glob = ["planted/*"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="only what needs no server and starts no program"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,10 +59,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[CALLED] = set()
     config.stash[LEFT_OUT] = 0
     config.stash[TABLES] = []
+    # A shell that starts a job in the background has it ignore Ctrl-C, and so does all that the
+    # job starts: the programs that tests interrupt would not notice (#10).
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return
     # A `kill` runs the same teardown as Ctrl-C.
     signal.signal(signal.SIGTERM, interrupt)
+    if config.getoption("quick"):
+        return
     if not (os.environ.get("TEST_POSTGRES_URL") or postgres.binaries()):
         pytest.exit(postgres.NO_POSTGRES, returncode=1)
     if os.environ.get("REQUIRE_MYSQL") == "1" and not mysql.available():
@@ -67,12 +87,36 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With an older SQLAlchemy, leave out what the run with the latest shows for both (#2)."""
-    if int(sqlalchemy.__version__.split(".")[1]) >= LATEST:
-        return
-    left_out = [item for item in items if not wants_older_sqlalchemy(item)]
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
-    config.stash[LEFT_OUT] = len(left_out)
+    if config.getoption("quick"):
+        keep(config, items, is_quick)
+    if int(sqlalchemy.__version__.split(".")[1]) < LATEST:
+        config.stash[LEFT_OUT] = keep(config, items, wants_older_sqlalchemy)
+
+
+def keep(
+    config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]
+) -> int:
+    """Leave out the others; how many they are."""
+    kept: dict[bool, list[pytest.Item]] = {True: [], False: []}
+    for item in items:
+        kept[wanted(item)].append(item)
+    items[:] = kept[True]
+    config.hook.pytest_deselected(items=kept[False])
+    return len(kept[False])
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """By what the test asks for and what its file imports: nobody has to mark anything (#10)."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    callspec = getattr(item, "callspec", None)
+    dialect = callspec.params.get("dialect") if callspec else None
+    if fixtures & {"postgres_server", "mysql_server"} or dialect in ("postgresql", "mysql"):
+        return False
+    if "make_database" in fixtures and dialect is None:  # of whichever kind
+        return False
+    values = vars(getattr(item, "module", None)).values()
+    origins = {getattr(value, "__module__", getattr(value, "__name__", "")) for value in values}
+    return not origins & STARTS_PROGRAMS
 
 
 def wants_older_sqlalchemy(item: pytest.Item) -> bool:
@@ -112,11 +156,15 @@ def mysql_server(pytestconfig: pytest.Config) -> Iterator[mysql.MySQLServer]:
 
 @pytest.fixture
 def make_database(
-    request: pytest.FixtureRequest, tmp_path: Path, pytestconfig: pytest.Config
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[str], str]]:
     """Make an empty database of a dialect; its URL. All are dropped at the test's end.
 
-    On PostgreSQL it may be a copy: `make("postgresql", template=name)`.
+    On PostgreSQL it may be a copy: `make("postgresql", template=name)`. Its server is named for
+    scratch databases as well: else each run of a script would start one of its own (#11).
     """
     drops: list[Callable[[], None]] = []
 
@@ -130,6 +178,7 @@ def make_database(
         )
         server.create_database(name, *([template] if template else []))
         drops.append(lambda: server.drop_database(name))
+        monkeypatch.setenv("SCRATCH_DATABASE_URL", server.url(name))
         return str(server.url(name))
 
     yield make
@@ -232,5 +281,7 @@ def pytest_terminal_summary(
         terminalreporter.write_line(
             f"{number} tests show nothing more with an older SQLAlchemy: 2.{LATEST} runs them"
         )
-    if not mysql.available():
+    spent = sum(os.times()[:4])  # with all that has ended: workers, servers, programs
+    terminalreporter.write_line(f"{spent:.0f} CPU seconds in all")
+    if not mysql.available() and not config.getoption("quick"):
         terminalreporter.write_line(f"WARNING: {mysql.NO_MYSQL}", red=True, bold=True)

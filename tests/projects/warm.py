@@ -10,11 +10,14 @@ by the names of `PROGRAMS` be such programs, through `stand_in.py`. What is abou
 """
 
 import atexit
+import compileall
 import contextlib
 import functools
 import gc
+import importlib
 import marshal
 import os
+import pkgutil
 import runpy
 import selectors
 import shlex
@@ -186,10 +189,18 @@ def _import() -> None:
         sqlalchemy.make_url(f"{dialect}://").get_dialect().import_dbapi()
 
     sys.path.insert(0, str(SCRIPTS))
-    import toolkit.connection.command
-    import toolkit.migration.command
-    import toolkit.queries.command
-    import toolkit.setup.command  # noqa: F401
+    import toolkit
+
+    # What is loaded by its path is compiled, too.
+    compileall.compile_dir(SCRIPTS, quiet=2)
+    # All of them: what a command imports only when it is needed would else be compiled anew by
+    # each program (#10).
+    for found in pkgutil.walk_packages(toolkit.__path__, "toolkit."):
+        if (
+            not found.name.rpartition(".")[2].endswith("worker")
+            and "_query_capture" not in found.name
+        ):
+            importlib.import_module(found.name)
 
 
 class _Server:

@@ -63,29 +63,33 @@ def answers(layout: Layout, url: str) -> str:
     return output.strip()
 
 
-# These differ in their folders, not in what they ask of SQLAlchemy.
-FOLDERS = {"flat", "monorepo", "own_toolkit", "src"}
+# These differ in their folders, not in what they ask of SQLAlchemy or of a database.
+FOLDERS = ("flat", "monorepo", "own_toolkit", "src")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.any_sqlalchemy if name in FOLDERS else ())
-        for name in sorted(LAYOUTS)
-    ],
-)
-@pytest.mark.older_sqlalchemy_on("postgresql")
+@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.dialects("sqlite")
+@pytest.mark.any_sqlalchemy
+def test_a_project_ends_with_a_migrated_database_wherever_its_files_are(
+    name: str, project_factory: Factory, database_url: str
+) -> None:
+    assert_it_ends_with_a_migrated_database(project_factory(name), database_url)
+
+
+@pytest.mark.parametrize("name", sorted({*LAYOUTS} - {*FOLDERS, "app"}))
+@pytest.mark.dialects("postgresql")
 def test_a_project_ends_with_a_migrated_database(
     name: str, project_factory: Factory, database_url: str
 ) -> None:
     assert_it_ends_with_a_migrated_database(project_factory(name), database_url)
 
 
-@pytest.mark.dialects("mysql")
-@pytest.mark.parametrize("name", ["app", "dataclass_models"])
-@pytest.mark.any_sqlalchemy
-def test_so_does_one_on_mysql(name: str, project_factory: Factory, database_url: str) -> None:
-    assert_it_ends_with_a_migrated_database(project_factory(name), database_url)
+@pytest.mark.dialects("sqlite", "postgresql", "mysql")
+@pytest.mark.older_sqlalchemy_on("postgresql")
+def test_the_same_project_does_on_each_database(
+    project_factory: Factory, database_url: str
+) -> None:
+    assert_it_ends_with_a_migrated_database(project_factory("app"), database_url)
 
 
 def assert_it_ends_with_a_migrated_database(layout: Layout, url: str) -> None:

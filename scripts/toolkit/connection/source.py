@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.connection.steps import Layer, stop
-from toolkit.database.urls import child_environment, mask, secrets_of
+from toolkit.database.folders import own_folder
+from toolkit.database.urls import child_environment
+from toolkit.fence.environment import fenced, without_toolkit
 from toolkit.files.reading import text_of
 from toolkit.project.facts import Project, UrlSource
 from toolkit.project.imports import parse
 from toolkit.report.exits import Exit
+from toolkit.report.masking import mask, secrets_of
+from toolkit.report.quoting import word
 
 WORKER = Path(__file__).with_name("source_worker.py")
 SECONDS = 20.0
@@ -46,7 +50,7 @@ def from_variable(name: str, project: Project | None) -> Given:
         stop(
             Layer.SOURCE,
             f"The environment variable {name} is {'not set' if value is None else 'empty'}.",
-            f"Set it where this runs: read -rs {name} && export {name}",
+            f"Set it where this runs: read -rs {word(name)} && export {word(name)}",
         )
     return Given(value, f"the environment variable {name}")
 
@@ -87,7 +91,7 @@ def from_project(project: Project, url_from: str | None, seconds: float) -> Give
             + ", ".join(argument_for(source, project) for source in distinct.values())
             + ".",
             "Say which is meant: --url-from "
-            + argument_for(next(iter(distinct.values())), project),
+            + word(argument_for(next(iter(distinct.values())), project)),
             code=Exit.AMBIGUOUS,
         )
     best = chosen[0]
@@ -127,16 +131,28 @@ def evaluate(
     project: Project, references: Sequence[str], seconds: float
 ) -> Mapping[str, Mapping[str, str]]:
     """What the project's modules say, in a process of its own; `{}` when it does not end."""
+    with own_folder() as folder:
+        return answers_from(project, references, seconds, folder)
+
+
+def answers_from(
+    project: Project, references: Sequence[str], seconds: float, folder: Path
+) -> Mapping[str, Mapping[str, str]]:
+    # The addresses are what is asked for, so the environment has them: only the fence
+    # keeps the project's modules from going there.
+    environment = without_toolkit(child_environment({}))
+    order = fenced(project.root, folder, {}, look=True).order
     request = {
         "root": str(project.root),
         "import_root": str(project.import_root),
         "references": list(references),
+        "fence": order,
     }
     process = subprocess.Popen(
-        # -P: neither the worker's folder nor the current one goes on sys.path.
-        [sys.executable, "-P", str(WORKER)],
+        # The worker adds PYTHONPATH for the project, when it needs nothing more itself.
+        [sys.executable, "-E", "-P", str(WORKER)],
         cwd=project.root,
-        env=without_toolkit(child_environment({})),
+        env={**environment, "TMPDIR": str(folder / "tmp")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -158,13 +174,6 @@ def evaluate(
         return dict.fromkeys(references, failure)
     answers: dict[str, dict[str, str]] = json.loads(text)
     return answers
-
-
-def without_toolkit(environment: dict[str, str]) -> dict[str, str]:
-    scripts = Path(__file__).resolve().parents[2]
-    paths = environment.pop("PYTHONPATH", "").split(os.pathsep)
-    kept = [path for path in paths if path and Path(path).resolve() != scripts]
-    return {**environment, **({"PYTHONPATH": os.pathsep.join(kept)} if kept else {})}
 
 
 def nothing_found(

@@ -14,6 +14,7 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -22,11 +23,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.scratch import Scratch, scratch_name
+from toolkit.database.folders import own_folder
+from toolkit.database.scratch import Scratch
 from toolkit.database.urls import child_environment, mask, secrets_of
+from toolkit.fence.environment import Child, fenced
+from toolkit.fence.kernel import die_with
 from toolkit.project.facts import Problem, Project
+from toolkit.report import door
 from toolkit.report.exits import Exit
 
+SAID_ALREADY = frozenset({
+    "CommandError", "DatabaseRefused", "Ended",
+    "ConnectionIsRefused", "ProgramIsRefused", "WritingIsRefused",
+})  # fmt: skip
 LONGEST = 12  # lines of an error's text
 WORKER = Path(__file__).with_name("alembic_worker.py")
 SCRIPTS = Path(__file__).resolve().parents[2]
@@ -71,8 +80,9 @@ def run_alembic(
     """
     if scratch is None and (extra or {}).get("action") not in {"probe", "hooks"}:
         raise ValueError("only a probe or the hooks can do without a scratch database")
-    with tempfile.TemporaryDirectory(prefix=scratch_name() + "_") as folder:
-        stdout, stderr, result = (Path(folder, name) for name in ("stdout", "stderr", "result"))
+    with own_folder() as folder:
+        stdout, stderr, result = (folder / name for name in ("stdout", "stderr", "result"))
+        child = child_of(project, folder, scratch, environment or {}, extra or {})
         stdout.touch()
         stderr.touch()
         request = {
@@ -81,9 +91,12 @@ def run_alembic(
             "ini": str(ini.resolve()),
             "root": str(project.root.resolve()),
             "import_root": str(project.import_root.resolve()),
+            "on_demand": scratch.on_demand if scratch else (),
             "scratch": scratch.url.render_as_string(hide_password=False) if scratch else None,
             "cwd": str(working_folder(project, ini)),
-            "environment": dict(environment or {}),
+            "environment": child.environment,
+            "fence": child.order,
+            "migrations": migrations_of(project, ini),
             "result": str(result),
             "stdout": str(stdout),
             "stderr": str(stderr),
@@ -99,6 +112,7 @@ def run_alembic(
     secrets = secrets_of(variables, urls) | set(request.get("secrets", ()))
     seen = (report or {}).get("seen") or {}
     if seen.get("password"):
+        seen["password"] = child.passwords.get(seen["password"], seen["password"])
         secrets.add(seen["password"])
     masked = [mask(text, secrets) for text in texts]
     if report is None:
@@ -108,6 +122,43 @@ def run_alembic(
     error = report.get("error", {})
     message = mask(error_text(error), secrets) if error else ""
     return AlembicResult(1 if error else returncode, masked[0], masked[1], report, message)
+
+
+def child_of(
+    project: Project,
+    folder: Path,
+    scratch: Scratch | None,
+    environment: Mapping[str, str],
+    extra: Mapping[str, Any],
+) -> Child:
+    """The fence of one command."""
+    root, look = project.root, extra.get("action") == "probe"
+    own = [Path(extra["version_location"])] if extra.get("version_location") else []
+    if scratch is None:
+        return fenced(root, folder, environment, look=look)
+    if scratch.kind == "sqlite":
+        file = Path(str(scratch.url.database))
+        return fenced(root, folder, environment, sqlite=file, writable=own)
+    host, socket = first(scratch.url.query.get("host")), first(scratch.url.query.get("unix_socket"))
+    port = scratch.url.port or int(first(scratch.url.query.get("port")) or 0)
+    if host and host.startswith("/"):
+        socket = f"{host}/.s.PGSQL.{port or 5432}"
+    if socket:
+        return fenced(root, folder, environment, socket=socket, writable=own)
+    port = port or {"postgresql": 5432, "mysql": 3306}[scratch.kind]
+    return fenced(root, folder, environment, port=port, writable=own)
+
+
+def first(value: str | Sequence[str] | None) -> str | None:
+    return value if isinstance(value, str | None) else value[0]
+
+
+def migrations_of(project: Project, ini: Path) -> list[str]:
+    """The folders of env.py and of the revisions."""
+    for setup in project.alembic:
+        if setup.ini.resolve() == ini.resolve():
+            return [str(path.resolve()) for path in (setup.env.parent, setup.versions)]
+    return []
 
 
 def working_folder(project: Project, ini: Path) -> Path:
@@ -138,9 +189,12 @@ class Worker:
         # What is still in their buffers would be written twice.
         sys.stdout.flush()
         sys.stderr.flush()
+        # The kernel counts from the thread that forks: one that ends would take the worker along.
+        in_main = threading.current_thread() is threading.main_thread()
+        parent = os.getpid() if in_main else None
         self._pid = os.fork()
         if self._pid == 0:
-            be_worker(theirs, ours, self._stderr.fileno())
+            be_worker(theirs, ours, self._stderr.fileno(), parent)
         os.close(theirs)
         os.close(ours)
 
@@ -219,12 +273,14 @@ class Worker:
         self._stderr.close()
 
 
-def be_worker(requests: int, answers: int, errors: int) -> NoReturn:
+def be_worker(requests: int, answers: int, errors: int, parent: int | None) -> NoReturn:
     """Turn this process, a fork, into one that knows nothing of this toolkit."""
     status = 1
     try:
         # Ctrl-C reaches the program only, which then ends the worker itself.
         os.setsid()
+        if parent is not None:
+            die_with(parent)
         for number, descriptor in enumerate((requests, answers, errors)):
             os.dup2(descriptor, number)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -234,6 +290,7 @@ def be_worker(requests: int, answers: int, errors: int) -> NoReturn:
         os.environ.clear()
         os.environ.update(variables)
         sys.dont_write_bytecode = True
+        door.leave()
         forget_toolkit()
         runpy.run_path(str(WORKER), run_name="__main__")
     except SystemExit as ended:
@@ -247,12 +304,18 @@ def be_worker(requests: int, answers: int, errors: int) -> NoReturn:
         os._exit(status)
 
 
+_forgotten: list[object] = []
+
+
 def forget_toolkit() -> None:
-    """A project may have packages of the same names."""
+    """A project may have packages of the same names.
+
+    The modules are kept where nobody finds them: to take them down takes longer than a command.
+    """
     sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() != SCRIPTS]
     for name in list(sys.modules):
         if name.partition(".")[0] == "toolkit":
-            del sys.modules[name]
+            _forgotten.append(sys.modules.pop(name))
 
 
 _workers: list[Worker] = []
@@ -274,4 +337,4 @@ def error_text(error: Mapping[str, Any]) -> str:
     lines = message.splitlines()
     if len(lines) > LONGEST:
         message = "\n".join([*lines[:LONGEST], f"... ({len(lines) - LONGEST} more lines)"])
-    return message if name in {"CommandError", "DatabaseRefused", "Ended"} else f"{name}: {message}"
+    return message if name in SAID_ALREADY else f"{name}: {message}"

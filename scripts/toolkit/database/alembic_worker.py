@@ -12,11 +12,13 @@ these end as well.
 # ruff: noqa: ANN401  (Alembic's operations and a project's objects have no common type)
 
 import contextlib
+import difflib  # noqa: F401  (used later, when a project may have a module of its name)
 import gc
 import importlib
 import importlib.util
 import json
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -58,19 +60,27 @@ def main() -> int:
     os.dup2(silence, 0)
     os.dup2(2, 1)
     gc.freeze()  # else each child's collector copies the pages that it shares with us
+    own = os.getpid()
     while line := requests.readline():
         request = json.loads(line)
         load(request["libraries"])
         child = os.fork()
         if child == 0:
             answers.close()
-            return answer(request, requests)
+            return answer(request, requests, own)
         with contextlib.suppress(OSError):  # it may have ended already
             os.setpgid(child, child)
         answers.write(b"%d\n" % child)
         _, status = os.waitpid(child, 0)
+        end_children(child)
         answers.write(b"%d\n" % os.waitstatus_to_exitcode(status))
     return 0
+
+
+def end_children(group: int) -> None:
+    """What the project started in that child goes with it, also after success."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def load(libraries: list[str]) -> None:
@@ -82,22 +92,25 @@ def load(libraries: list[str]) -> None:
         gc.freeze()
 
 
-def answer(request: Report, lifeline: Any) -> int:
+def answer(request: Report, lifeline: Any, worker: int) -> int:
     """Carry out one request, in the child."""
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
-    threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_APPEND), number)
+    os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])
 
     report: Report = {}
     guard = load_beside("guard")
+    # The programs that the ini names for new files are the user's own choice.
+    fence = None if request["action"] == "hooks" else enter_fence(request, worker)
+    threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
     try:
-        run(request, report, guard)
+        run(request, report, guard, fence)
     except BaseException as error:
-        report["error"] = describe_error(error, Path(request["root"]), guard)
+        report["error"] = describe_error(error, Path(request["root"]), guard, fence)
     report["libraries"] = sorted(name for name in sys.modules if name.split(".")[0] in LIBRARIES)
     Path(request["result"]).write_text(json.dumps(report), encoding="utf-8")
     return 1 if "error" in report else 0
@@ -106,6 +119,26 @@ def answer(request: Report, lifeline: Any) -> int:
 def end_with(lifeline: Any) -> None:
     lifeline.read()
     os._exit(1)
+
+
+def enter_fence(request: Report, worker: int) -> Any:
+    """From here on this process reaches the scratch database and nothing else."""
+    order = {**request["fence"], "parent": worker}
+    return load_fence("child").enter(order, tuple(request["migrations"]))
+
+
+def load_fence(name: str) -> ModuleType:
+    """A module of the folder `fence`, under a name that no project has."""
+    package = "_alembic_scratch_fence"
+    if package not in sys.modules:
+        folder = Path(__file__).resolve().parents[1] / "fence"
+        spec = importlib.util.spec_from_file_location(
+            package, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None and spec.loader is not None
+        sys.modules[package] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[package])
+    return importlib.import_module(f"{package}.{name}")
 
 
 def load_beside(name: str) -> ModuleType:
@@ -119,21 +152,26 @@ def load_beside(name: str) -> ModuleType:
     return module
 
 
-def run(request: Report, report: Report, guard: ModuleType) -> None:
+def run(request: Report, report: Report, guard: ModuleType, fence: Any) -> None:
     action: Callable[[Config, Report, Report, ModuleType], None] = ACTIONS[request["action"]]
     sys.path.insert(0, request["import_root"])
     sys.argv = ["alembic", *request["args"]]
     config = make_config(Path(request["ini"]), request["args"])
     borrow_versions(request.get("version_location"))
-    if request["scratch"] is None:
+    if request["scratch"] is None or fence is None:
         action(config, request, report, guard)
         return
-    watcher = guard.Guard(make_url(request["scratch"]))
+    attached = request["fence"]["attached"]
+    sqlite_class = load_fence("sqlite").connection_class(fence, attached) if attached else None
+    watcher = guard.Guard(make_url(request["scratch"]), fence.opening, sqlite_class)
     watcher.install()
+    if request["on_demand"]:
+        load_beside("on_demand").install(watcher.family, request["on_demand"])
     action(config, request, report, guard)
-    if watcher.refused:
+    refused = [*watcher.refused, *(line for kind, line in fence.refused if kind == "database")]
+    if refused:
         # The project caught the refusal and went on: what it did then proves nothing.
-        raise guard.DatabaseRefused(watcher.refused[0])
+        raise guard.DatabaseRefused(refused[0])
 
 
 def make_config(ini: Path, args: list[str]) -> Config:
@@ -382,7 +420,7 @@ def history(config: Config, _request: Report, report: Report, _guard: ModuleType
     ]
 
 
-def describe_error(error: BaseException, root: Path, guard: ModuleType) -> Report:
+def describe_error(error: BaseException, root: Path, guard: ModuleType, fence: Any) -> Report:
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) and error.filename:
         frames.append(traceback.FrameSummary(error.filename, error.lineno or 0, "<module>"))
@@ -395,12 +433,20 @@ def describe_error(error: BaseException, root: Path, guard: ModuleType) -> Repor
     return {
         "type": type(error).__name__,
         "module": type(error).__module__,
-        "message": message_of(error),
+        "message": with_refusal(message_of(error), fence),
         "where": places[-1] if places else None,
         "refused": isinstance(error, guard.DatabaseRefused),
         "missing_module": missing,
         "traceback": "".join(traceback.format_exception(error)),
     }
+
+
+def with_refusal(message: str, fence: Any) -> str:
+    """The error, and what was refused before it, which is its likely cause."""
+    lines = (
+        [line for kind, line in fence.refused if kind in {"database", "program"}] if fence else []
+    )
+    return message if not lines or lines[0] in message else f"{message} ({lines[0]})"
 
 
 def message_of(error: BaseException) -> str:

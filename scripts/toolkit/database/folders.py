@@ -48,7 +48,7 @@ def make_folder(parent: Path) -> tuple[Path, int]:
 
 def sweep_folders() -> None:
     """Remove what this user's killed runs left."""
-    for parent in {tempfile.gettempdir(), "/tmp"}:  # noqa: S108  (private servers' sockets)
+    for parent in {tempfile.gettempdir(), "/tmp", "/dev/shm"}:  # noqa: S108  (private servers)
         for entry in Path(parent).glob(f"{PREFIX}*"):
             with contextlib.suppress(OSError):
                 sweep(entry)

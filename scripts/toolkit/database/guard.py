@@ -4,13 +4,14 @@ Runs inside the process that runs project code, so it imports the standard libra
 and SQLAlchemy only. It listens on SQLAlchemy's classes and not on an engine: it does
 not matter how, when or with which driver a project builds its engines.
 
-Not covered: a program that calls a driver directly (`asyncpg.connect(...)`).
+A program that calls a driver directly (`asyncpg.connect(...)`) is the fence's affair.
 """
 
 # ruff: noqa: ANN401  (the connections and arguments of many drivers)
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,16 @@ class DatabaseSeen(BaseException):
 class Guard:
     """The listener. `refused` keeps every refusal, also those that the project swallowed."""
 
-    def __init__(self, scratch: URL) -> None:
+    def __init__(
+        self,
+        scratch: URL,
+        opening: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        sqlite_class: type | None = None,
+    ) -> None:
+        """`opening` lets it pass the fence; `sqlite_class` is what sqlite3.connect makes."""
         self.scratch = scratch
+        self.opening = opening
+        self.sqlite_class = sqlite_class
         self.family = FAMILY[scratch.get_backend_name()]
         self.refused: list[str] = []
         self._made: list[Any] = []
@@ -68,7 +77,10 @@ class Guard:
                 f" the scratch database is {self.family}"
             )
         args, params = scratch_arguments(dialect, self.scratch, params)
-        connection = dialect.connect(*args, **params)
+        if dialect.name == "sqlite" and self.sqlite_class:
+            params.setdefault("factory", self.sqlite_class)
+        with self.opening():
+            connection = dialect.connect(*args, **params)
         self._made.append(connection)
         reached = current_database(connection, self.family)
         if not same_database(reached, self.scratch, self.family):

@@ -1,23 +1,24 @@
 """The command line of generate-migration.sh."""
 
 import argparse
-import json
 import os
-import re
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.urls import KINDS, SCRATCH_VARIABLE, STATS_VARIABLE
+from toolkit.database.urls import KINDS, SCRATCH_VARIABLE, STATS_VARIABLE, WHERE
 from toolkit.migration.message import clean_message
 from toolkit.migration.refusal import Refusal
 from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
+from toolkit.report.command_line import holds_password, is_login
+from toolkit.report.door import put_json
 from toolkit.report.exits import Exit, exit_code_table
+from toolkit.report.masking import in_a_line
 
 DESCRIPTION = """\
 Write an Alembic migration for what changed in the models, or review those that are there.
@@ -30,10 +31,8 @@ fails leaves no file.
 """
 
 EPILOG = f"""\
-The scratch database is made on the project's own server if its role may create
-databases, else on a private server from programs on this machine; for SQLite it is a
-file. {SCRATCH_VARIABLE} names another server (the variable, not the option, where
-the URL has a password). {STATS_VARIABLE} stands for --stats-url in the same way.
+{WHERE}{SCRATCH_VARIABLE} stands for --scratch-url (the variable, not the option, where the URL
+has a password), {STATS_VARIABLE} for --stats-url.
 A finding that is meant is allowed in the revision's file, with the reason:
   # migration-review: allow[rule] why it is right here
 
@@ -134,6 +133,11 @@ def parser() -> argparse.ArgumentParser:
         "--scratch-url", metavar="URL", help="server for the scratch database, without password"
     )
     made.add_argument(
+        "--scratch-on",
+        metavar="HOST:PORT",
+        help="allow it on the project's own server, which has to be this one",
+    )
+    made.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=seconds,
@@ -168,6 +172,7 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
         app=options.app,
         url_from=options.url_from,
         ini=options.ini,
+        scratch_on=options.scratch_on,
     )
     for line in project.passed_over:
         say(line)
@@ -250,7 +255,7 @@ def take_url(url: str | None, option: str, variable: str) -> None:
     """Put an option's URL where its variable would be. Raises Refusal if it has a password."""
     if not url:
         return
-    if re.search(r"://[^/@]*:[^/]*@", url):
+    if holds_password(url) or is_login(url):
         raise Refusal(
             option.removeprefix("--"),
             Exit.USAGE,
@@ -285,10 +290,10 @@ def report_problem(problem: Problem, details: Sequence[str], lead: str, *, as_js
             "remedy": problem.remedy,
             "details": list(details),
         }
-        print(json.dumps(document, indent=2))
+        put_json(document)
     else:
         print(f"{lead}{problem.message}", file=sys.stderr)
         for line in details:
-            print(f"  {line}", file=sys.stderr)
+            print(f"  {in_a_line(line)}", file=sys.stderr)
         print(problem.remedy, file=sys.stderr)
     return int(problem.exit_code)

@@ -2,7 +2,6 @@
 
 import ast
 import re
-import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -44,6 +43,7 @@ from toolkit.migration.words import data_losses, in_words
 from toolkit.project.facts import MappedClass, Project
 from toolkit.report.exits import Exit
 from toolkit.report.finding import Finding
+from toolkit.report.quoting import word
 
 Say = Callable[[str], None]
 
@@ -409,13 +409,13 @@ def next_steps(
     folder = working_folder(project, ini)
     words = []
     if folder != Path.cwd():
-        words += ["cd", shlex.quote(str(folder)), "&&"]
+        words += ["cd", word(folder), "&&"]
     if not situation.prepends_path:
-        words.append(f"PYTHONPATH={shlex.quote(str(project.import_root))}")
+        words.append(f"PYTHONPATH={word(project.import_root)}")
     if project.package_manager in {"uv", "poetry", "pipenv", "pdm"}:
         words += [project.package_manager, "run"]
     words.append("alembic")
     if ini.resolve() not in {folder / "alembic.ini", folder / "pyproject.toml"}:
-        words += ["-c", shlex.quote(shown(ini, folder))]
+        words += ["-c", word(shown(ini, folder))]
     read = f"read {shown(path, project.root)}" + (", the drops above all" if losses else "")
     return [read, " ".join([*words, "upgrade head"])]

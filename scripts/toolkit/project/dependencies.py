@@ -2,13 +2,13 @@
 
 import importlib.metadata
 import re
-import shlex
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 from toolkit.files.reading import text_of
 from toolkit.project.facts import PackageManager, Project
+from toolkit.report.quoting import command
 
 DISTRIBUTIONS = (
     "sqlalchemy",
@@ -83,7 +83,7 @@ def install_line(project: Project, packages: Iterable[str]) -> str:
     packages = list(packages)
     if _are_declared(project, packages):
         return sync_line(project)
-    return f"{_COMMANDS[project.package_manager]} {shlex.join(packages)}"
+    return f"{_COMMANDS[project.package_manager]} {command(packages)}"
 
 
 def sync_line(project: Project) -> str:
@@ -92,7 +92,7 @@ def sync_line(project: Project) -> str:
     if project.package_manager == "pip":
         listed = file is not None and file.suffix == ".txt"
         target = ["-r", str(file)] if listed else ["-e", str(project.root)]
-        return f"python -m pip install {shlex.join(target)}"
+        return f"python -m pip install {command(target)}"
     return {
         "uv": "uv sync",
         "poetry": "poetry lock && poetry install",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from toolkit.project.facts import Problem
 from toolkit.report.exits import Exit
+from toolkit.report.quoting import word
 
 
 class ProjectError(Exception):
@@ -31,7 +32,7 @@ def ambiguous(code: str, what: str, candidates: list[str], flag: str) -> Project
     return ProjectError(
         Problem(
             code=code,
-            message=f"{what}: {', '.join(candidates)}",
+            message=f"{what}: {', '.join(map(word, candidates))}",
             remedy=f"choose one with {flag}",
             exit_code=Exit.AMBIGUOUS,
         )

@@ -10,16 +10,17 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.database.folders import own_folder
+from toolkit.database.urls import mask, secrets_of
+from toolkit.fence.environment import Child, fenced
 from toolkit.project.facts import MappedClass, Project
 
 _WORKER = Path(__file__).with_name("import_worker.py")
-_SCRIPTS = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,9 @@ def import_models(
     killed. `environment` adds to this process's own. Failures are in the report;
     nothing is raised for them.
     """
-    with tempfile.TemporaryDirectory(prefix="import-models-") as folder:
-        answer = Path(folder) / "answer.json"
+    with own_folder() as folder:
+        answer = folder / "answer.json"
+        child = fenced(project.root, folder, environment or {})
         request = {
             "root": str(project.root),
             "import_root": str(project.import_root),
@@ -79,8 +81,9 @@ def import_models(
                 for source in project.metadata
             ],
             "answer": str(answer),
+            "fence": child.order,
         }
-        code = _run(json.dumps(request), project.root, timeout, environment or {})
+        code = _run(json.dumps(request), project.root, timeout, child)
         if code is None:
             return _broken("Timeout", f"importing took longer than {timeout:g} s", timed_out=True)
         try:
@@ -107,13 +110,14 @@ def unregistered(project: Project, report: ImportReport) -> tuple[MappedClass, .
     return tuple(missing)
 
 
-def _run(request: str, root: Path, timeout: float, extra: Mapping[str, str]) -> int | None:
+def _run(request: str, root: Path, timeout: float, child: Child) -> int | None:
     """Exit code of the worker, None when it was killed for taking too long."""
     process = subprocess.Popen(
-        # -P: neither the worker's folder nor the current one goes on sys.path.
-        [sys.executable, "-P", str(_WORKER)],
+        # Neither the worker's folder nor PYTHONPATH is where this interpreter looks for what
+        # it needs itself; the worker adds the latter for the project.
+        [sys.executable, "-E", "-P", str(_WORKER)],
         cwd=root,
-        env={**_environment(), **extra},
+        env=child.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -132,24 +136,21 @@ def _run(request: str, root: Path, timeout: float, extra: Mapping[str, str]) -> 
     return process.returncode
 
 
-def _environment() -> dict[str, str]:
-    """This process's environment without our own folder on the import path."""
-    environment = dict(os.environ)
-    paths = environment.pop("PYTHONPATH", "").split(os.pathsep)
-    kept = [path for path in paths if path and Path(path).resolve() != _SCRIPTS]
-    if kept:
-        environment["PYTHONPATH"] = os.pathsep.join(kept)
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    return environment
-
-
 def _report(content: dict[str, Any]) -> ImportReport:
     return ImportReport(
         tables={name: tuple(tables) for name, tables in content["tables"].items()},
         classes=content["classes"],
-        errors=tuple(ImportFailure(**error) for error in content["errors"]),
-        mapper_error=content["mapper_error"],
+        errors=tuple(
+            ImportFailure(**{**error, "message": hidden(error["message"])})
+            for error in content["errors"]
+        ),
+        mapper_error=content["mapper_error"] and hidden(content["mapper_error"]),
     )
+
+
+def hidden(text: str) -> str:
+    """Without the passwords of this environment: that process was not told them."""
+    return mask(text, secrets_of(os.environ))
 
 
 def _broken(kind: str, message: str, *, timed_out: bool = False) -> ImportReport:

@@ -8,7 +8,9 @@ from typing import Any
 from toolkit.files.writing import NotWritable, write_output
 from toolkit.migration.refusal import Refusal
 from toolkit.queries.finding import QueryFinding
+from toolkit.report.endings import ending_of
 from toolkit.report.exits import Exit
+from toolkit.report.masking import MASKER
 
 VERSION = 1
 
@@ -36,7 +38,8 @@ def as_baseline(findings: Iterable[QueryFinding]) -> str:
         for one in findings
     ]
     known.sort(key=lambda one: (one["rule"], one["file"] or "", one["fingerprint"]))
-    return json.dumps({"version": VERSION, "findings": known}, indent=2) + "\n"
+    document = MASKER.data({"version": VERSION, "findings": known})
+    return json.dumps(document, indent=2) + "\n"
 
 
 def read_json(path: Path, option: str, remedy: str) -> dict[str, Any]:
@@ -62,7 +65,11 @@ def write_whole(path: Path, text: str) -> None:
     try:
         write_output(path, text)
     except (OSError, NotWritable) as error:
+        ending = ending_of(error) if isinstance(error, OSError) else None
         reason = getattr(error, "strerror", None) or str(error)
         raise Refusal(
-            "file", Exit.USAGE, f"{path} cannot be written: {reason}.", "Name another file."
+            "file",
+            ending.code if ending else Exit.USAGE,
+            f"{path} cannot be written: {reason}.",
+            "Name another file.",
         ) from None

@@ -1,7 +1,6 @@
 """The command line of setup-alembic.sh."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -9,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.database.urls import SCRATCH_VARIABLE, WHERE
 from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages, sync_line
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
+from toolkit.report.door import put_json
 from toolkit.report.exits import Exit, exit_code_table
+from toolkit.report.masking import in_a_line
 from toolkit.setup.apply import (
     BusyError,
     NotRestored,
@@ -45,9 +47,7 @@ file of yours that changes and is not the same in git's last commit is kept in
 """
 
 EPILOG = f"""\
-The scratch database is made on the project's own server if its role may create
-databases, else on a private server from programs on this machine; for SQLite it is a
-file. The environment variable SCRATCH_DATABASE_URL names another server.
+{WHERE}The environment variable {SCRATCH_VARIABLE} names another server.
 
 exit codes:
 {exit_code_table()}
@@ -78,14 +78,14 @@ def main(arguments: Sequence[str]) -> int:
     except SetupError as error:
         return report_problem(error.problem, error.details, as_json=options.json)
     except (BusyError, StaleError) as error:
-        problem = Problem("busy", str(error), "run it again", Exit.INTERNAL)
+        problem = Problem("busy", str(error), "run it again", Exit.BUSY)
         return report_problem(problem, (), as_json=options.json)
     except OutsideError as error:
         return report_problem(outside(), error.links, as_json=options.json)
     except NotRestored as error:
         return report_problem(not_restored(), error.lines, as_json=options.json)
     if options.json:
-        print(json.dumps(as_document(result), indent=2))
+        put_json(as_document(result))
     else:
         report(result)
     return int(result.refused.problem.exit_code) if result.refused else int(Exit.OK)
@@ -114,6 +114,11 @@ def parser() -> argparse.ArgumentParser:
         "--scaffold",
         metavar="PACKAGE",
         help="make a database layer too (app.db), for a project that has none",
+    )
+    add(
+        "--scratch-on",
+        metavar="HOST:PORT",
+        help="allow the proof on the project's own server, which has to be this one",
     )
     add(
         "--force",
@@ -187,7 +192,12 @@ def templates() -> dict[str, str]:
 
 def read(options: argparse.Namespace, directory: Path, ini: str | None) -> Project:
     return read_project(
-        directory, base=options.base, app=options.app, url_from=options.url_from, ini=ini
+        directory,
+        base=options.base,
+        app=options.app,
+        url_from=options.url_from,
+        ini=ini,
+        scratch_on=options.scratch_on,
     )
 
 
@@ -290,10 +300,10 @@ def say(line: str) -> None:
 
 def report_problem(problem: Problem, details: Sequence[str], *, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"status": "refused", **problem_document(problem, details)}, indent=2))
+        put_json({"status": "refused", **problem_document(problem, details)})
     print(problem.message, file=sys.stderr)
     for line in details:
-        print(f"  {line}", file=sys.stderr)
+        print(f"  {in_a_line(line)}", file=sys.stderr)
     print(problem.remedy, file=sys.stderr)
     return int(problem.exit_code)
 
@@ -334,15 +344,15 @@ def found_lines(result: Result) -> list[str]:
 def report(result: Result) -> None:
     root = result.project.root
     for line in found_lines(result):
-        print(line)
+        print(in_a_line(line))
     if (result.dry_run or result.plan.blocked) and result.diff:
         print(f"\n{result.diff}", end="")
     print()
     verb = "would write" if result.dry_run or result.plan.blocked else "wrote"
     for change in result.plan.changes:
-        print(f"{verb} {relative(change.path, root)}: {change.reason}")
+        print(in_a_line(f"{verb} {relative(change.path, root)}: {change.reason}"))
     for backup in result.backups:
-        print(f"kept {relative(backup, root)}")
+        print(in_a_line(f"kept {relative(backup, root)}"))
     if not result.plan.changes:
         print("nothing to do")
     if result.proof is not None:

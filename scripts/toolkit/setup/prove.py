@@ -158,6 +158,8 @@ class _Proving:
             "proof",
             Exit.PROOF_FAILED,
             f"{what} on a scratch database ({self.bench.place}): {result.message}",
-            "repair what the message names and run this again, or skip the proof with --no-prove",
+            self.bench.lacking(result)
+            or "repair what the message names and run this again, or skip the proof with"
+            " --no-prove",
             details,
         )

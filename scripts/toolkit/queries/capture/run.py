@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.database.folders import own_folder, sweep_folders
-from toolkit.database.urls import mask, secrets_of
 from toolkit.project.facts import Project
-from toolkit.queries.capture.read import Records, unit_errors
+from toolkit.queries.capture.read import Records, away_in, unit_errors
 from toolkit.queries.capture.record import Capture
 from toolkit.queries.capture.requests import Request
-from toolkit.queries.errors import QueriesError, nothing_seen, run_failed
+from toolkit.queries.errors import QueriesError, database_away, nothing_seen, run_failed
+from toolkit.report.masking import Masker, mask
 
 Say = Callable[[str], None]
 
@@ -240,6 +240,8 @@ class _Workplace:
         records = Records(self.root)
         records.read(self.records)
         if not records.statements:
+            if away := records.away or away_in(self.output_text()):
+                raise database_away(command, away, self.root)
             if status != 0:
                 raise self.cannot_start(f"`{command}` ended with {status}", late, timeout, secrets)
             raise nothing_seen(
@@ -255,6 +257,8 @@ class _Workplace:
             said.append(f"`{command}` ended with status {status}")
         if late:
             said.append(f"stopped after {timeout:g} s; what was seen until then counts")
+        if records.away:
+            said.append("the database did not answer all the time; what was seen until then counts")
         said += [f"not everything was seen: {trouble}" for trouble in records.troubles]
         secrets = secrets | _texts([one.parameters for one in records.statements])
         return Capture(
@@ -282,19 +286,23 @@ class _Workplace:
 
     def tail(self, secrets: Set[str], urls: Sequence[str]) -> str:
         """The end of the output without passwords and parameters."""
-        from sqlalchemy import make_url  # noqa: PLC0415
-
-        with self.output.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - 4 * TAIL))
-            text = stream.read().decode("utf-8", "replace")
-        environment = {**_dotenv(self.root), **os.environ}
-        hidden = secrets_of(environment, [make_url(url) for url in urls])
-        text = mask(text, hidden)
-        text = re.sub(r"\[parameters: .*", "[parameters: ***", text)
+        text = self.output_text()
+        masker = Masker()
+        masker.learn_environment(os.environ)
+        masker.learn_folder(self.root)
+        for url in urls:
+            masker.learn(url)
+        text = masker(mask(text))
         for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text[-TAIL:]
+
+    def output_text(self) -> str:
+        """The end of it as it is: with all that is secret."""
+        with self.output.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - 4 * TAIL))
+            return stream.read().decode("utf-8", "replace")
 
 
 class _Seen:
@@ -389,15 +397,4 @@ def _texts(parameters: Sequence[Any]) -> set[str]:
             waiting += value
         elif isinstance(value, str) and len(value) >= 6:
             found.add(value)
-    return found
-
-
-def _dotenv(root: Path) -> dict[str, str]:
-    """Names and values of the project's `.env` files, whose values must not be shown."""
-    found: dict[str, str] = {}
-    for path in sorted(root.glob(".env*")):
-        with contextlib.suppress(OSError):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            for name, value in re.findall(r"(?m)^\s*(?:export\s+)?(\w+)\s*=\s*(.*?)\s*$", text):
-                found[name] = value.strip("'\"")
     return found

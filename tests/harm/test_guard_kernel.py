@@ -1,0 +1,183 @@
+"""What Python's audit hook does not see, the kernel stops; and the hook does without it."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from harm.hostile import project_of
+from harm.production import Production
+from servers.postgres import PostgresServer
+from toolkit.fence import kernel
+from toolkit.project.prove import import_models
+
+FENCE = Path(kernel.__file__)
+# Confines itself, then does what a C library would: nothing of it passes the hook.
+START = f"""
+import ctypes, importlib.util, json, os, sys
+spec = importlib.util.spec_from_file_location("kernel", {str(FENCE)!r})
+kernel = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(kernel)
+request = json.loads(sys.argv[1])
+had = kernel.confine([request["ours"]], request["root"], socket=request["socket"],
+                     port=request["port"])
+libc = ctypes.CDLL(None, use_errno=True)
+"""
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+
+
+def confined(
+    tmp_path: Path, program: str, *, socket: str | None = None, port: int | None = None
+) -> Any:
+    ours = tmp_path / "ours"
+    ours.mkdir(exist_ok=True)
+    request = {"ours": str(ours), "root": str(tmp_path), "socket": socket, "port": port}
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{START}{program}", json.dumps(request)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+@linux
+@pytest.mark.any_sqlalchemy
+def test_only_our_folders_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("x")
+    program = f"""
+os.chdir({str(tmp_path)!r})
+child = os.fork()   # what is started later is as confined
+if child == 0:
+    os._exit(libc.unlink(b"kept") == 0)
+print(json.dumps([had, os.waitpid(child, 0)[1], libc.open(b"new", 0o101, 0o600),
+    libc.open(b"ours/new", 0o101, 0o600) > 0, libc.truncate(b"kept", 0),
+    libc.rename(b"kept", b"ours/kept"), libc.open(b"/dev/null", 1) > 0]))
+"""
+    had, *rest = confined(tmp_path, program)
+    if "files" not in had:
+        pytest.skip("this kernel has no Landlock")
+    assert rest == [0, -1, True, -1, -1, True]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "ours"]
+
+
+@linux
+@pytest.mark.any_sqlalchemy
+@pytest.mark.dialects("postgresql")
+def test_there_is_no_network_and_no_other_socket(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """libpq connects in C: Python sees nothing of it."""
+    import socket
+
+    ours, others = tmp_path / "a", tmp_path / "b"
+    listening = []
+    for path in (ours, others):
+        listening.append(socket.socket(socket.AF_UNIX))
+        listening[-1].bind(str(path))
+        listening[-1].listen()
+    url = make_url(postgres_server.url("postgres"))
+    address = {"host": url.host, "port": url.port, "user": url.username, "connect_timeout": 5}
+    program = f"""
+import psycopg, socket
+met = []
+try:
+    psycopg.connect(**{address!r})
+except psycopg.OperationalError as error:
+    met.append(str(error))
+for path in ({str(ours)!r}, {str(others)!r}):
+    with socket.socket(socket.AF_UNIX) as one:
+        met.append(one.connect_ex(path))
+print(json.dumps([had, *met]))
+"""
+    had, said, first, second = confined(tmp_path, program, socket=str(ours))
+    for one in listening:
+        one.close()
+    if "network" not in had:
+        pytest.skip("namespaces are not permitted here")
+    assert "unreachable" in said
+    assert first == 0
+    assert second != 0
+
+
+@linux
+@pytest.mark.any_sqlalchemy
+@pytest.mark.dialects("postgresql")
+def test_of_a_shared_server_only_the_port_is_open(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    port = make_url(postgres_server.url("postgres")).port
+    program = f"""
+import socket
+with socket.socket() as one, socket.socket() as other:
+    other.bind(("127.0.0.1", 0))
+    other.listen()
+    with socket.socket() as third:
+        print(json.dumps([had, one.connect_ex(("127.0.0.1", {port})),
+            third.connect_ex(other.getsockname())]))
+"""
+    had, right, wrong = confined(tmp_path, program, port=port)
+    assert right == 0
+    if "files" in had:
+        assert wrong != 0
+
+
+@linux
+@pytest.mark.any_sqlalchemy
+def test_it_ends_with_its_parent() -> None:
+    program = f"""
+import importlib.util, os, sys, time
+spec = importlib.util.spec_from_file_location("kernel", {str(FENCE)!r})
+kernel = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(kernel)
+parent = os.getpid()
+child = os.fork()
+if child == 0:
+    kernel.die_with(parent)
+    os.write(1, b"%d\\n" % os.getpid())
+    time.sleep(600)
+os.wait()
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    assert int(parent.stdout.readline()) > 0
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    # The pipe's other end closes with the last process that has it.
+    assert parent.stdout.read() == b""
+    parent.stdout.close()
+
+
+@pytest.mark.parametrize("way", ["driver", "async driver", "fork"])
+def test_the_hook_alone_holds_where_the_kernel_does_not_help(
+    way: str, production: Production, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container, and on macOS."""
+    from harm.hostile import WAYS
+
+    fence = tmp_path / "fence"
+    fence.mkdir()
+    for path in FENCE.parent.glob("*.py"):
+        text = path.read_text()
+        if path.name == "kernel.py":
+            text = text.replace('if sys.platform != "linux":\n        return ()', "return ()")
+            assert text.count("    return ()\n") == 1
+        (fence / path.name).write_text(text)
+    worker = tmp_path / "project_worker" / "import_worker.py"
+    worker.parent.mkdir()
+    from toolkit.project import prove
+
+    worker.write_text(Path(prove._WORKER).read_text())
+    monkeypatch.setattr(prove, "_WORKER", worker)
+    report = import_models(
+        project_of(tmp_path / "project", production, models=WAYS[way]), ["models"]
+    )
+    assert "wanted to" in report.errors[0].message
