@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL, make_url
 
+from harm.asking import succeeding, succeeds
 from harm.production import CRM, SHOP, Production
-from harm.test_places_shared import succeeding, succeeds
 from projects.setup_door import setup
 from projects.shop import Shop
 from toolkit.database import private_server
