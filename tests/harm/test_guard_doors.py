@@ -53,6 +53,12 @@ SCRIPT_ARGUMENTS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs() -> None:
+    """Started before the fixture `production` has its own TMPDIR."""
+    warm.python()
+
+
 def run_all(root: Path, production: Production) -> dict[str, int]:
     """Exit codes; every script runs, whatever the one before it said."""
     codes = {}

@@ -138,10 +138,9 @@ import importlib.util, os, sys, time
 spec = importlib.util.spec_from_file_location("kernel", {str(FENCE)!r})
 kernel = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(kernel)
-parent = os.getpid()
 child = os.fork()
 if child == 0:
-    kernel.die_with(parent)
+    kernel.die_with_parent()
     os.write(1, b"%d\\n" % os.getpid())
     time.sleep(600)
 os.wait()

@@ -60,14 +60,13 @@ def main() -> int:
     os.dup2(silence, 0)
     os.dup2(2, 1)
     gc.freeze()  # else each child's collector copies the pages that it shares with us
-    own = os.getpid()
     while line := requests.readline():
         request = json.loads(line)
         load(request["libraries"])
         child = os.fork()
         if child == 0:
             answers.close()
-            return answer(request, requests, own)
+            return answer(request, requests)
         with contextlib.suppress(OSError):  # it may have ended already
             os.setpgid(child, child)
         answers.write(b"%d\n" % child)
@@ -92,7 +91,7 @@ def load(libraries: list[str]) -> None:
         gc.freeze()
 
 
-def answer(request: Report, lifeline: Any, worker: int) -> int:
+def answer(request: Report, lifeline: Any) -> int:
     """Carry out one request, in the child."""
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
@@ -105,7 +104,7 @@ def answer(request: Report, lifeline: Any, worker: int) -> int:
     report: Report = {}
     guard = load_beside("guard")
     # The programs that the ini names for new files are the user's own choice.
-    fence = None if request["action"] == "hooks" else enter_fence(request, worker)
+    fence = None if request["action"] == "hooks" else enter_fence(request)
     threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
     try:
         run(request, report, guard, fence)
@@ -121,9 +120,9 @@ def end_with(lifeline: Any) -> None:
     os._exit(1)
 
 
-def enter_fence(request: Report, worker: int) -> Any:
+def enter_fence(request: Report) -> Any:
     """From here on this process reaches the scratch database and nothing else."""
-    order = {**request["fence"], "parent": worker}
+    order = {**request["fence"], "by_main_thread": True}
     return load_fence("child").enter(order, tuple(request["migrations"]))
 
 

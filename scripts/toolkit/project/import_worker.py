@@ -32,6 +32,7 @@ SHORTEST_SECRET = 4
 def main() -> None:
     """Read the request, import, write the answer to the file that it names."""
     request = json.load(sys.stdin)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a project may print
     root = Path(request["root"])
     sys.dont_write_bytecode = True
     mask = Mask(root)
