@@ -20,13 +20,13 @@ DATABASE_URL = os.environ["DATABASE_URL"]
 for driver, other in (("asyncpg", "psycopg"), ("aiomysql", "pymysql"), ("+aiosqlite", "")):
     DATABASE_URL = DATABASE_URL.replace(driver, other)
 engine = create_engine(DATABASE_URL)
+Base.metadata.create_all(bind=engine)
 """
 MAIN = """\
 from fastapi import FastAPI
 
 import models
 
-models.Base.metadata.create_all(bind=models.engine)
 app = FastAPI()
 """
 # Swallows what it meets, as a careful villain would.
