@@ -46,6 +46,17 @@ def test_create_all_at_import_makes_nothing_and_is_no_failure(
     assert report.tables == {"models:Base": ("items",)}
 
 
+def test_who_waits_for_a_database_does_not_wait_for_ever(
+    production: Production, tmp_path: Path
+) -> None:
+    models = (
+        "import raw\nwhile True:\n    try:\n        raw.harm_async()\n        break\n"
+        "    except Exception:\n        pass\n"
+    )
+    report = import_models(project_of(tmp_path, production, models=models), ["models"], timeout=60)
+    assert report.errors[0].type == "RefusedTooOften"
+
+
 def test_an_engine_that_is_used_at_import(production: Production, tmp_path: Path) -> None:
     models = (
         "import raw\nfrom sqlalchemy import create_engine, text\n"

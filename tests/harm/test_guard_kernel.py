@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from harm.hostile import project_of
+from harm.hostile import WAYS, project_of
 from harm.production import Production
 from servers.postgres import PostgresServer
 from toolkit.fence import kernel
+from toolkit.project import prove
 from toolkit.project.prove import import_models
 
 FENCE = Path(kernel.__file__)
@@ -159,24 +160,22 @@ os.wait()
 def test_the_hook_alone_holds_where_the_kernel_does_not_help(
     way: str, production: Production, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a container, and on macOS."""
-    from harm.hostile import WAYS
-
-    fence = tmp_path / "fence"
-    fence.mkdir()
+    """As in a container, and on macOS. And the skill lies in the project that it looks at."""
+    root = tmp_path / "project"
+    fence = root / "skill" / "toolkit" / "fence"
+    fence.mkdir(parents=True)
     for path in FENCE.parent.glob("*.py"):
         text = path.read_text()
         if path.name == "kernel.py":
             text = text.replace('if sys.platform != "linux":\n        return ()', "return ()")
             assert text.count("    return ()\n") == 1
         (fence / path.name).write_text(text)
-    worker = tmp_path / "project_worker" / "import_worker.py"
+    worker = fence.parent / "project" / "import_worker.py"
     worker.parent.mkdir()
-    from toolkit.project import prove
-
-    worker.write_text(Path(prove._WORKER).read_text())
+    worker.write_text(prove._WORKER.read_text())
     monkeypatch.setattr(prove, "_WORKER", worker)
-    report = import_models(
-        project_of(tmp_path / "project", production, models=WAYS[way]), ["models"]
-    )
-    assert "wanted to" in report.errors[0].message
+    report = import_models(project_of(root, production, models=WAYS[way]), ["models"])
+    (failure,) = report.errors
+    assert "wanted to" in failure.message
+    assert failure.message.startswith(("raw.py:", "models.py:"))
+    assert str(failure.path) in (str(root / "raw.py"), str(root / "models.py"))

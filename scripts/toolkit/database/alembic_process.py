@@ -32,7 +32,7 @@ from toolkit.report.exits import Exit
 
 SAID_ALREADY = frozenset({
     "CommandError", "DatabaseRefused", "Ended",
-    "ConnectionIsRefused", "ProgramIsRefused", "WritingIsRefused",
+    "ConnectionIsRefused", "ProgramIsRefused", "WritingIsRefused", "RefusedTooOften",
 })  # fmt: skip
 LONGEST = 12  # lines of an error's text
 WORKER = Path(__file__).with_name("alembic_worker.py")

@@ -40,6 +40,7 @@ with contextlib.suppress(ImportError):
     import sqlalchemy.orm  # noqa: F401
 
 Report = dict[str, Any]
+SCRIPTS = Path(__file__).resolve().parents[2]  # ours, also where they lie in the project
 PARSER = CommandLine(prog="alembic").parser
 
 # What nearly all projects import, which starts no thread and opens nothing when it is
@@ -424,7 +425,9 @@ def describe_error(error: BaseException, root: Path, guard: ModuleType, fence: A
     places = [
         f"{frame.filename}:{frame.lineno}"
         for frame in frames
-        if Path(frame.filename).is_relative_to(root) and "site-packages" not in frame.filename
+        if Path(frame.filename).is_relative_to(root)
+        and "site-packages" not in frame.filename
+        and not Path(frame.filename).resolve().is_relative_to(SCRIPTS)
     ]
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     return {

@@ -27,6 +27,7 @@ T = TypeVar("T")
 SECRET_NAME = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|URL|URI|DSN|CONNECTION", re.I)
 ENV_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.MULTILINE)
 SHORTEST_SECRET = 4
+SCRIPTS = Path(__file__).resolve().parents[2]  # ours, also where they lie in the project
 
 
 def main() -> None:
@@ -188,7 +189,8 @@ class Importer:
         own: tuple[str | None, int] = (None, 0)
         for frame in traceback.extract_tb(error.__traceback__):
             path = Path(frame.filename)
-            if self.root in path.parents and "site-packages" not in path.parts:
+            inside = self.root in path.parents and "site-packages" not in path.parts
+            if inside and SCRIPTS not in path.resolve().parents:
                 own = (frame.filename, frame.lineno or 0)
         return own
 
