@@ -60,6 +60,9 @@ def main() -> int:
     silence = os.open(os.devnull, os.O_RDONLY)
     os.dup2(silence, 0)
     os.dup2(2, 1)
+    for name in ("child", "sqlite"):
+        load_fence(name)
+    load_beside("guard")
     gc.freeze()  # else each child's collector copies the pages that it shares with us
     while line := requests.readline():
         request = json.loads(line)
@@ -143,6 +146,8 @@ def load_fence(name: str) -> ModuleType:
 
 def load_beside(name: str) -> ModuleType:
     """The module `name` beside this file, under a name that no project has."""
+    if f"_alembic_scratch_{name}" in sys.modules:
+        return sys.modules[f"_alembic_scratch_{name}"]
     path = Path(__file__).with_name(f"{name}.py")
     spec = importlib.util.spec_from_file_location(f"_alembic_scratch_{name}", path)
     assert spec is not None and spec.loader is not None
