@@ -64,26 +64,29 @@ not_ours() {
 own_group() { [ "$1" = 0 ] || { [ "$1" = "$(id -g)" ] && [ "$(id -gn)" = "$(id -un)" ]; }; }
 
 # Says why what is at the path $1 is not to be believed, or nothing: asks for the path and for
-# all folders on the way; also for what it leads to where it is a link to a folder.
+# all folders on the way; also for what it leads to where it is a link to a folder. The folder
+# $2, the project's, is the caller's word: its code is run in any case.
 doubt() {
-    local path=$1 folder why real folders=()
+    local path=$1 named=${2-} folder why real folders=()
     folder=$path
     while [ -n "$folder" ] && [ "$folder" != / ]; do
         folder=${folder%/*}
         folders+=("${folder:-/}")
     done
     why=$(not_ours kept "$path")
-    [ -n "$why" ] || why=$(not_ours passed "${folders[@]}")
+    if [ -z "$why" ] && [ "${folders[0]-}" != "$named" ]; then
+        why=$(not_ours passed "${folders[@]}")
+    fi
     if [ -z "$why" ] && [ -L "$path" ] && [ -d "$path" ]; then
         real=$(CDPATH='' cd -- "$path" && pwd -P) && why=$(doubt "$real")
     fi
     printf '%s' "$why"
 }
 
-# Says why the virtualenv $1 is not to be believed, or nothing.
+# Says why the virtualenv $1 is not to be believed, or nothing; $2 as above.
 doubt_venv() {
     local why part parts=()
-    why=$(doubt "$1")
+    why=$(doubt "$1" "${2-}")
     for part in bin bin/python lib pyvenv.cfg; do
         [ ! -e "$1/$part" ] || parts+=("$1/$part")
     done
@@ -96,10 +99,10 @@ doubt_venv() {
 # The nearest file or folder called $2 in $1 or above it, up to the repository's root, that
 # is the caller's or root's. $3 is what else it has to pass.
 find_upwards() {
-    local directory=$1 name=$2 doubts=${3-doubt} why
+    local directory=$1 name=$2 doubts=${3-doubt} named=$1 why
     while :; do
         if [ -e "$directory/$name" ]; then
-            why=$("$doubts" "$directory/$name")
+            why=$("$doubts" "$directory/$name" "$named")
             if [ -z "$why" ]; then
                 printf '%s\n' "$directory/$name"
                 return 0

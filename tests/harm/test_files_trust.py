@@ -171,6 +171,26 @@ def test_an_environment_that_others_can_exchange_is_not_run(
     assert not mark.exists()
 
 
+@needs_root
+def test_the_folder_that_the_caller_named_may_be_another_users(
+    shared: Path, tmp_path: Path
+) -> None:
+    """As root has it in a container, where the project is mounted from outside."""
+    project = shared / "project"
+    project.mkdir()
+    fake_venv(project / ".venv", tmp_path / "ran")
+    os.chown(project, MALLORY, MALLORY)
+    ini = project / "alembic.ini"
+    ini.write_text("old")
+    if os.fork() == 0:
+        Transaction(project, [FileChange(ini, "old", "new", "changed")]).__enter__()
+        os._exit(0)
+    os.wait()
+    assert "the project's .venv" in run_below(project).stderr
+    assert "put back" in recover(project)[0]
+    assert ini.read_text() == "old"
+
+
 def test_an_environment_of_ones_own_in_a_sticky_folder_is_run(shared: Path, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     fake_venv(shared / ".venv", mark)

@@ -12,14 +12,15 @@ import stat
 from pathlib import Path
 
 
-def doubt(path: Path) -> str | None:
+def doubt(path: Path, named: Path) -> str | None:
     """Why what is at `path` may be another user's; None where it is the caller's or root's.
 
     Asks for the path itself and for each folder on the way, in which another one could
-    exchange it; in a sticky folder, such as /tmp, they cannot.
+    exchange it; in a sticky folder, such as /tmp, they cannot. The folder `named` is the
+    caller's word: who can change it, can change the project's code.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  (links are to be seen, not followed)
-    for place in (path, *path.parents):
+    for place in (path, *([] if path.parent == named else path.parents)):
         try:
             facts = place.lstat()
         except OSError as error:

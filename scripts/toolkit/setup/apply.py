@@ -201,13 +201,18 @@ def recover(directory: Path) -> list[str]:
     """
     said = []
     for journal in _journals(directory.resolve()):
-        why = doubt(journal)
+        why = doubt(journal, directory.resolve())
         if why is None:
             with _held(journal):
                 said.append(_settle(journal))
         elif journal.parent == directory.resolve():
             said.append(f"{journal} is not believed: {why}; remove it if it is nobody's")
     return said
+
+
+def left_by_killed_runs(directory: Path) -> list[Path]:
+    """What `recover` would look at."""
+    return list(_journals(directory.resolve()))
 
 
 def _settle(journal: Path) -> str:
@@ -327,10 +332,15 @@ def _write_entries(journal: Path, entries: Sequence[Entry], directories: Sequenc
 
 
 def _read_entries(journal: Path, name: str) -> tuple[list[Entry], list[Path]]:
-    """Raises BusyError for a journal that names what is not the project's."""
-    document: dict[str, Any] = json.loads((journal / name).read_text())
+    """Raises BusyError for a journal that is none of ours, or names what is not the project's."""
     root = journal.parent
-    original = document["folder"] == _identity(journal)
+    try:
+        document: dict[str, Any] = json.loads((journal / name).read_text())
+        original = document["folder"] == _identity(journal)
+    except (ValueError, KeyError):
+        raise BusyError(
+            f"{journal} was left by another version: put back by hand what is in it, remove it"
+        ) from None
 
     def place(words: str) -> Path:
         path = Path(os.path.normpath(root / words))
@@ -404,7 +414,7 @@ def _remove(path: Path) -> None:
 
 
 def _who_is_there(journal: Path) -> str:
-    why = doubt(journal)
+    why = doubt(journal, journal.parent)
     if why is None:
         return f"another run is writing here ({journal})"
     return f"{journal} is not believed: {why}; remove it if it is nobody's"

@@ -22,6 +22,7 @@ from toolkit.setup.apply import (
     OutsideError,
     StaleError,
     Transaction,
+    left_by_killed_runs,
     recover,
     refuse_outside,
 )
@@ -147,6 +148,8 @@ def run(options: argparse.Namespace) -> Result:
     if not options.dry_run:
         for line in recover(directory):
             say(line)
+    elif left := left_by_killed_runs(directory):
+        say(f"an earlier run has not ended well ({left[0]}): without --dry-run it is put back")
     project = read(options, directory, options.ini)
     plan = make_plan(
         project,
