@@ -49,7 +49,12 @@ async def wrong(email: str) -> None:
     async with engine.connect() as connection:
         await connection.execute(text("SELEC :e FROM users"), {"e": email})
 """
-REQUESTS = f"GET /made\nPOST /users/{CANARY}\nPOST /users/{CANARY}\nGET /by/{CANARY}\nGET /wrong/{CANARY}\n"
+REQUESTS = f"""GET /made
+POST /users/{CANARY}
+POST /users/{CANARY}
+GET /by/{CANARY}
+GET /wrong/{CANARY}
+"""
 SCRIPT = f"""
 import asyncio
 
