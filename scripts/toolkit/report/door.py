@@ -52,7 +52,9 @@ class Door:
         self._send(lambda: put(self.plain, text))
 
     def _put(self, text: str) -> None:
-        self._send(lambda: put(self.plain, clean(MASKER(text))))
+        # Line ends of a diff are what they are; only a return within a line steers a terminal.
+        shown = "\r\n".join(map(clean, MASKER(text).split("\r\n")))
+        self._send(lambda: put(self.plain, shown))
 
     def _send(self, action: Callable[[], object]) -> None:
         """Raise OutputClosed, also again: argparse swallows the first."""

@@ -29,8 +29,9 @@ LARGEST_FILE = 256 * 1024
 
 WORD = r"(?:password|passwd|passphrase|passcode|pwd|secret|secret_?key|token|api_?key|credentials?)"
 NAME = rf"(?<![A-Za-z])(?i:\w*{WORD})\d*"
-SECRET_NAME = re.compile(rf"(?i)\w*(?:pass|{WORD}|_key|_auth)\d*|key|auth")
-"""Names of variables whose values are hidden. `PGPASS` counts, `PWD` (the folder) does not."""
+KEYS = r"(?:access|private|signing|encryption|auth|master|app|license)_?key"
+SECRET_NAME = re.compile(rf"(?i)\w*(?:pass|{WORD}|{KEYS})\d*")
+"""Names whose values are hidden: no `primary_key`, and neither `PWD` nor `..._FILE` (below)."""
 NO_SECRET_NAME = re.compile(r"(?i)(?:old)?pwd|.*(?:file|path|dir|folder|passfile)")
 NO_SECRET = re.compile(r"(?i)true|false|yes|no|on|off|none|null|\d{1,3}|\*+|")
 # Passwords that are words of our own texts: where they stand alone they tell nobody anything,
