@@ -226,6 +226,28 @@ def test_what_is_no_secret_stays_readable(text: str, tmp_path: Path) -> None:
     assert masker(text) == text
 
 
+@pytest.mark.parametrize(
+    "piece",
+    ["a", "0", "_", " ", "'", "''", '"', "(", "()=(", "\\", "://a:", "postgresql://a:", "password"]
+    + ["password=", "password ", "password: ", "Key (", "input_value=", "Failing row contains ("]
+    + ['value "', "near '", "LINE 1: '", "Duplicate entry '", "Incorrect x value: '", "PASSWORD '"]
+    + ["invalid input syntax", 'out of range: "', "invalid input for query argument $1", "COPY a"],
+)
+def test_no_text_takes_longer_than_it_is_worth(piece: str) -> None:
+    """Ends: a rule that looks again from each place would take hours."""
+    masker = Masker()
+    masker.learn("postgresql://app:a%20b%27c@h/d")
+    masker(piece * (300_000 // len(piece)))
+    masker.learn_settings("password = " + piece * 20_000)
+
+
+def test_a_port_is_no_password() -> None:
+    masker = Masker()
+    masker.learn("postgresql://db:5432/shop?options=a@b&sslmode=require")
+    masker.learn("sqlite:////data/a:5432@c.db")
+    assert masker("port 5432, require") == "port 5432, require"
+
+
 def test_a_short_password_is_hidden_where_a_password_stands() -> None:
     masker = Masker()
     masker.learn("postgresql://app:x1@h/d")
