@@ -228,17 +228,44 @@ def test_what_is_no_secret_stays_readable(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["a", "0", "_", " ", "'", "''", '"', "(", "()=(", "\\", "://a:", "postgresql://a:", "password"]
-    + ["password=", "password ", "password: ", "Key (", "input_value=", "Failing row contains ("]
-    + ['value "', "near '", "LINE 1: '", "Duplicate entry '", "Incorrect x value: '", "PASSWORD '"]
-    + ["invalid input syntax", 'out of range: "', "invalid input for query argument $1", "COPY a"],
+    [
+        "a",
+        "0",
+        "_",
+        " ",
+        "'",
+        "''",
+        '"',
+        "(",
+        "()=(",
+        "\\",
+        "://a:",
+        "postgresql://a:",
+        "password",
+        "password=",
+        "password ",
+        "password: ",
+        "Key (",
+        "input_value=",
+        "Failing row contains (",
+        'value "',
+        "near '",
+        "LINE 1: '",
+        "Duplicate entry '",
+        "Incorrect x value: '",
+        "PASSWORD '",
+        "invalid input syntax",
+        'out of range: "',
+        "invalid input for query argument $1",
+        "COPY a",
+    ],
 )
 def test_no_text_takes_longer_than_it_is_worth(piece: str) -> None:
     """Ends: a rule that looks again from each place would take hours."""
     masker = Masker()
     masker.learn("postgresql://app:a%20b%27c@h/d")
-    masker(piece * (300_000 // len(piece)))
-    masker.learn_settings("password = " + piece * 20_000)
+    masker(piece * (100_000 // len(piece)))
+    masker.learn_settings("password = " + piece * 9_000)
 
 
 def test_a_port_is_no_password() -> None:

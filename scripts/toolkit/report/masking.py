@@ -358,8 +358,8 @@ POSTGRESQL = rules(
         rf"\1{HIDDEN}",
     ),
     (
-        r"(\bCOPY [^\n:]{1,200}, line \d+[^\n:]{0,200}: |\bparameter \$\d+ = |JSON data, line \d+: )"
-        r"[^\n]*",
+        r"(\bCOPY [^\n:]{1,200}, line \d+[^\n:]{0,200}: |\bparameter \$\d+ = "
+        r"|JSON data, line \d+: )[^\n]*",
         rf"\1{HIDDEN}",
     ),
     (r"(\bLINE \d+: )([^\n]{0,999})()", hide_literals),
