@@ -268,6 +268,13 @@ def test_no_text_takes_longer_than_it_is_worth(piece: str) -> None:
     masker.learn_settings("password = " + piece * 9_000)
 
 
+def test_a_piece_of_a_password_is_cut_out_of_no_word() -> None:
+    masker = Masker()
+    masker.learn("postgresql://app:s3cr:t p@ss/w%rd@h/d")
+    assert masker("is not permitted; across wird") == "is not permitted; across wird"
+    assert masker("'s3cr', w%rd") == "'***', ***"
+
+
 def test_a_port_is_no_password() -> None:
     masker = Masker()
     masker.learn("postgresql://db:5432/shop?options=a@b&sslmode=require")
@@ -288,14 +295,14 @@ def test_the_environment_tells_secrets_and_not_the_folder() -> None:
     masker = Masker()
     masker.learn_environment(
         {
-            "PWD": "/home/me/shop", "SSL_KEY_FILE": "/etc/key", "TOKENIZERS_PARALLELISM": "false",
+            "PWD": "/srv/me/shop", "SSL_KEY_FILE": "/etc/key", "TOKENIZERS_PARALLELISM": "false",
             "SESSION_SECRET": "falsehood-7", "STRIPE_API_KEY": "sk_live_1", "EMPTY_PASSWORD": "",
             "PRIMARY_KEY": "id-of-it",
             "BROKER": "amqp://me:br0ker@q/", "DEBUG_TOKEN": "true",
         }
     )  # fmt: skip
-    said = "/home/me/shop /etc/key false true id-of-it falsehood-7 sk_live_1 br0ker"
-    assert masker(said) == "/home/me/shop /etc/key false true id-of-it *** *** ***"
+    said = "/srv/me/shop /etc/key false true id-of-it falsehood-7 sk_live_1 br0ker"
+    assert masker(said) == "/srv/me/shop /etc/key false true id-of-it *** *** ***"
 
 
 def test_the_source_tells_secrets_and_no_columns(

@@ -23,8 +23,11 @@ HIDDEN = "***"
 SHORTEST = 3
 """What is shorter is hidden where a password stands, and nowhere else: one or two letters
 are in any text, and to hide them there would show them."""
+HALF = 4
+"""The same for a half of one, where a raw @, / or : cut it."""
 LIKE_A_WORD = 8
-"""Letters or digits alone, and fewer than that, are hidden as whole words only."""
+MIXED = 5
+"""Fewer letters or digits alone, or fewer of mixed kinds, are hidden as whole words only."""
 LARGEST_FILE = 256 * 1024
 
 WORD = r"(?:password|passwd|passphrase|passcode|pwd|secret|secret_?key|token|api_?key|credentials?)"
@@ -89,7 +92,8 @@ class Masker:
     def _add_written(self, password: str, host: str) -> None:
         """A password as a URL has it, its halves, and what a raw @ makes of it."""
         for read in {password, unquote(password), unquote_plus(password)}:
-            self._add({read, *re.split(r"[@/?#:]", read)})
+            halves = re.split(r"[@/?#:]", read)
+            self._add({read, *(half for half in halves if len(half) >= HALF)})
             # What is behind an unquoted @ is taken for a part of the host, however short.
             at = read.split("@")
             self._pieces |= {"@".join([*at[n:], host]) for n in range(1, len(at)) if host}
@@ -195,7 +199,8 @@ class Masker:
         if secret in self._spared:
             # "app" is the password, and app/models.py and app.models are the project's.
             return rf"(?<![\w/.\\-]){found}(?![\w/\\-]|\.\w|:\d)"
-        if len(secret) >= LIKE_A_WORD or not (secret.isalpha() or secret.isdecimal()):
+        is_plain = secret.isalpha() or secret.isdecimal()
+        if len(secret) >= (LIKE_A_WORD if is_plain else MIXED):
             return found
         # `\napp` and `%20app` are the word, too.
         return rf"(?:(?<![^\W_])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{{2}})){found}(?![^\W_])"
