@@ -148,7 +148,7 @@ UNION ALL SELECT 'relation ' || c.oid::regclass, concat_ws(' ', c.oid, relkind, 
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE nspname NOT LIKE 'pg\\_%%' AND nspname <> 'information_schema'
 UNION ALL SELECT 'constraint ' || conname || ' ' || conrelid::regclass, pg_get_constraintdef(oid)
-    FROM pg_constraint WHERE conrelid <> 0
+    FROM pg_constraint WHERE oid >= 16384
 UNION ALL SELECT 'trigger ' || tgname || ' ' || tgrelid::regclass, tgenabled::text FROM pg_trigger
 UNION ALL SELECT 'policy ' || polname, polroles::text FROM pg_policy
 UNION ALL SELECT 'function ' || oid::regprocedure, md5(prosrc) || coalesce(proacl::text, '')

@@ -157,6 +157,7 @@ def test_ordinary_names_are_no_signs(
 ) -> None:
     monkeypatch.setenv("APP_ENV", "development")
     monkeypatch.setenv("PRODUCTION_URL", "x")
+    monkeypatch.setenv("VIRTUAL_ENV", "/srv/prod/venv")
     (tmp_path / ".env").write_text("ENVIRONMENT=local # not production\n")
     url = make_url(f"postgresql://{name}@localhost/{name}")
     assert signs_here(url, tmp_path) == []

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from harm.production import APP, CRM, OWNER, READER, SHOP, Production
+from projects.shop import Shop
 from toolkit.database.errors import DatabaseError
 from toolkit.database.scratch import open_scratch
 from toolkit.database.session import FAILURES, Session
@@ -100,6 +101,36 @@ def test_no_statement_reaches_production(
         reached = succeeding(scratch.url, statements)
     # A SELECT of sessions that it may not see returns no row, and is no harm.
     assert [one for one in reached if "pg_terminate_backend" not in one] == []
+    assert production.harm() == []
+
+
+HOSTILE = """
+    with op.get_context().autocommit_block():
+        for statement in {statements!r}:
+            try:
+                op.execute(sa.text(statement.replace(":", "\\\\:")))
+            except Exception:
+                pass
+"""
+
+
+@pytest.mark.dialects("postgresql", "mysql")
+@pytest.mark.any_sqlalchemy
+@pytest.mark.usefixtures("scratch_on_production")
+def test_a_revision_with_all_of_it_harms_nothing(
+    production: Production, productions: dict[str, Any], dialect: str, tmp_path: Path
+) -> None:
+    """Through the door, which proves it twice: swallowed errors are no way in either."""
+    session = production_session(productions, dialect)
+    templates = POSTGRES if dialect == "postgresql" else MYSQL
+    statements = [
+        template.format(temporary=production.temporary, session=session) for template in templates
+    ]
+    shop = Shop(tmp_path / "my shop")
+    shop.add_revision("first", None, HOSTILE.format(statements=statements).strip())
+    ended = shop.generate("users", url=production.superuser_url)
+    assert ended.code == 0, ended.err
+    assert "on the server 127.0.0.1" in ended.out
     assert production.harm() == []
 
 

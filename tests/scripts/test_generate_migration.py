@@ -396,16 +396,19 @@ def test_hard_coded_url_in_a_sync_env_goes_to_the_scratch(
 
 
 def test_role_that_may_not_create_databases(
-    shop: Shop, make_database: Callable[[str], str], postgres_server: PostgresServer
+    shop: Shop,
+    make_database: Callable[[str], str],
+    postgres_server: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dev = make_url(make_database("postgresql"))
+    monkeypatch.delenv(scratch.SCRATCH_VARIABLE)
     postgres_server.execute("CREATE ROLE plain_dev LOGIN PASSWORD 'pl41n-pw'")
     try:
         url = dev.set(username="plain_dev", password="pl41n-pw")
         ended = shop.generate("x", url=url.render_as_string(hide_password=False))
         assert ended.code == 0, ended.err
-        assert "permission denied to create database" in ended.err
-        assert "private server" in ended.out
+        assert "on a private server" in ended.out
         assert "pl41n-pw" not in ended.out + ended.err
     finally:
         postgres_server.execute("DROP ROLE plain_dev")

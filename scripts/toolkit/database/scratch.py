@@ -244,7 +244,8 @@ def shared_scratch(kind: Kind, url: URL, signs: Signs, reasons: list[str]) -> It
             shared.drop(str(address.database))
             shared.compare()  # what it did weighs more than that it failed
             raise
-        except BaseException:
+        except BaseException:  # an interrupt
+            server.session.hurried = True
             shared.drop(str(address.database))
             raise
         shared.drop(str(address.database))

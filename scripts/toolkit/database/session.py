@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
+HURRY_SECONDS = 0.5
 FAILURES = (SQLAlchemyError, OSError, TimeoutError)
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ class Session:
     def __init__(self, url: URL) -> None:
         """Raises one of FAILURES when there is no connection to be had."""
         self.url = url
+        self.hurried = False
+        """After an interrupt: the server may be frozen, and nobody waits for it any more."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: AsyncEngine | Engine
         self._connection: AsyncConnection | Connection
@@ -47,12 +50,12 @@ class Session:
             )
             self._connection = self._engine.connect()
 
-    def run(self, statement: str, seconds: float = STATEMENT_SECONDS) -> list[Any]:
+    def run(self, statement: str) -> list[Any]:
         """Its rows. Raises one of FAILURES."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if isinstance(self._connection, AsyncConnection):
-                return self._wait(rows_of(self._connection, statement), seconds)
+                return self._wait(rows_of(self._connection, statement), STATEMENT_SECONDS)
             result = self._connection.execute(text(statement))
             return list(result) if result.returns_rows else []
 
@@ -74,11 +77,26 @@ class Session:
         assert self._loop is not None
 
         async def limited() -> T:
+            if self.hurried:
+                return await self._hurry(work)
             async with asyncio.timeout(seconds):
                 return await work
 
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             return pool.submit(self._loop.run_until_complete, limited()).result()
+
+    async def _hurry(self, work: Coroutine[Any, Any, T]) -> T:
+        """Give up without a word to the server: asyncpg waits two seconds for its answer."""
+        task = asyncio.ensure_future(work)
+        await asyncio.wait({task}, timeout=HURRY_SECONDS)
+        if not task.done():
+            assert isinstance(self._connection, AsyncConnection)
+            driver = self._connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]
+            getattr(driver, "terminate", lambda: None)()
+            task.cancel()
+            await asyncio.wait({task}, timeout=HURRY_SECONDS)
+            raise TimeoutError("no answer in time")
+        return task.result()
 
     def _end_loop(self) -> None:
         if self._loop is not None:

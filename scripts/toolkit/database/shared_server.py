@@ -95,8 +95,10 @@ class Server:
         try:
             self.session.run("SELECT 1")
         except FAILURES:
-            self.session.close()
-            self.session = Session(self.session.url)
+            if self.session.hurried:
+                raise
+            lost, self.session = self.session, Session(self.session.url)
+            lost.close()
 
     def state(self) -> State:
         """What a proof has to leave as it is; without scratches."""

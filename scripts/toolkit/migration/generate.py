@@ -340,6 +340,7 @@ def advice(result: AlembicResult, step: str) -> str:
 
 def put_in_place(bench: Bench, draft: Draft, say: Say) -> tuple[Path, list[str]]:
     """Install the proved file and run the project's hooks on it; its path and warnings."""
+    bench.scratch.check()
     path = bench.situation.destination / draft.relative
     made = install(draft.text, path)
     if not bench.situation.hooks:
