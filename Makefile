@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-floor lint format check bench-migrations bench-capture bench-cured system-deps clean
+.PHONY: help demo test test-floor lint format check bench-migrations bench-capture bench-cured bench-downtime system-deps clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -63,6 +63,9 @@ bench-capture: .venv/installed ## Measure what watching costs a test-suite (at m
 
 bench-cured: .venv/installed ## Measure how much faster the planted application is, cured as the fixes say
 	.venv/bin/python tests/benchmarks/bench_cured.py
+
+bench-downtime: .venv/installed ## Measure how long requests wait while 500,000 rows are migrated, written and naive
+	.venv/bin/python tests/benchmarks/bench_downtime.py
 
 SYSTEM_DEPS := mariadb-server-core mariadb-client-core pgbouncer chromium chromium-driver
 system-deps: ## Install servers and a browser for the tests (Debian, Ubuntu)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from projects import warm
 from projects.layouts import Layout
 from projects.setup_door import SCRIPTS
 from toolkit.report.exits import Exit
@@ -40,6 +41,11 @@ def run(
     )
 
 
+def warm_environment() -> str:
+    """A virtualenv for what is not about starting: the tests below start a cold one."""
+    return warm.environment()["VIRTUAL_ENV"]
+
+
 def fake_python(place: Path, version: str = "3.12.1") -> Path:
     """An interpreter that says its version, and then which arguments it was given."""
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +61,7 @@ def fake_python(place: Path, version: str = "3.12.1") -> Path:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_help_lists_the_exit_codes(door: str, tmp_path: Path) -> None:
-    ended = run(BASH, SCRIPTS / door, "--help", cwd=tmp_path, VIRTUAL_ENV=sys.prefix)
+    ended = run(BASH, SCRIPTS / door, "--help", cwd=tmp_path, VIRTUAL_ENV=warm_environment())
     assert ended.returncode == 0
     for code in Exit:
         assert f"{code.value:>3}  {code.meaning}" in ended.stdout
@@ -64,7 +70,7 @@ def test_help_lists_the_exit_codes(door: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_bad_usage_is_2_and_one_usage_line(door: str, tmp_path: Path) -> None:
-    ended = run(BASH, SCRIPTS / door, "--wrong", cwd=tmp_path, VIRTUAL_ENV=sys.prefix)
+    ended = run(BASH, SCRIPTS / door, "--wrong", cwd=tmp_path, VIRTUAL_ENV=warm_environment())
     assert ended.returncode == Exit.USAGE
     assert "usage: " + door in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -212,7 +218,7 @@ def test_seed_44_the_environment_is_never_printed(project_factory: Factory) -> N
             SCRIPTS / DOORS[0],
             "--dry-run",
             cwd=layout.root,
-            VIRTUAL_ENV=sys.prefix,
+            VIRTUAL_ENV=warm_environment(),
             MY_SECRET="planted-value",
         )
         assert ended.returncode == 0, ended.stderr

@@ -4,8 +4,9 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -104,20 +105,47 @@ def cases() -> list[tuple[str, str]]:
     return list(dict.fromkeys([*simplest, *ways, both]))
 
 
+@pytest.fixture(scope="module")
+def pairs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], tuple[str, str]]]:
+    """Two databases of a kind, the developer's and the scratch: made once, and empty again."""
+    names, made = ("asp_guard_dev", "asp_guard_scratch"), {}
+    servers: list[Any] = []
+
+    def pair(kind: str) -> tuple[str, str]:
+        if kind == "sqlite":
+            folder = tmp_path_factory.mktemp("pair")
+            return f"sqlite+aiosqlite:///{folder}/dev.db", f"sqlite+aiosqlite:///{folder}/s.db"
+        if kind not in made:
+            fixture = "postgres_server" if kind == "postgresql" else "mysql_server"
+            servers.append(request.getfixturevalue(fixture))
+            for name in names:
+                servers[-1].create_database(name)
+            made[kind] = servers[-1].url(names[0]), servers[-1].url(names[1])
+        return made[kind]
+
+    yield pair
+    for server in servers:
+        for name in names:
+            server.drop_database(name)
+
+
 @pytest.mark.parametrize(("driver", "way"), cases())
 def test_every_connection_goes_to_the_scratch(
-    driver: str, way: str, make_database: Callable[[str], str]
+    driver: str, way: str, pairs: Callable[[str], tuple[str, str]]
 ) -> None:
     if importlib.util.find_spec(DRIVERS[driver]) is None:
         pytest.skip(f"{DRIVERS[driver]} is not installed here")
     kind = {"mariadb": "mysql"}.get(driver.partition("+")[0], driver.partition("+")[0])
-    dev, scratch = make_database(kind), make_database(kind)
+    dev, scratch = pairs(kind)
     asked = make_url(dev).set(drivername=driver).render_as_string(hide_password=False)
     ended = run(WAYS[way], scratch, asked)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip() == make_url(scratch).database
     assert tables(scratch) == ["made_here"]
     assert tables(dev) == []
+    execute(make_url(scratch), "DROP TABLE made_here")
 
 
 @pytest.mark.dialects("postgresql", "mysql")
