@@ -226,7 +226,8 @@ async def main():
         print(sorted({a.status_code for a in answers}))
 asyncio.run(main())
 """
-    paths = [str(Path(__file__).parent), str(Path(session_manager.__file__).parent)]
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parent), str(Path(session_manager.__file__).parent)]
 
     def answers(pool_size: str) -> str:
         ran = warm.completed(
