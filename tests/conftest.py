@@ -23,6 +23,7 @@ from types import CodeType, FrameType
 import pytest
 import sqlalchemy
 
+from projects import warm
 from servers import mysql, postgres
 
 LATEST = 1  # of 2.x
@@ -240,6 +241,7 @@ def example_functions() -> frozenset[str]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    warm.end()
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["servers"] = session.config.stash[USED]
         session.config.workeroutput["runs"] = dict(session.config.stash[RUNS])

@@ -247,7 +247,7 @@ def test_computed_table_name_is_registered_by_its_class(tmp_path: Path) -> None:
 def test_project_sees_nothing_of_this_toolkit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripts = Path(prove.__file__).parents[2]
+    scripts = Path(process.__file__).parents[2]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(scripts), str(tmp_path / "kept")]))
     source = (
         f"import sys\nassert {str(tmp_path / 'kept')!r} in sys.path\n"

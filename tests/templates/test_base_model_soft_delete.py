@@ -407,7 +407,7 @@ async def test_a_tree_in_one_table_and_a_ring_in_it(session: AsyncSession) -> No
     first = (await root.awaitable_attrs.children)[0]
     root.parent_id = first.id
     await session.flush()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with session.no_autoflush:
             await root.soft_delete(session)
     assert await Folder.count(session) == 0
