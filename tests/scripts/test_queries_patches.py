@@ -82,6 +82,7 @@ def test_and_into_a_table_of_core(tmp_path: Path) -> None:
         (('__table_args__ = (Index("ix_books_title", "title"),)', "id = 1"), "__table_args__"),
         (('__table_args__ = (Index("ix_a", "a"), Index("ix_books_title", "title"))',), "title"),
         (('__table_args__ = (Index("ix_books_title", "title"), Index("ix_a", "a"))',), "title"),
+        (('__table_args__ = (Index("ix_ä", "ä"), Index("ix_books_title", "title"))',), "title"),
         (("title: Mapped[str] = mapped_column(String(9), index=True)",), "index=True"),
     ],
 )

@@ -163,6 +163,16 @@ def test_a_living_run_is_not_swept(dialect: str, server_url: URL | None) -> None
         process.communicate()
 
 
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system refuses the question, which it does only for a process that is there."""
+
+    def refuse(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not scratch.is_left_over(f"{scratch.PREFIX}1_{scratch.machine()}12345678")
+
+
 def test_the_sweep_leaves_other_machines_alone(postgres_server: PostgresServer) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
