@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import run_toolkit
 from projects import warm
 from projects.layouts import Layout
 from projects.setup_door import SCRIPTS
 from toolkit.report.exits import Exit
+from toolkit.setup import command
 
 pytestmark = pytest.mark.any_sqlalchemy
 
@@ -170,6 +172,15 @@ def test_a_virtualenv_without_python_is_said_and_passed_over(tmp_path: Path) -> 
     assert "has no python" in ended.stderr
 
 
+def test_a_virtualenv_above_the_repository_is_of_something_else(tmp_path: Path) -> None:
+    fake_python(tmp_path / ".venv" / "bin" / "python")
+    on_path = fake_python(tmp_path / "bin" / "python3")
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    path = f"{on_path.parent}:{os.environ['PATH']}"
+    ended = run(BASH, SCRIPTS / DOORS[0], cwd=tmp_path / "repository", path=path)
+    assert ended.stdout.splitlines()[0] == f"ran {on_path}"
+
+
 @pytest.mark.parametrize("version", ["2.7.18", "3.9.2", "3.10.13"])
 def test_an_old_python_is_refused(version: str, tmp_path: Path) -> None:
     fake_python(tmp_path / ".venv" / "bin" / "python", version)
@@ -207,6 +218,22 @@ def test_a_project_package_called_toolkit_is_not_confused_with_ours(
     )
     assert ended.returncode == 0, ended.stderr
     assert "toolkit.db.base:Base" in ended.stdout
+
+
+def test_a_bug_is_told_without_a_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bug(_arguments: list[str]) -> int:
+        raise LookupError("mysql+none://app:p@ss/w#rd@db.example/shop")
+
+    monkeypatch.setattr(command, "main", bug)
+    # Handlers of signals belong to the process, which is the test's here.
+    monkeypatch.setattr(run_toolkit, "SIGNALS", ())
+    assert run_toolkit.main(["setup"]) == Exit.INTERNAL
+    told = capsys.readouterr().err
+    assert "LookupError: mysql+none://app:***@db.example/shop" in told
+    assert "please report it" in told
+    assert "w#rd" not in told
 
 
 def test_seed_44_the_environment_is_never_printed(project_factory: Factory) -> None:

@@ -1,5 +1,6 @@
 """--expand-contract: the written revisions run up and down, with old code writing in between."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -617,6 +618,20 @@ def test_what_a_database_cannot_do_is_said_in_one_line(kind: str, dialect: str) 
         written(ALL[kind], dialect)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(("MySQL", "SQLite"))
+
+
+def test_after_a_commit_the_table_is_locked_again() -> None:
+    contract = written(SetNotNull(PERSON, NAME, "''"), "postgresql")[-1].text
+    upgrade = contract.partition("def upgrade()")[2].partition("def downgrade()")[0]
+    before, _, after = upgrade.partition("autocommit_block()")
+    assert before.count("    lock(") == after.count("    lock(") == 1
+
+
+def test_on_mysql_updates_get_their_trigger_first() -> None:
+    """A row that was inserted without one is filled later; an updated one would stay wrong."""
+    for change in (RenameColumn(PERSON, NAME, "title"), SetNotNull(PERSON, NAME, "''")):
+        text = written(change, "mysql")[0].text
+        assert re.findall(r"CREATE TRIGGER \w+_(insert|update)", text) == ["update", "insert"]
 
 
 def test_the_files_are_a_chain_that_linters_accept(tmp_path: Path) -> None:

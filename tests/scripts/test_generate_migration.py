@@ -20,6 +20,8 @@ from projects.shop import ADDRESS, DOOR, Ended, Shop
 from servers.postgres import PostgresServer
 from toolkit.database import scratch
 from toolkit.database.scratch import execute
+from toolkit.database.urls import Kind
+from toolkit.migration import situation
 from toolkit.migration.generate import Wanted, bench_at_head, put_in_place, write_draft
 from toolkit.migration.install import install, sweep_halves
 from toolkit.migration.message import as_docstring, clean_message
@@ -382,6 +384,21 @@ def test_url_that_is_not_set(shop: Shop) -> None:
     assert ended.code == 0, ended.err
     assert "DATABASE_URL is not set; working with SQLite (--dialect)" in ended.out
     assert "Proved on SQLite" in ended.out
+
+
+@pytest.mark.any_sqlalchemy
+def test_with_drivers_of_several_servers_a_person_says_which(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = read_project(shop.root)
+    kinds: list[Kind] = ["postgresql", "mysql", "sqlite"]
+    monkeypatch.setattr(situation, "async_driver_kinds", lambda: kinds)
+    with pytest.raises(Refusal) as refused:
+        situation.guess_kind(project, None)
+    assert refused.value.problem.exit_code == Exit.AMBIGUOUS
+    assert "--dialect" in refused.value.problem.remedy
+    kinds.remove("mysql")
+    assert situation.guess_kind(project, None)[0] == "postgresql"
 
 
 def test_hard_coded_url_in_a_sync_env_goes_to_the_scratch(

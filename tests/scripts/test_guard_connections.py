@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
+from corpus.runner import CORPUS, SYNC_ENV, Workplace
 from projects import warm
 from toolkit.database import guard
+from toolkit.database.alembic_process import run_alembic
 from toolkit.database.scratch import execute
 
 GUARD = Path(guard.__file__)
@@ -173,6 +175,16 @@ def test_settings_that_are_no_address_are_kept(dialect: str, database_url: str) 
     assert ended.stdout.strip() == "kept", ended.stderr
 
 
+def test_certificates_are_for_the_server_that_they_were_made_for() -> None:
+    scratch = make_url("postgresql+asyncpg://me:x@scratch.example/empty")
+    dialect = scratch.get_dialect()()
+    asked = {"host": "db.example", "ssl": object(), "timeout": 5}
+    _, elsewhere = guard.scratch_arguments(dialect, scratch, asked)
+    assert (elsewhere.get("ssl"), elsewhere["timeout"]) == (None, 5)
+    _, there = guard.scratch_arguments(dialect, scratch, {**asked, "host": "scratch.example"})
+    assert there["ssl"] is asked["ssl"]
+
+
 def test_another_kind_of_database_is_refused(make_database: Callable[[str], str]) -> None:
     ended = run(WAYS["async"], make_database("postgresql"), "sqlite+aiosqlite://")
     assert ended.returncode != 0
@@ -232,6 +244,16 @@ def test_probe_reports_the_address_and_connects_to_nothing(driver: str, url: str
     assert (seen["user"], seen["password"]) == ("me", "p@ss")
     assert seen["driver"] == driver
     assert seen["ssl"] == ("require" if driver != "aiomysql" else None)
+
+
+def test_a_password_that_only_env_py_knows_is_masked(tmp_path: Path) -> None:
+    """It stands in no variable; the probe has seen it."""
+    url = "postgresql+psycopg://me:hunter2-own@db.example/shop"
+    env = SYNC_ENV.replace("with engine", 'print("it is hunter2-own")\nwith engine', 1)
+    place = Workplace(tmp_path / "p", CORPUS / "sqlite", url=url, env=env)
+    ended = run_alembic(place.project, ["current"], None, ini=place.ini, extra={"action": "probe"})
+    assert ended.report["seen"]["password"] == "hunter2-own"
+    assert ended.stdout + ended.stderr == "it is ***\n"
 
 
 def test_the_guard_needs_no_toolkit() -> None:

@@ -522,6 +522,17 @@ async def test_what_only_the_migrations_know_is_no_business_of_ours(schemas: Sch
     assert find_missed(migrated, wanted) == []
 
 
+async def test_a_partial_index_is_no_unique_constraint(schemas: Schemas) -> None:
+    metadata = plain(UniqueConstraint("a", name="uq_a"))
+    wanted = await schemas.catalog(await schemas.made("postgresql", metadata))
+    url = await schemas.made("postgresql", plain())
+    await schemas.run(url, "CREATE UNIQUE INDEX partly ON t (a) WHERE b IS NOT NULL")
+    (missed,) = find_missed(await schemas.catalog(url), wanted)
+    assert "uq_a" in missed.words
+    await schemas.run(url, "CREATE UNIQUE INDEX wholly ON t (a)")
+    assert find_missed(await schemas.catalog(url), wanted) == []
+
+
 async def test_what_env_py_keeps_from_alembic_is_left_alone(schemas: Schemas) -> None:
     old = await schemas.catalog(await schemas.made("postgresql", plain()))
     new = await schemas.catalog(

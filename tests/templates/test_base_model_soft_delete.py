@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     delete,
+    event,
     exists,
     func,
     select,
@@ -389,7 +390,11 @@ async def test_children_follow_the_delete_cascade(session: AsyncSession) -> None
 
     hidden = await Author.get_by_id(session, author.id, include_deleted=True)
     assert hidden is not None
+    loaded: list[str] = []
+    event.listen(Book, "load", note := lambda book, _: loaded.append(book.title))
     await hidden.restore(session)
+    event.remove(Book, "load", note)
+    assert loaded == ["one"], "what was deleted before is not even read"
     await commit_and_forget(session)
     assert await counts(session) == before
     assert await titles(session, select(Book.title)) == ["one"]

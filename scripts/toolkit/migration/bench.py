@@ -17,6 +17,7 @@ from toolkit.migration.refusal import Refusal
 from toolkit.migration.situation import Situation, shown
 from toolkit.project.facts import MappedClass, Project
 from toolkit.report.endings import proof_code
+from toolkit.report.exits import Exit
 
 
 @dataclass(frozen=True)
