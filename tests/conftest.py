@@ -23,6 +23,7 @@ from types import CodeType, FrameType
 import pytest
 import sqlalchemy
 
+from projects import warm
 from servers import mysql, postgres
 
 LATEST = 1  # of 2.x
@@ -36,6 +37,8 @@ STARTS_PROGRAMS = {
     "subprocess",
     "projects.warm",
     "projects.connection_bench",
+    "projects.findings",
+    "projects.plans_capture",
     "projects.shop",
     "projects.setup_door",
     "templates.env_project",
@@ -109,10 +112,12 @@ def is_quick(item: pytest.Item) -> bool:
     """By what the test asks for and what its file imports: nobody has to mark anything (#10)."""
     fixtures = set(getattr(item, "fixturenames", ()))
     callspec = getattr(item, "callspec", None)
-    dialect = callspec.params.get("dialect") if callspec else None
-    if fixtures & {"postgres_server", "mysql_server"} or dialect in ("postgresql", "mysql"):
+    parameters = callspec.params if callspec else {}
+    if fixtures & {"postgres_server", "mysql_server"} or any(
+        value in ("postgresql", "mysql") for value in parameters.values()
+    ):
         return False
-    if "make_database" in fixtures and dialect is None:  # of whichever kind
+    if "make_database" in fixtures and "dialect" not in parameters:  # of whichever kind
         return False
     values = vars(getattr(item, "module", None)).values()
     origins = {getattr(value, "__module__", getattr(value, "__name__", "")) for value in values}
@@ -240,6 +245,7 @@ def example_functions() -> frozenset[str]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    warm.end()
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["servers"] = session.config.stash[USED]
         session.config.workeroutput["runs"] = dict(session.config.stash[RUNS])

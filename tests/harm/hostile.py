@@ -162,6 +162,10 @@ process.join()""",
 }
 
 
+# Of these it is of no matter which database they do not reach.
+PROGRAMS = ("child", "shell", "spawn", "multiprocessing")
+
+
 def sync_url(production: Production) -> str:
     """For an engine that a module makes and uses at once."""
     driver = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "sqlite": "sqlite"}

@@ -10,7 +10,10 @@ from sqlalchemy import make_url
 from harm.production import CRM, SHOP, Production
 from projects import plans_capture as capture
 from toolkit.queries.plans import measure_statements
-from toolkit.queries.plans.model import PlansReport
+from toolkit.queries.plans.bench import Clock
+from toolkit.queries.plans.job import Job
+from toolkit.queries.plans.model import Limits, PlansReport
+from toolkit.queries.plans.mysql.run import made_table
 from toolkit.queries.plans.mysql.source import alone
 
 pytestmark = [pytest.mark.dialects("mysql"), pytest.mark.any_sqlalchemy]
@@ -63,6 +66,16 @@ def test_a_stored_function_is_not_called(production: Production, sql: str, name:
         report = measured(production, capture.statement(sql, 3))
     words = f"app/crud.py:10: not measured: it calls {name}, and what that does beyond giving a"
     assert report.notes == (f"{words} value is not known",)
+
+
+def test_functions_of_the_server_are_plain(production: Production) -> None:
+    calls = (
+        "SYSDATE(), ST_Distance(POINT(1, 2), POINT(id, 3)), SOUNDEX(name), RAND(3),"
+        " INET6_ATON(name), JSON_CONTAINS(name, name), CHARSET(name), IF(id, 1, 2)"
+    )
+    sql = f"SELECT {calls} FROM customers WHERE name = %s"
+    report = measured(production, capture.statement(sql, "x"))
+    assert report.notes == () and len(report.measured) == 1
 
 
 def test_a_comment_that_the_server_runs_is_no_comment(production: Production) -> None:
@@ -199,6 +212,22 @@ def test_a_right_to_read_suffices(production: Production) -> None:
         found = [capture.statement("SELECT id FROM customers WHERE name = %s", "x")]
         report = measure_statements(url, found)
     assert report.skipped is None and len(report.measured) == 1
+
+
+def test_a_table_of_mysql_on_mariadb(make_database: Callable[[str], str]) -> None:
+    """Where the scratch server is the other one, it may lack a collation."""
+    url = make_database("mysql")
+    ddl = "CREATE TABLE t (a varchar(9) COLLATE {0}) DEFAULT CHARSET=utf8mb4 COLLATE={0}"
+    job = Job("mysql", Limits(), Clock(60), str, None)
+
+    def make(connection: Any) -> tuple[str, str]:
+        known = made_table(connection, ddl.format("utf8mb4_martian_ci"), job)
+        return known, made_table(connection, "CREATE TABLE u (a nonsense)", job)
+
+    assert capture.on_connection(url, make) == ("", "the server refuses it (error 4161)")
+    assert job.notes.lines == [
+        "the scratch server lacks a collation of the given one: it sorts otherwise"
+    ]
 
 
 def test_what_ties_a_table_to_others_is_not_made_again() -> None:

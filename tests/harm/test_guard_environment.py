@@ -55,12 +55,14 @@ PARTS = {
     "POSTGRES_SERVER": HOST, "POSTGRES_PASSWORD": SECRET, "PGHOST": HOST, "PGPASSWORD": SECRET,
     "DB_HOST": HOST, "DB_PASS": SECRET, "DBPASSWORD": SECRET, "MYSQL_PWD": SECRET,
     "DATABASE__HOSTNAME": HOST, "database__password": SECRET, "APP_DB__HOST": f"{HOST}:5432",
-    "SQL_SERVER": HOST, "MARIADB_ROOT_PASSWORD": SECRET, "dbHost": HOST,
+    "SQL_SERVER": HOST, "DB_HOST_REPLICA": HOST, "DB_PASSWORD_2": SECRET,
+    "MARIADB_ROOT_PASSWORD": SECRET, "dbHost": HOST,
 }  # fmt: skip
 KEPT = {
     "POSTGRES_PORT": "5432", "POSTGRES_USER": "app", "POSTGRES_DB": "shop", "API_KEY": "abc",
     "SENTRY_DSN": "https://key@sentry.example/1", "HOST": "0.0.0.0", "DB_PASSWORD_REQUIRED": "true",
     "POSTGRES_PASSWORD_FILE": "/run/secrets/pw", "SMTP_PASSWORD": "mail", "DB_ECHO": "false",
+    "DB_PASSWORD_LENGTH": "12", "DATABASE_SERVER_VERSION": "15.3", "PGUSER": "postgres",
     "GREETING": "the host=here is no address", "HTTP_PROXY": "http://proxy:3128",
 }  # fmt: skip
 
@@ -73,10 +75,18 @@ def test_parts_of_an_address_by_their_names() -> None:
 
 
 def test_the_same_value_under_a_name_that_says_nothing() -> None:
-    variables = {"DATABASE_URL": f"postgresql://a:{SECRET}@{HOST}/x", "PW_1": SECRET, "PLACE": HOST}
+    variables = {
+        "DATABASE_URL": f"postgresql://a:{SECRET}@{HOST}/x",
+        "PW_1": SECRET,
+        "PRIMARY": HOST,
+    }
     hidden = Hiding("/ours.db").environment(variables)
     assert hidden["PW_1"] != SECRET
-    assert hidden["PLACE"] == NOWHERE
+    # Where the password is the user's name, the user is still the user.
+    same = {"DATABASE_URL": "postgresql://postgres:postgres@db/x", "PGUSER": "postgres"}
+    assert Hiding("/ours.db").environment(same)["PGUSER"] == "postgres"
+    assert Hiding("/ours.db").environment({"PGPASSWORD": "123456"})["PGPASSWORD"] != "123456"
+    assert hidden["PRIMARY"] == NOWHERE
 
 
 def test_a_hidden_url_keeps_its_form() -> None:

@@ -3,12 +3,15 @@
 The fixture `production` compares before and after each test.
 """
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harm.hostile import WAYS, project_of, sync_url
+from harm.hostile import PROGRAMS, WAYS, project_of, sync_url
 from harm.production import Production
+from projects import warm
 from toolkit.connection.source import evaluate
 from toolkit.project.prove import ImportReport, import_models
 
@@ -20,12 +23,20 @@ Base.metadata.create_all(bind=engine)
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm_interpreters() -> Iterator[None]:
+    """Started before the fixture `production` has its own TMPDIR."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", warm.python())
+        yield
+
+
 def imported(root: Path, production: Production, models: str, **files: str) -> ImportReport:
     return import_models(project_of(root, production, models=models, **files), ["models"])
 
 
 @pytest.mark.older_sqlalchemy_on("postgresql")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [way for way in WAYS if way not in PROGRAMS])
 def test_a_module_that_goes_round_sqlalchemy(
     way: str, production: Production, tmp_path: Path
 ) -> None:
@@ -36,6 +47,15 @@ def test_a_module_that_goes_round_sqlalchemy(
     assert "\n" not in failure.message
 
 
+@pytest.mark.any_sqlalchemy
+@pytest.mark.dialects("sqlite")
+@pytest.mark.parametrize("way", PROGRAMS)
+def test_a_module_that_starts_a_program(way: str, production: Production, tmp_path: Path) -> None:
+    (failure,) = imported(tmp_path / "project", production, WAYS[way]).errors
+    assert failure.message.startswith("models.py:")
+    assert "wanted to start" in failure.message
+
+
 def test_create_all_at_import_makes_nothing_and_is_no_failure(
     production: Production, tmp_path: Path
 ) -> None:
@@ -44,6 +64,17 @@ def test_create_all_at_import_makes_nothing_and_is_no_failure(
     report = imported(tmp_path / "project", production, models)
     assert report.ok, report.errors
     assert report.tables == {"models:Base": ("items",)}
+
+
+def test_who_waits_for_a_database_does_not_wait_for_ever(
+    production: Production, tmp_path: Path
+) -> None:
+    models = (
+        "import raw\nwhile True:\n    try:\n        raw.harm_async()\n        break\n"
+        "    except Exception:\n        pass\n"
+    )
+    report = import_models(project_of(tmp_path, production, models=models), ["models"], timeout=60)
+    assert report.errors[0].type == "RefusedTooOften"
 
 
 def test_an_engine_that_is_used_at_import(production: Production, tmp_path: Path) -> None:

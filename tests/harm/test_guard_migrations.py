@@ -50,7 +50,7 @@ def tables(scratch: Scratch) -> list[str]:
     return sorted(str(row[0]) for row in execute(scratch.url, statement))
 
 
-@pytest.mark.parametrize("way", ["driver", "async driver", "thread", "fork", "child", "shell"])
+@pytest.mark.parametrize("way", ["driver", "async driver", "thread", "fork"])
 def test_a_revision_that_goes_round_sqlalchemy(
     way: str, production: Production, scratch: Scratch, tmp_path: Path
 ) -> None:
@@ -59,6 +59,17 @@ def test_a_revision_that_goes_round_sqlalchemy(
     assert result.error
     assert "wanted to" in result.message
     assert "raw.py:" in result.error["where"] or "0001.py:" in result.error["where"]
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.dialects("sqlite")
+@pytest.mark.parametrize("way", ["child", "shell"])
+def test_a_revision_that_starts_a_program(
+    way: str, production: Production, scratch: Scratch, tmp_path: Path
+) -> None:
+    result = upgrade(project_of(tmp_path / "project", production, upgrade=WAYS[way]), scratch)
+    assert result.message.startswith("migrations/versions/0001.py:")
+    assert "wanted to start" in result.message
 
 
 def test_a_refusal_that_a_revision_swallows_proves_nothing(

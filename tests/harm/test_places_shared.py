@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
+from harm.asking import succeeding, succeeds
 from harm.production import APP, CRM, OWNER, READER, SHOP, Production
+from projects.shop import Shop
 from toolkit.database.errors import DatabaseError
 from toolkit.database.scratch import open_scratch
-from toolkit.database.session import FAILURES, Session
+from toolkit.database.session import Session
 from toolkit.database.urls import SCRATCH_VARIABLE
 
 # Of a server's rows, one has to be read, so that a refusal is no missing function.
@@ -103,21 +105,34 @@ def test_no_statement_reaches_production(
     assert production.harm() == []
 
 
-def succeeding(url: Any, statements: list[str]) -> list[str]:
-    """Those that the server carries out."""
-    session = Session(url)
-    found = []
-    for statement in statements:
-        with contextlib.suppress(*FAILURES):
-            session.run(statement)
-            found.append(statement)
-    assert session.run("SELECT 1")
-    session.close()
-    return found
+HOSTILE = """
+    with op.get_context().autocommit_block():
+        for statement in {statements!r}:
+            try:
+                op.execute(sa.text(statement.replace(":", "\\\\:")))
+            except Exception:
+                pass
+"""
 
 
-def succeeds(url: Any, statement: str) -> bool:
-    return succeeding(url, [statement]) == [statement]
+@pytest.mark.dialects("postgresql", "mysql")
+@pytest.mark.any_sqlalchemy
+@pytest.mark.usefixtures("scratch_on_production")
+def test_a_revision_with_all_of_it_harms_nothing(
+    production: Production, productions: dict[str, Any], dialect: str, tmp_path: Path
+) -> None:
+    """Through the door, which proves it twice: swallowed errors are no way in either."""
+    session = production_session(productions, dialect)
+    templates = POSTGRES if dialect == "postgresql" else MYSQL
+    statements = [
+        template.format(temporary=production.temporary, session=session) for template in templates
+    ]
+    shop = Shop(tmp_path / "my shop")
+    shop.add_revision("first", None, HOSTILE.format(statements=statements).strip())
+    ended = shop.generate("users", url=production.superuser_url)
+    assert ended.code == 0, ended.err
+    assert "on the server 127.0.0.1" in ended.out
+    assert production.harm() == []
 
 
 def production_session(productions: dict[str, Any], dialect: str) -> int:

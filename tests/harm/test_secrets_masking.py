@@ -11,6 +11,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from sqlalchemy.engine import URL
 
+from toolkit.project import imports, passwords
 from toolkit.report import door, masking
 from toolkit.report.masking import Masker, mask
 
@@ -225,6 +226,62 @@ def test_what_is_no_secret_stays_readable(text: str, tmp_path: Path) -> None:
     assert masker(text) == text
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "0",
+        "_",
+        " ",
+        "'",
+        "''",
+        '"',
+        "(",
+        "()=(",
+        "\\",
+        "://a:",
+        "postgresql://a:",
+        "password",
+        "password=",
+        "password ",
+        "password: ",
+        "Key (",
+        "input_value=",
+        "Failing row contains (",
+        'value "',
+        "near '",
+        "LINE 1: '",
+        "Duplicate entry '",
+        "Incorrect x value: '",
+        "PASSWORD '",
+        "invalid input syntax",
+        'out of range: "',
+        "invalid input for query argument $1",
+        "COPY a",
+    ],
+)
+def test_no_text_takes_longer_than_it_is_worth(piece: str) -> None:
+    """Ends: a rule that looks again from each place would take hours."""
+    masker = Masker()
+    masker.learn("postgresql://app:a%20b%27c@h/d")
+    masker(piece * (100_000 // len(piece)))
+    masker.learn_settings("password = " + piece * 9_000)
+
+
+def test_a_piece_of_a_password_is_cut_out_of_no_word() -> None:
+    masker = Masker()
+    masker.learn("postgresql://app:s3cr:t p@ss/w%rd@h/d")
+    assert masker("is not permitted; across wird") == "is not permitted; across wird"
+    assert masker("'s3cr', w%rd") == "'***', ***"
+
+
+def test_a_port_is_no_password() -> None:
+    masker = Masker()
+    masker.learn("postgresql://db:5432/shop?options=a@b&sslmode=require")
+    masker.learn("sqlite:////data/a:5432@c.db")
+    assert masker("port 5432, require") == "port 5432, require"
+
+
 def test_a_short_password_is_hidden_where_a_password_stands() -> None:
     masker = Masker()
     masker.learn("postgresql://app:x1@h/d")
@@ -238,13 +295,33 @@ def test_the_environment_tells_secrets_and_not_the_folder() -> None:
     masker = Masker()
     masker.learn_environment(
         {
-            "PWD": "/home/me/shop", "SSL_KEY_FILE": "/etc/key", "TOKENIZERS_PARALLELISM": "false",
+            "PWD": "/srv/me/shop", "SSL_KEY_FILE": "/etc/key", "TOKENIZERS_PARALLELISM": "false",
             "SESSION_SECRET": "falsehood-7", "STRIPE_API_KEY": "sk_live_1", "EMPTY_PASSWORD": "",
+            "PRIMARY_KEY": "id-of-it",
             "BROKER": "amqp://me:br0ker@q/", "DEBUG_TOKEN": "true",
         }
     )  # fmt: skip
-    said = "/home/me/shop /etc/key false true falsehood-7 sk_live_1 br0ker"
-    assert masker(said) == "/home/me/shop /etc/key false true *** *** ***"
+    said = "/srv/me/shop /etc/key false true id-of-it falsehood-7 sk_live_1 br0ker"
+    assert masker(said) == "/srv/me/shop /etc/key false true id-of-it *** *** ***"
+
+
+def test_the_source_tells_secrets_and_no_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "MASKER", masker := Masker())
+    (tmp_path / "models.py").write_text(
+        'password: Mapped[str] = mapped_column("pwd_column")\n'
+        'team = Field(foreign_key="teams.id")\n'
+        'db_password: SecretStr = SecretStr("secret-1x")\n'
+        'class S:\n    api_key = Field(default="secret-2x")\n'
+        'connect(password="secret-3x", host="db-host")\n'
+        'URL = "postgresql://app:secret-4x@db-host/shop"\n',
+        encoding="utf-8",
+    )
+    passwords.learn_passwords([tmp_path], [imports.parse(tmp_path / "models.py", "models")])
+    said = "pwd_column teams.id db-host"
+    assert masker(said) == said
+    assert masker("secret-1x secret-2x secret-3x secret-4x") == "*** *** *** ***"
 
 
 def test_a_door_hides_what_comes_in_pieces_and_escapes_what_steers_a_terminal(
@@ -254,11 +331,12 @@ def test_a_door_hides_what_comes_in_pieces_and_escapes_what_steers_a_terminal(
     monkeypatch.setenv("DB_PASSWORD", "correct horse")
     with door.opened(["--run", "TOKEN=run-secret pytest"]):
         print("correct", "horse", "and", "run-secret")
-        print("\x1b[31mred\x1b[0m \u202egnp.exe\r\n\x07bell")
+        print("\x1b[31mred\x1b[0m \u202egnp.exe\r\n\x07over\rbell")
         door.put_json({"deep": ["correct horse", "\x1b[2J"]})
     said = capsys.readouterr().out
     assert said.splitlines()[0] == "*** and ***"
-    assert not {"\x1b", "\u202e", "\x07", "\r"} & set(said)
+    assert not {"\x1b", "\u202e", "\x07"} & set(said)
+    assert "\r" not in said.replace("\r\n", "\n")
     assert "\\x1b[31mred" in said
     assert json.loads(said.partition("bell\n")[2]) == {"deep": ["***", "\x1b[2J"]}
     assert masking.MASKER("correct horse") == "***"

@@ -36,6 +36,7 @@ from typing import IO, Any
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 STAND_IN = Path(__file__).with_name("stand_in.py")
+_servers: "list[subprocess.Popen[bytes]]" = []
 PROGRAMS = ("python", "python3", "alembic", "pytest", "uvicorn")
 
 
@@ -156,13 +157,21 @@ def _folder() -> Path:
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    assert server.stdin is not None
     assert server.stdout is not None
-    atexit.register(server.stdout.close)
-    atexit.register(server.wait)
-    atexit.register(server.stdin.close)  # which ends it
+    _servers.append(server)
+    atexit.register(end)
     server.stdout.readline()
     return folder
+
+
+def end() -> None:
+    """End the server, if there is one: what it and its programs cost is known only then."""
+    for server in _servers:
+        assert server.stdin is not None and server.stdout is not None
+        server.stdin.close()  # which ends it
+        server.wait()
+        server.stdout.close()
+    _servers.clear()
 
 
 def _import() -> None:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import run_toolkit
+from projects import warm
 from projects.layouts import Layout
 from projects.setup_door import SCRIPTS
 from toolkit.report.exits import Exit
+from toolkit.setup import command
 
 pytestmark = pytest.mark.any_sqlalchemy
 
@@ -40,6 +43,11 @@ def run(
     )
 
 
+def warm_environment() -> str:
+    """A virtualenv for what is not about starting: the tests below start a cold one."""
+    return warm.environment()["VIRTUAL_ENV"]
+
+
 def fake_python(place: Path, version: str = "3.12.1") -> Path:
     """An interpreter that says its version, and then which arguments it was given."""
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +63,7 @@ def fake_python(place: Path, version: str = "3.12.1") -> Path:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_help_lists_the_exit_codes(door: str, tmp_path: Path) -> None:
-    ended = run(BASH, SCRIPTS / door, "--help", cwd=tmp_path, VIRTUAL_ENV=sys.prefix)
+    ended = run(BASH, SCRIPTS / door, "--help", cwd=tmp_path, VIRTUAL_ENV=warm_environment())
     assert ended.returncode == 0
     for code in Exit:
         assert f"{code.value:>3}  {code.meaning}" in ended.stdout
@@ -64,7 +72,7 @@ def test_help_lists_the_exit_codes(door: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_bad_usage_is_2_and_one_usage_line(door: str, tmp_path: Path) -> None:
-    ended = run(BASH, SCRIPTS / door, "--wrong", cwd=tmp_path, VIRTUAL_ENV=sys.prefix)
+    ended = run(BASH, SCRIPTS / door, "--wrong", cwd=tmp_path, VIRTUAL_ENV=warm_environment())
     assert ended.returncode == Exit.USAGE
     assert "usage: " + door in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -164,6 +172,15 @@ def test_a_virtualenv_without_python_is_said_and_passed_over(tmp_path: Path) -> 
     assert "has no python" in ended.stderr
 
 
+def test_a_virtualenv_above_the_repository_is_of_something_else(tmp_path: Path) -> None:
+    fake_python(tmp_path / ".venv" / "bin" / "python")
+    on_path = fake_python(tmp_path / "bin" / "python3")
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    path = f"{on_path.parent}:{os.environ['PATH']}"
+    ended = run(BASH, SCRIPTS / DOORS[0], cwd=tmp_path / "repository", path=path)
+    assert ended.stdout.splitlines()[0] == f"ran {on_path}"
+
+
 @pytest.mark.parametrize("version", ["2.7.18", "3.9.2", "3.10.13"])
 def test_an_old_python_is_refused(version: str, tmp_path: Path) -> None:
     fake_python(tmp_path / ".venv" / "bin" / "python", version)
@@ -203,6 +220,22 @@ def test_a_project_package_called_toolkit_is_not_confused_with_ours(
     assert "toolkit.db.base:Base" in ended.stdout
 
 
+def test_a_bug_is_told_without_a_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bug(_arguments: list[str]) -> int:
+        raise LookupError("mysql+none://app:p@ss/w#rd@db.example/shop")
+
+    monkeypatch.setattr(command, "main", bug)
+    # Handlers of signals belong to the process, which is the test's here.
+    monkeypatch.setattr(run_toolkit, "SIGNALS", ())
+    assert run_toolkit.main(["setup"]) == Exit.INTERNAL
+    told = capsys.readouterr().err
+    assert "LookupError: mysql+none://app:***@db.example/shop" in told
+    assert "please report it" in told
+    assert "w#rd" not in told
+
+
 def test_seed_44_the_environment_is_never_printed(project_factory: Factory) -> None:
     layout = project_factory("app")
     for content in ("", "# only a comment\n", "N=[\"qq zz\", 'c']\nIT=don't # so\r\nX=1\r\n"):
@@ -212,7 +245,7 @@ def test_seed_44_the_environment_is_never_printed(project_factory: Factory) -> N
             SCRIPTS / DOORS[0],
             "--dry-run",
             cwd=layout.root,
-            VIRTUAL_ENV=sys.prefix,
+            VIRTUAL_ENV=warm_environment(),
             MY_SECRET="planted-value",
         )
         assert ended.returncode == 0, ended.stderr

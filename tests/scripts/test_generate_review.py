@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from projects.setup_door import alembic
 from projects.shop import Ended, Shop
+from toolkit.migration.reviewing import Reviewed
 from toolkit.report.exits import Exit
+from toolkit.report.finding import Finding, Verdict
 
 Make = Callable[[str], str]
 NICK = "    nick: Mapped[str] = mapped_column(String(20), index=True)"
@@ -240,6 +242,27 @@ def test_a_downgrade_that_fails_is_a_finding(shop: Shop) -> None:
     for way in ("--all", "--review"):
         ended = shop.generate(way, "--json")
         assert ("downgrade-fails", "irreversible") in findings(ended), ended.out + ended.err
+
+
+@pytest.mark.any_sqlalchemy
+def test_another_schema_the_second_time_is_a_finding(shop: Shop) -> None:
+    shop.add_revision("0001", None, "op.execute('CREATE TABLE IF NOT EXISTS a (id INTEGER)')")
+    shop.edit("alembic/versions/0001.py", "    pass\n", "    op.rename_table('a', 'b')\n")
+    for way in ("--all", "--review"):
+        ended = shop.generate(way, "--json")
+        assert ("second-upgrade-differs", "irreversible") in findings(ended), ended.out + ended.err
+
+
+@pytest.mark.any_sqlalchemy
+def test_the_worst_verdict_says_how_a_review_ends() -> None:
+    def code(*verdicts: Verdict) -> Exit:
+        found = tuple(Finding("rule", one, "words") for one in verdicts)
+        return Reviewed((), found, (), "nowhere").exit_code
+
+    assert code() == code(Verdict.BRIEF_LOCK, Verdict.STYLE) == Exit.OK
+    assert code(Verdict.STYLE, Verdict.DRIFT) == Exit.DRIFT
+    assert code(Verdict.DRIFT, Verdict.IRREVERSIBLE) == Exit.HAZARDS
+    assert code(Verdict.DATA_LOSS) == Exit.HAZARDS
 
 
 @pytest.mark.any_sqlalchemy

@@ -18,7 +18,6 @@ from sqlalchemy import make_url, text
 from projects import plans_capture as capture
 from servers import postgres
 from toolkit.database.scratch import PREFIX, open_scratch
-from toolkit.database.urls import SCRATCH_VARIABLE
 from toolkit.queries.finding import Confidence, Layer
 from toolkit.queries.plans import measure_statements
 from toolkit.queries.plans.bench import walk
@@ -275,10 +274,8 @@ def test_the_proposed_ddl_works_and_leaves_nothing_to_find(
 
 @pytest.mark.parametrize("driver", ["psycopg"])
 def test_another_driver_and_a_role_that_may_only_read(
-    driver: str, forum: str, untouched: Callable[[], Any], postgres_server: postgres.PostgresServer,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.delenv(SCRATCH_VARIABLE)
+    driver: str, forum: str, untouched: Callable[[], Any], postgres_server: postgres.PostgresServer
+) -> None:
     database = str(make_url(forum).database)
     role = f"reader_{uuid.uuid4().hex[:8]}"
     postgres_server.execute(f"CREATE ROLE {role} LOGIN NOCREATEDB PASSWORD 'r'")

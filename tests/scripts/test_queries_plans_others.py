@@ -17,8 +17,10 @@ from servers import mysql
 from toolkit.queries.plans import measure_statements
 from toolkit.queries.plans.bench import Clock, Sample, walk
 from toolkit.queries.plans.captured import shapes_of
+from toolkit.queries.plans.measure import Node
 from toolkit.queries.plans.model import Limits, PlansReport
 from toolkit.queries.plans.query import Query
+from toolkit.queries.plans.search import is_better
 from toolkit.queries.plans.sqlite import SqliteBench
 
 NUMBERS = """
@@ -148,6 +150,23 @@ def test_a_busy_moment_at_the_start_makes_no_index(
     report = measure_statements(make_url(url), [most])
     assert len(looks) > 1
     assert capture.indexes(report) == {}
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("after", "felt", "better"),
+    [
+        ((4, 90), False, True),
+        ((4, 90), True, True),
+        ((4, 110), False, False),  # quicker by chance: more is done than before
+        ((6, 90), False, False),
+        ((4.9, 9), True, True),
+        ((9.8, 9), False, False),
+    ],
+)
+def test_what_an_index_has_to_bring(after: tuple[float, float], felt: bool, better: bool) -> None:
+    before, then = (Sample(*one, Node("scan")) for one in ((10, 100), after))
+    assert is_better(before, then, felt=felt) is better
 
 
 def test_the_work_on_sqlite_is_the_same_each_time(file: Path) -> None:
@@ -325,7 +344,8 @@ def test_mysql_with_a_role_that_may_only_read(
     try:
         full = url.render_as_string(hide_password=False)
         found = [one for one in statements(full) if one.frames[0].function in ("login", "timeline")]
-        report = measure_statements(url.set(username="plans_reader", password="r"), found)
+        with capture.scratch_on(full):
+            report = measure_statements(url.set(username="plans_reader", password="r"), found)
     finally:
         mysql_server.execute("DROP USER 'plans_reader'@'%'")
     assert sorted(capture.indexes(report)) == ["ix_posts_user_id_created", "ix_users_email"]

@@ -124,7 +124,8 @@ def assert_it_ends_with_a_migrated_database(layout: Layout, url: str) -> None:
     assert made.code == (11 if layout.name == "broken_async_alembic" else 0), made.err
     assert asyncio.run(table_names(url)) == set()  # the proofs were somewhere else
     ini = layout.ini or layout.root / "alembic.ini"
-    for command in (["upgrade", "head"], ["check"]):
+    # Where only folders differ, the proof has said that there is no difference left.
+    for command in (["upgrade", "head"], *([] if layout.name in FOLDERS else [["check"]])):
         ended = alembic(ini, *command, url=url)
         assert ended.code == 0, ended.err
     assert asyncio.run(table_names(url)) == {*layout.tables, "alembic_version"}
@@ -134,6 +135,7 @@ def assert_it_ends_with_a_migrated_database(layout: Layout, url: str) -> None:
     )
 
 
+@pytest.mark.dialects("sqlite")
 @pytest.mark.any_sqlalchemy
 def test_a_model_added_later_is_added_to_env_py(
     project_factory: Factory, database_url: str
@@ -159,6 +161,8 @@ def test_a_model_added_later_is_added_to_env_py(
     assert text.replace('    "app.models.tag",\n', "") == by_hand
 
 
+@pytest.mark.dialects("sqlite")
+@pytest.mark.any_sqlalchemy
 def test_the_broken_env_py_gets_its_import_and_keeps_the_rest(
     project_factory: Factory, database_url: str
 ) -> None:
@@ -179,6 +183,8 @@ def test_the_broken_env_py_gets_its_import_and_keeps_the_rest(
     assert ended.document["backups"] == [str(backup)]
 
 
+@pytest.mark.dialects("sqlite")
+@pytest.mark.any_sqlalchemy
 def test_seed_37_a_synchronous_env_py_is_replaced_only_by_force(
     project_factory: Factory, database_url: str
 ) -> None:

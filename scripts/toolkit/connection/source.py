@@ -6,8 +6,6 @@ import getpass
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from toolkit.connection.steps import Layer, stop
 from toolkit.database.folders import own_folder
 from toolkit.database.urls import child_environment
 from toolkit.fence.environment import fenced, without_toolkit
+from toolkit.fence.process import run_worker
 from toolkit.files.reading import text_of
 from toolkit.project.facts import Project, UrlSource
 from toolkit.project.imports import parse
@@ -148,27 +147,11 @@ def answers_from(
         "references": list(references),
         "fence": order,
     }
-    process = subprocess.Popen(
-        # The worker adds PYTHONPATH for the project, when it needs nothing more itself.
-        [sys.executable, "-E", "-P", str(WORKER)],
-        cwd=project.root,
-        env={**environment, "TMPDIR": str(folder / "tmp")},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        text=True,
-    )
-    try:
-        text, _ = process.communicate(json.dumps(request), timeout=seconds)
-    except subprocess.TimeoutExpired:
+    environment |= {"TMPDIR": str(folder / "tmp")}
+    code, text = run_worker(WORKER, request, environment, project.root, seconds)
+    if code is None:
         failure = {"type": "Timeout", "message": f"importing took longer than {seconds:g} s"}
         return dict.fromkeys(references, failure)
-    finally:
-        # The whole group, also after success: the project may have left children.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
     if not text:
         failure = {"type": "Ended", "message": "the importing process ended without an answer"}
         return dict.fromkeys(references, failure)

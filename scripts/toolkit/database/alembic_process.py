@@ -27,14 +27,14 @@ from toolkit.database.folders import own_folder
 from toolkit.database.scratch import Scratch
 from toolkit.database.urls import child_environment, mask, secrets_of
 from toolkit.fence.environment import Child, fenced
-from toolkit.fence.kernel import die_with
+from toolkit.fence.kernel import die_with_parent
 from toolkit.project.facts import Problem, Project
 from toolkit.report import door
 from toolkit.report.exits import Exit
 
 SAID_ALREADY = frozenset({
     "CommandError", "DatabaseRefused", "Ended",
-    "ConnectionIsRefused", "ProgramIsRefused", "WritingIsRefused",
+    "ConnectionIsRefused", "ProgramIsRefused", "WritingIsRefused", "RefusedTooOften",
 })  # fmt: skip
 LONGEST = 12  # lines of an error's text
 WORKER = Path(__file__).with_name("alembic_worker.py")
@@ -191,10 +191,9 @@ class Worker:
         sys.stderr.flush()
         # The kernel counts from the thread that forks: one that ends would take the worker along.
         in_main = threading.current_thread() is threading.main_thread()
-        parent = os.getpid() if in_main else None
         self._pid = os.fork()
         if self._pid == 0:
-            be_worker(theirs, ours, self._stderr.fileno(), parent)
+            be_worker(theirs, ours, self._stderr.fileno(), dies=in_main)
         os.close(theirs)
         os.close(ours)
 
@@ -273,14 +272,14 @@ class Worker:
         self._stderr.close()
 
 
-def be_worker(requests: int, answers: int, errors: int, parent: int | None) -> NoReturn:
+def be_worker(requests: int, answers: int, errors: int, *, dies: bool) -> NoReturn:
     """Turn this process, a fork, into one that knows nothing of this toolkit."""
     status = 1
     try:
         # Ctrl-C reaches the program only, which then ends the worker itself.
         os.setsid()
-        if parent is not None:
-            die_with(parent)
+        if dies:
+            die_with_parent()
         for number, descriptor in enumerate((requests, answers, errors)):
             os.dup2(descriptor, number)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))

@@ -40,6 +40,7 @@ with contextlib.suppress(ImportError):
     import sqlalchemy.orm  # noqa: F401
 
 Report = dict[str, Any]
+SCRIPTS = Path(__file__).resolve().parents[2]  # ours, also where they lie in the project
 PARSER = CommandLine(prog="alembic").parser
 
 # What nearly all projects import, which starts no thread and opens nothing when it is
@@ -59,15 +60,17 @@ def main() -> int:
     silence = os.open(os.devnull, os.O_RDONLY)
     os.dup2(silence, 0)
     os.dup2(2, 1)
+    for name in ("child", "sqlite"):
+        load_fence(name)
+    load_beside("guard")
     gc.freeze()  # else each child's collector copies the pages that it shares with us
-    own = os.getpid()
     while line := requests.readline():
         request = json.loads(line)
         load(request["libraries"])
         child = os.fork()
         if child == 0:
             answers.close()
-            return answer(request, requests, own)
+            return answer(request, requests)
         with contextlib.suppress(OSError):  # it may have ended already
             os.setpgid(child, child)
         answers.write(b"%d\n" % child)
@@ -92,7 +95,7 @@ def load(libraries: list[str]) -> None:
         gc.freeze()
 
 
-def answer(request: Report, lifeline: Any, worker: int) -> int:
+def answer(request: Report, lifeline: Any) -> int:
     """Carry out one request, in the child."""
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
@@ -105,7 +108,7 @@ def answer(request: Report, lifeline: Any, worker: int) -> int:
     report: Report = {}
     guard = load_beside("guard")
     # The programs that the ini names for new files are the user's own choice.
-    fence = None if request["action"] == "hooks" else enter_fence(request, worker)
+    fence = None if request["action"] == "hooks" else enter_fence(request)
     threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
     try:
         run(request, report, guard, fence)
@@ -121,9 +124,9 @@ def end_with(lifeline: Any) -> None:
     os._exit(1)
 
 
-def enter_fence(request: Report, worker: int) -> Any:
+def enter_fence(request: Report) -> Any:
     """From here on this process reaches the scratch database and nothing else."""
-    order = {**request["fence"], "parent": worker}
+    order = {**request["fence"], "by_main_thread": True}
     return load_fence("child").enter(order, tuple(request["migrations"]))
 
 
@@ -143,6 +146,8 @@ def load_fence(name: str) -> ModuleType:
 
 def load_beside(name: str) -> ModuleType:
     """The module `name` beside this file, under a name that no project has."""
+    if f"_alembic_scratch_{name}" in sys.modules:
+        return sys.modules[f"_alembic_scratch_{name}"]
     path = Path(__file__).with_name(f"{name}.py")
     spec = importlib.util.spec_from_file_location(f"_alembic_scratch_{name}", path)
     assert spec is not None and spec.loader is not None
@@ -427,7 +432,9 @@ def describe_error(error: BaseException, root: Path, guard: ModuleType, fence: A
     places = [
         f"{frame.filename}:{frame.lineno}"
         for frame in frames
-        if Path(frame.filename).is_relative_to(root) and "site-packages" not in frame.filename
+        if Path(frame.filename).is_relative_to(root)
+        and "site-packages" not in frame.filename
+        and not Path(frame.filename).resolve().is_relative_to(SCRIPTS)
     ]
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     return {

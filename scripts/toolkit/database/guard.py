@@ -77,7 +77,7 @@ class Guard:
                 f" the scratch database is {self.family}"
             )
         args, params = scratch_arguments(dialect, self.scratch, params)
-        if dialect.name == "sqlite" and self.sqlite_class:
+        if self.sqlite_class and "sqlite" in dialect.driver:
             params.setdefault("factory", self.sqlite_class)
         with self.opening():
             connection = dialect.connect(*args, **params)

@@ -1,5 +1,6 @@
 """Which server a proof may run on, and by which signs one is production."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -12,7 +13,10 @@ from toolkit.database.urls import Kind
 
 PORTS: Mapping[Kind, int] = {"postgresql": 5432, "mysql": 3306, "sqlite": 0}
 LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1|\[::1\]", re.IGNORECASE)
-PRODUCTION = re.compile(r"(?:.*[\W_])?(?:prod|production|live)(?:[\W_].*)?", re.IGNORECASE)
+# As a word of a name; a path (VIRTUAL_ENV) is none.
+PRODUCTION = re.compile(
+    r"(?:[\w.-]*[_.-])?(?:prod|production|live)(?:[_.-][\w.-]*)?", re.IGNORECASE
+)
 STAGE = re.compile(r"(?:.*_)?(?:env|environment|stage|tier)", re.IGNORECASE)
 ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=\s*[\"']?([^\"'#\n]*)", re.MULTILINE)
 PACKAGES: Mapping[str, Mapping[Kind, str]] = {
@@ -79,9 +83,10 @@ def signs_here(url: URL, root: Path | None) -> list[str]:
 def settings_text(root: Path | None) -> str:
     """The project's `.env`, as far as it is an ordinary file."""
     path = root / ".env" if root else None
-    if path is None or not path.is_file() or path.stat().st_size > 1_000_000:
-        return ""
-    return path.read_text("utf-8", "replace")
+    with contextlib.suppress(OSError):
+        if path is not None and path.is_file() and path.stat().st_size < 1_000_000:
+            return path.read_text("utf-8", "replace")
+    return ""
 
 
 def install_line(kind: Kind) -> str:

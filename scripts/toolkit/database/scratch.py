@@ -244,7 +244,8 @@ def shared_scratch(kind: Kind, url: URL, signs: Signs, reasons: list[str]) -> It
             shared.drop(str(address.database))
             shared.compare()  # what it did weighs more than that it failed
             raise
-        except BaseException:
+        except BaseException:  # an interrupt
+            server.session.hurried = True
             shared.drop(str(address.database))
             raise
         shared.drop(str(address.database))
@@ -262,10 +263,15 @@ def private_scratch(kind: Kind, reasons: list[str]) -> Iterator[Scratch]:
         driver = f"{kind}+{driver_for(kind)}"
         if kind == "postgresql":
             template = server.administrator.set(drivername=driver, database="template1")
-            run_all(
-                template,
-                [*private_rights.postgres_private(ROLE), f'CREATE DATABASE "{name}" OWNER {ROLE}'],
-            )
+            made = [
+                *private_rights.postgres_private(ROLE),
+                f'CREATE DATABASE "{name}" OWNER {ROLE}',
+            ]
+            try:
+                run_all(template, made)
+            except FAILURES as error:
+                said = first_line(error, template)
+                raise NoBinaries(f"the private server is of no use: {said}") from None
         yield Scratch(
             kind,
             server.role.set(drivername=driver, database=name),

@@ -17,6 +17,7 @@ from toolkit.report.interrupt import result_of
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
+HURRY_SECONDS = 0.5
 FAILURES = (SQLAlchemyError, OSError, TimeoutError)
 T = TypeVar("T")
 
@@ -27,6 +28,8 @@ class Session:
     def __init__(self, url: URL) -> None:
         """Raises one of FAILURES when there is no connection to be had."""
         self.url = url
+        self.hurried = False
+        """After an interrupt: the server may be frozen, and nobody waits for it any more."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: AsyncEngine | Engine
         self._connection: AsyncConnection | Connection
@@ -49,12 +52,12 @@ class Session:
             )
             self._connection = self._engine.connect()
 
-    def run(self, statement: str, seconds: float = STATEMENT_SECONDS) -> list[Any]:
+    def run(self, statement: str) -> list[Any]:
         """Its rows. Raises one of FAILURES."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if isinstance(self._connection, AsyncConnection):
-                return self._wait(rows_of(self._connection, statement), seconds)
+                return self._wait(rows_of(self._connection, statement), STATEMENT_SECONDS)
             result = self._connection.execute(text(statement))
             return list(result) if result.returns_rows else []
 
@@ -76,11 +79,26 @@ class Session:
         assert self._loop is not None
 
         async def limited() -> T:
+            if self.hurried:
+                return await self._hurry(work)
             async with asyncio.timeout(seconds):
                 return await work
 
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             return result_of(pool.submit(self._loop.run_until_complete, limited()))
+
+    async def _hurry(self, work: Coroutine[Any, Any, T]) -> T:
+        """Give up without a word to the server: asyncpg waits two seconds for its answer."""
+        task = asyncio.ensure_future(work)
+        await asyncio.wait({task}, timeout=HURRY_SECONDS)
+        if not task.done():
+            assert isinstance(self._connection, AsyncConnection)
+            driver = self._connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]
+            getattr(driver, "terminate", lambda: None)()
+            task.cancel()
+            await asyncio.wait({task}, timeout=HURRY_SECONDS)
+            raise TimeoutError("no answer in time")
+        return task.result()
 
     def _end_loop(self) -> None:
         """Close it, unless an interrupt left it running in its thread."""

@@ -60,8 +60,8 @@ UNION ALL SELECT 'the tablespace ' || spcname, concat_ws(' ', oid, spcowner) FRO
 UNION ALL SELECT 'the replication slot ' || slot_name, slot_type FROM pg_replication_slots
 UNION ALL SELECT 'the setting ' || name, setting FROM pg_settings
     WHERE context <> 'internal' AND source NOT IN ('client', 'session', 'database', 'user')
-UNION ALL SELECT 'the relation ' || c.oid::regclass, concat_ws(' ', relkind, relowner,
-    relfilenode) FROM pg_class c WHERE relnamespace <> 'pg_catalog'::regnamespace
+UNION ALL SELECT 'the relation ' || c.oid::regclass, concat_ws(' ', relkind, relowner)
+    FROM pg_class c WHERE relnamespace::regnamespace::text !~ '^pg_'
 """
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 from sqlalchemy.engine import URL
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.folders import PREFIX, new_name
+from toolkit.database.folders import new_name
 from toolkit.database.places import server_name
 from toolkit.database.session import FAILURES, Session
 from toolkit.database.urls import Kind, mask
@@ -95,8 +95,10 @@ class Server:
         try:
             self.session.run("SELECT 1")
         except FAILURES:
-            self.session.close()
-            self.session = Session(self.session.url)
+            if self.session.hurried:
+                raise
+            lost, self.session = self.session, Session(self.session.url)
+            lost.close()
 
     def state(self) -> State:
         """What a proof has to leave as it is; without scratches."""
@@ -222,7 +224,3 @@ def log_in(url: URL, server: str) -> None:
             f"the role that was made for the proof can't log in at {server}:"
             f" {first_line(error, url)}"
         ) from None
-
-
-def is_scratch(name: str) -> bool:
-    return name.startswith(PREFIX)

@@ -38,7 +38,10 @@ _OF_A_DATABASE = re.compile(
 _HOST = r"HOST|HOSTNAME|HOSTADDR|SERVER|ADDR|ADDRESS|ENDPOINT|SOCKET"
 _PASSWORD = r"PASSWORD|PASSWD|PASS|PWD|PW"  # noqa: S105
 _GLUED = re.compile(rf"^(?:PG|DB|MYSQL|MARIADB|POSTGRES|DATABASE)(?:({_HOST})|({_PASSWORD}))$")
-_NO_ANSWER = re.compile(r"(?i)^(?:true|false|yes|no|on|off|none|null|\d*)$")
+_WHICH = re.compile(r"^(?:\d*|RO|RW|READER|WRITER|PRIMARY|REPLICA|MAIN|DEV|PROD|STAGING)$")
+_NO_ANSWER = re.compile(r"(?i)^(?:true|false|yes|no|on|off|none|null|)$")
+_MAY_BE_HOST = re.compile(r"(?i)host|server|addr|endpoint|node|primary|replica|reader|writer")
+_MAY_BE_SECRET = re.compile(r"(?i)pass|pwd|pw(?:_|\d|$)|secret|cred|token|key")
 
 
 class Hiding:
@@ -56,10 +59,14 @@ class Hiding:
     def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         """The variables, each with what it held of databases hidden."""
         hidden = {name: self.variable(name, value) for name, value in variables.items()}
-        # The same again under a name that does not say what it is.
-        taken = {password: token for token, password in self.passwords.items() if len(password) > 5}
-        taken |= {host: NOWHERE for host in self.hosts if not LOOPBACK.match(host)}
-        return {name: taken.get(value, value) for name, value in hidden.items()}
+        # The same again under a name that does not say that it is a database's. A password may
+        # be the user's name as well, so the name has to say something.
+        for name, value in hidden.items():
+            if value in self.hosts and not LOOPBACK.match(value) and _MAY_BE_HOST.search(name):
+                hidden[name] = NOWHERE
+            elif value in self.passwords.values() and _MAY_BE_SECRET.search(name):
+                hidden[name] = self.password(value)
+        return hidden
 
     def variable(self, name: str, value: str) -> str:
         found = self.text(value)
@@ -160,16 +167,14 @@ def is_password(name: str) -> bool:
 def part(name: str) -> str:
     """`host` or `password` for a variable that holds that of a database, by its name."""
     words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).upper().split("_")
-    if words[-1] in {"FILE", "PATH", "PORT"}:
-        return ""
-    for word in words:
-        glued = _GLUED.match(word)
-        if glued:
-            return "host" if glued[1] else "password"
-    if any(_OF_A_DATABASE.match(word) for word in words):
-        if any(re.fullmatch(_PASSWORD, word) for word in words):
+    while len(words) > 1 and _WHICH.match(words[-1]):
+        words.pop()
+    glued = _GLUED.match(words[-1])
+    if glued:
+        return "host" if glued[1] else "password"
+    if any(_OF_A_DATABASE.match(word) for word in words[:-1]):
+        if re.fullmatch(_PASSWORD, words[-1]):
             return "password"
-        # SQL_SERVER: the last word says what it is.
-        if any(re.fullmatch(_HOST, word) for word in words[1:]):
+        if re.fullmatch(_HOST, words[-1]):
             return "host"
     return ""

@@ -64,7 +64,7 @@ def fenced(
         "attached": str(sqlite.parent.resolve()) if sqlite else None,
         "socket": socket,
         "port": port,
-        "parent": os.getpid() if threading.current_thread() is threading.main_thread() else None,
+        "by_main_thread": threading.current_thread() is threading.main_thread(),
     }
     return Child(variables, order, hiding.passwords)
 

@@ -33,7 +33,9 @@ QUESTIONS = {
     "git": {"describe", "rev-parse", "rev-list", "log", "show", "name-rev", "--version"},
     "uname": None, "hostname": None, "ldconfig": {"-p"}, "lsb_release": None,
 }  # fmt: skip
-FENCE = os.path.dirname(os.path.abspath(__file__))
+# Ours, also where the skill lies in the project that it looks at.
+SCRIPTS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))) + os.sep
+PATIENCE = 5  # some wait for their database and try for ever
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
 
 
@@ -53,6 +55,10 @@ class ProgramIsRefused(Refused, FileNotFoundError):
 
 class WritingIsRefused(Refused, PermissionError):
     pass
+
+
+class RefusedTooOften(BaseException):
+    """Not an Exception: a loop that waits for its database would swallow it."""
 
 
 class Fence:
@@ -143,6 +149,8 @@ class Fence:
     def _note(self, kind: str, what: str, error: Callable[[str], Any]) -> Any:
         line = f"{self.place()} wanted to {what}: refused, only the scratch database is for it"
         self.refused.append((kind, line))
+        if kind == "database" and self.refused.count((kind, line)) > PATIENCE:
+            raise RefusedTooOften(line)
         return error(line)
 
     def led_away(self, path: str) -> None:
@@ -154,11 +162,16 @@ class Fence:
         other = ""
         for frame in frames():
             name = frame.f_code.co_filename
-            if name.startswith(self.root + os.sep) and "site-packages" not in name:
+            if self.is_own(name):
                 return f"{os.path.relpath(name, self.root)}:{frame.f_lineno}"
-            if not other and not name.startswith((FENCE, *LIBRARIES, "<")):
+            if not other and not name.startswith((SCRIPTS, *LIBRARIES, "<")):
                 other = f"{name}:{frame.f_lineno}"
         return other or "A thread"
+
+    def is_own(self, path: str) -> bool:
+        """Is this the project's own code?"""
+        inside = path.startswith(self.root + os.sep) and "site-packages" not in path
+        return inside and not path.startswith(SCRIPTS)
 
     def _connect(self, _socket: Any, address: Any) -> None:
         if self._openings or address == "/dev/log" or address is None:
@@ -278,9 +291,9 @@ class Fence:
     def _library(self, *_: Any) -> None:
         for frame in frames():
             name = frame.f_code.co_filename
-            if "ctypes" in name or name.startswith(("<", FENCE)):
+            if "ctypes" in name or name.startswith(("<", SCRIPTS)):
                 continue
-            if name.startswith(self.root + os.sep) and "site-packages" not in name:
+            if self.is_own(name):
                 raise self._note("program", "call a C library", ProgramIsRefused)
             return
 

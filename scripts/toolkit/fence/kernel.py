@@ -34,8 +34,9 @@ class PathBeneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("folder", ctypes.c_int32))
 
 
-def die_with(parent: int) -> None:
-    """End when the process `parent` does, as soon as it does, where the kernel can do that."""
+def die_with_parent() -> None:
+    """End as soon as the parent does, where the kernel can do that: with the thread that forked."""
+    parent = os.getppid()
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -16,6 +16,7 @@ from toolkit.database.urls import TITLES
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.situation import Situation, shown
 from toolkit.project.facts import MappedClass, Project
+from toolkit.report.endings import proof_code
 from toolkit.report.exits import Exit
 
 
@@ -71,11 +72,16 @@ class Bench:
         """What the scratch database is now."""
         return read_catalog_at(self.scratch.url)
 
-    def lacking(self, result: AlembicResult) -> str | None:
+    def lacking(self, result: AlembicResult, *, sure: bool = False) -> str | None:
         """What to do if it failed for want of something that is not on the scratch's server."""
         server = self.situation.server
         own = server_name(server, self.situation.kind) if server else None
-        return lacking(result.message, self.scratch, own)
+        return lacking(result.message, self.scratch, own, sure=sure)
+
+    def refuse_place(self, result: AlembicResult, what: str) -> None:
+        """Raise Refusal where it says nothing about a revision that it does not run here."""
+        if result.error and (remedy := self.lacking(result, sure=True)):
+            raise Refusal("place", Exit.PROOF_FAILED, f"{what}: {result.message}", remedy)
 
     def expect(self, result: AlembicResult, what: str, remedy: str) -> None:
         """Raise Refusal unless `result` is a success."""
@@ -83,7 +89,7 @@ class Bench:
             place = result.error.get("where")
             raise Refusal(
                 "proof",
-                Exit.PROOF_FAILED,
+                proof_code(result.message),
                 f"{what}: {result.message}",
                 self.lacking(result) or remedy,
                 [f"at {shown(place, self.project.root)}"] if place else (),

@@ -52,7 +52,9 @@ def main(arguments: Sequence[str]) -> int:
         code = run(options, say)
     except (Refusal, ProjectError, DatabaseError) as error:
         details = error.details if isinstance(error, Refusal) else ()
-        lead = "No migration was written. " if options.message is not None else ""
+        # Also hooks may have done harm, which are run when it was written.
+        silent = options.message is None or error.problem.code == "harmed"
+        lead = "" if silent else "No migration was written. "
         return report_problem(error.problem, details, lead, as_json=options.json)
     return int(code)
 

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MASKING = Path(__file__).resolve().parents[1] / "report" / "masking.py"
+SCRIPTS = Path(__file__).resolve().parents[2]  # ours, also where they lie in the project
 
 
 def main() -> None:
     """Read the request, import, write the answer to the file that it names."""
     request = json.load(sys.stdin)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a project may print
     root = Path(request["root"])
     sys.dont_write_bytecode = True
     mask = masker_of(root)
@@ -159,7 +161,8 @@ class Importer:
         own: tuple[str | None, int] = (None, 0)
         for frame in traceback.extract_tb(error.__traceback__):
             path = Path(frame.filename)
-            if self.root in path.parents and "site-packages" not in path.parts:
+            inside = self.root in path.parents and "site-packages" not in path.parts
+            if inside and SCRIPTS not in path.resolve().parents:
                 own = (frame.filename, frame.lineno or 0)
         return own
 

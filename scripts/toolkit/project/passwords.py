@@ -1,11 +1,14 @@
 """Passwords that stand in a project's source and settings files, so that none is printed."""
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from toolkit.project.imports import Module, dotted
 from toolkit.report.masking import MASKER
+
+WRAPPER = re.compile(r"(?:^|\.)(?:Secret\w*|Field|quote|quote_plus|str)$")
 
 
 def learn_passwords(folders: Iterable[Path], modules: Iterable[Module]) -> None:
@@ -36,8 +39,8 @@ def named_texts(module: Module) -> Iterator[tuple[str, str]]:
 
 
 def texts_in(value: ast.expr | None) -> list[str]:
-    """`"x"`, `SecretStr("x")`, `Field(default="x")`."""
-    if isinstance(value, ast.Call):
+    """`"x"`, `SecretStr("x")`, `Field(default="x")`; a column's name in its call is none."""
+    if isinstance(value, ast.Call) and WRAPPER.search(dotted(value.func) or ""):
         inside = [*value.args[:1], *(one.value for one in value.keywords if one.arg == "default")]
         return [text for one in inside for text in texts_in(one)]
     if isinstance(value, ast.Constant) and isinstance(value.value, str):

@@ -4,12 +4,8 @@ Importing runs whatever the project does at import, so it happens under a time
 limit, away from this process, and with its output thrown away.
 """
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +13,8 @@ from typing import Any
 
 from toolkit.database.folders import own_folder
 from toolkit.database.urls import mask, secrets_of
-from toolkit.fence.environment import Child, fenced
+from toolkit.fence.environment import fenced
+from toolkit.fence.process import run_worker
 from toolkit.project.facts import MappedClass, Project
 
 _WORKER = Path(__file__).with_name("import_worker.py")
@@ -83,7 +80,7 @@ def import_models(
             "answer": str(answer),
             "fence": child.order,
         }
-        code = _run(json.dumps(request), project.root, timeout, child)
+        code, _ = run_worker(_WORKER, request, child.environment, project.root, timeout)
         if code is None:
             return _broken("Timeout", f"importing took longer than {timeout:g} s", timed_out=True)
         try:
@@ -108,32 +105,6 @@ def unregistered(project: Project, report: ImportReport) -> tuple[MappedClass, .
         if not by_class and (item.table is None or item.table not in bare):
             missing.append(item)
     return tuple(missing)
-
-
-def _run(request: str, root: Path, timeout: float, child: Child) -> int | None:
-    """Exit code of the worker, None when it was killed for taking too long."""
-    process = subprocess.Popen(
-        # Neither the worker's folder nor PYTHONPATH is where this interpreter looks for what
-        # it needs itself; the worker adds the latter for the project.
-        [sys.executable, "-E", "-P", str(_WORKER)],
-        cwd=root,
-        env=child.environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        process.communicate(request, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        # The whole group, also after success: the project may have left children.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return process.returncode
 
 
 def _report(content: dict[str, Any]) -> ImportReport:

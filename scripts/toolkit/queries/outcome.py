@@ -121,7 +121,7 @@ def command_line(options: argparse.Namespace) -> str:
     words = ["optimize-queries.sh"]
     if options.project != Path():
         words += ["--project", str(options.project)]
-    for name in ("run", "app", "requests", "url", "url_env", "base", "url_from"):
+    for name in ("run", "app", "requests", "url", "url_env", "base", "url_from", "scratch_on"):
         if value := getattr(options, name):
             words += [f"--{name.replace('_', '-')}", str(value)]
     if options.layers != tuple(Layer):

@@ -19,7 +19,7 @@ OWN_COMMAND = "--run"
 """Its value is the user's command: what it gives its program is masked, and not refused."""
 VARIABLE = re.compile(r"[A-Za-z_]\w*")
 KEY = re.compile(rf"{NAME}['\"]?\s*[=:]\s*['\"]?[^\s'\"]")
-LOGIN = re.compile(r"[^\s:/@?#]*:[^@]+@")
+LOGIN = re.compile(r"[^\s:/@?#]*:.+@")
 
 
 def refused(door: str, arguments: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -30,6 +30,7 @@ class Door:
         self.plain = stream
         self._must_arrive = must_arrive
         self._begun = ""
+        self._closed: OutputClosed | None = None
 
     def write(self, text: str) -> int:
         lines, newline, self._begun = (self._begun + text).rpartition("\n")
@@ -43,12 +44,27 @@ class Door:
     def flush(self) -> None:
         begun, self._begun = self._begun, ""
         self._put(begun)
-        with closing_noticed(self._must_arrive):
-            self.plain.flush()
+        self._send(self.plain.flush)
+
+    def as_it_is(self, text: str) -> None:
+        """Write what is safe by how it was made."""
+        self.flush()
+        self._send(lambda: put(self.plain, text))
 
     def _put(self, text: str) -> None:
-        with closing_noticed(self._must_arrive):
-            put(self.plain, clean(MASKER(text)))
+        # Line ends of a diff are what they are; only a return within a line steers a terminal.
+        shown = "\r\n".join(map(clean, MASKER(text).split("\r\n")))
+        self._send(lambda: put(self.plain, shown))
+
+    def _send(self, action: Callable[[], object]) -> None:
+        """Raise OutputClosed, also again: argparse swallows the first."""
+        try:
+            if self._closed is None:
+                action()
+        except OSError as error:
+            self._closed = OutputClosed(error.errno, error.strerror, "standard output")
+        if self._closed is not None and self._must_arrive:
+            raise self._closed
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(self.plain, name)
@@ -60,21 +76,13 @@ def put(stream: TextIO, text: str) -> None:
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-@contextlib.contextmanager
-def closing_noticed(must_arrive: bool) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if must_arrive:
-            raise OutputClosed(error.errno, error.strerror, "standard output") from None
-
-
 def put_json(document: Any) -> None:  # noqa: ANN401
     """Print a document. It is masked as data: so what comes out is JSON, whatever is hidden."""
     text = json.dumps(MASKER.data(document), indent=2) + "\n"
-    sys.stdout.flush()
-    with closing_noticed(must_arrive=True):
-        put(plain(sys.stdout), text)
+    if isinstance(sys.stdout, Door):
+        sys.stdout.as_it_is(text)
+    else:
+        sys.stdout.write(text)
 
 
 def plain(stream: TextIO) -> TextIO:

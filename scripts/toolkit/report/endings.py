@@ -97,6 +97,12 @@ def code_in(text: str) -> Exit | None:
     return next((code for words, code in WORDS if words.search(text)), None)
 
 
+def proof_code(message: str) -> Exit:
+    """Of a proof that failed: by what is proved, or by the server and the disk under it."""
+    code = code_in(message)
+    return code if code in {Exit.SERVER_GONE, Exit.DISK_FULL} else Exit.PROOF_FAILED
+
+
 def ended(code: Exit, message: str) -> Ending:
     return Ending(code, f"{message} {REMEDIES[code]}")
 

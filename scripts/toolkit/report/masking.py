@@ -23,14 +23,18 @@ HIDDEN = "***"
 SHORTEST = 3
 """What is shorter is hidden where a password stands, and nowhere else: one or two letters
 are in any text, and to hide them there would show them."""
+HALF = 4
+"""The same for a half of one, where a raw @, / or : cut it."""
 LIKE_A_WORD = 8
-"""Letters or digits alone, and fewer than that, are hidden as whole words only."""
+MIXED = 5
+"""Fewer letters or digits alone, or fewer of mixed kinds, are hidden as whole words only."""
 LARGEST_FILE = 256 * 1024
 
 WORD = r"(?:password|passwd|passphrase|passcode|pwd|secret|secret_?key|token|api_?key|credentials?)"
-NAME = rf"(?<![A-Za-z])(?i:\w*{WORD})\d*"
-SECRET_NAME = re.compile(rf"(?i)\w*(?:pass|{WORD}|_key|_auth)\d*|key|auth")
-"""Names of variables whose values are hidden. `PGPASS` counts, `PWD` (the folder) does not."""
+NAME = rf"(?<!\w)(?i:\w*{WORD})\d*"
+KEYS = r"(?:access|private|signing|encryption|auth|master|app|license)_?key"
+SECRET_NAME = re.compile(rf"(?i)\w*(?:pass|{WORD}|{KEYS})\d*")
+"""Names whose values are hidden: no `primary_key`, and neither `PWD` nor `..._FILE` (below)."""
 NO_SECRET_NAME = re.compile(r"(?i)(?:old)?pwd|.*(?:file|path|dir|folder|passfile)")
 NO_SECRET = re.compile(r"(?i)true|false|yes|no|on|off|none|null|\d{1,3}|\*+|")
 # Passwords that are words of our own texts: where they stand alone they tell nobody anything,
@@ -43,6 +47,8 @@ ORDINARY = frozenset(
         public main default development production""",
     )
 )
+# `sqlite:///a:b@c` is a path, and `host:5432/shop?x=a@b` has no login.
+NO_LOGIN = re.compile(r"/|[^/:@]*:\d+/[^@]*\?")
 SETTINGS_FILES = {".ini", ".cfg", ".toml", ".yaml", ".yml", ".env", ".conf"}
 # What stands for a password in examples and templates is none.
 PLACEHOLDER = r"(?:\*+|<[^<>\s]*>|\$?\{[^{}\s]*\}|%\(\w+\)s|%s|PASSWORD|password)"
@@ -74,7 +80,7 @@ class Masker:
         for _, value in pairs_in(url):
             self._add_written(value, host)
         # Up to the last @: a raw one in the password makes the rest look like the host.
-        for part in {body, before_query} if is_url else ():
+        for part in {body, before_query} if is_url and not NO_LOGIN.match(body) else ():
             login, _, place = part.rpartition("@")
             user, colon, password = login.partition(":")
             if not colon:
@@ -86,7 +92,8 @@ class Masker:
     def _add_written(self, password: str, host: str) -> None:
         """A password as a URL has it, its halves, and what a raw @ makes of it."""
         for read in {password, unquote(password), unquote_plus(password)}:
-            self._add({read, *re.split(r"[@/?#:]", read)})
+            halves = re.split(r"[@/?#:]", read)
+            self._add({read, *(half for half in halves if len(half) >= HALF)})
             # What is behind an unquoted @ is taken for a part of the host, however short.
             at = read.split("@")
             self._pieces |= {"@".join([*at[n:], host]) for n in range(1, len(at)) if host}
@@ -130,7 +137,11 @@ class Masker:
 
     def learn_settings(self, text: str) -> None:
         """Lines `NAME=value` and `name: value`, quoted or not."""
-        for name, value in SETTING.findall(text):
+        for line in text.splitlines():
+            found = SETTING.match(line) if len(line) <= LONGEST else None
+            if not found:
+                continue
+            name, value = found.groups()
             # With and without what may be a comment: nobody knows which reader it has.
             for one in {value, unquoted(value), re.split(r"\s#", value)[0]}:
                 for read in {one, one.replace("%%", "%"), unescaped(one), from_json(one)}:
@@ -188,7 +199,8 @@ class Masker:
         if secret in self._spared:
             # "app" is the password, and app/models.py and app.models are the project's.
             return rf"(?<![\w/.\\-]){found}(?![\w/\\-]|\.\w|:\d)"
-        if len(secret) >= LIKE_A_WORD or not (secret.isalpha() or secret.isdecimal()):
+        is_plain = secret.isalpha() or secret.isdecimal()
+        if len(secret) >= (LIKE_A_WORD if is_plain else MIXED):
             return found
         # `\napp` and `%20app` are the word, too.
         return rf"(?:(?<![^\W_])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{{2}})){found}(?![^\W_])"
@@ -254,9 +266,7 @@ def as_pattern(form: str) -> str:
 
 # Places where a secret stands
 
-SETTING = re.compile(
-    r"(?m)^[ \t-]*(?:export[ \t]+)?['\"]?([A-Za-z_][\w.]*)['\"]?[ \t]*[=:][ \t]*(.+?)[ \t]*$"
-)
+SETTING = re.compile(r"[ \t-]*(?:export[ \t]+)?['\"]?([A-Za-z_][\w.]*)['\"]?[ \t]*[=:][ \t]*(\S.*)")
 PAIR = re.compile(
     rf"({NAME})=('(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|[^\s&;'\",)\]}}]+)",
 )
@@ -264,7 +274,8 @@ DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|sqlite|mssql|oracle|redis|mongodb
 STRING = r"(?:\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|''|[^'\\\n])*')"
 PORT = r"\d+(?:[/?\s'\",).:;\]]|$)"
 LONGEST = 5000
-"""Characters of a value that is looked for over several lines."""
+"""Characters of a value that is looked for. Every rule has a limit: texts of strangers come here,
+and none may take longer than its length is worth."""
 
 
 def pairs_in(text: str) -> list[tuple[str, str]]:
@@ -302,11 +313,11 @@ def rules(*pairs: tuple[str, str | Callable[[re.Match[str]], str]]) -> tuple[Rul
 
 PASSWORDS = rules(
     # pydantic repeats what it was given.
-    (r"(?s)input_value=.*?(?=, input_type=)", f"input_value={HIDDEN}"),
+    (rf"(?s)input_value=.{{0,{LONGEST}}}?(?=, input_type=)", f"input_value={HIDDEN}"),
     # `://user:secret@host`, with a password that may hold a raw `@`; in a database's URL also
     # blanks and quotes; and the same cut off before the `@`, as errors show long values.
     # `host:5432` stays.
-    (rf"(://[^\s:/@'\"]*:)(?!{PLACEHOLDER}@)[^\s'\"]*@", rf"\1{HIDDEN}@"),
+    (rf"(://[^\s:/@'\"]*:)(?!{PLACEHOLDER}@)[^\s'\"]{{0,500}}@", rf"\1{HIDDEN}@"),
     (
         rf"(\b{DATABASES}://[^\s:/@'\"]*:)(?!{PLACEHOLDER}@|{PORT})[^@\n]{{1,200}}@",
         rf"\1{HIDDEN}@",
@@ -314,11 +325,11 @@ PASSWORDS = rules(
     (rf"(://[^\s:/@'\"]+:)(?!{PLACEHOLDER})(?!{PORT})[^\s@'\"]+", rf"\1{HIDDEN}"),
     (PAIR.pattern, hide_pair),
     (
-        rf"({NAME}[\"']?\s*(?::\s*[\w\[\].| ]{{1,60}}?)?\s*(?:=|:|=>)\s*"
+        rf"({NAME}[\"']?\s{{0,9}}(?::\s{{0,9}}[\w\[\].| ]{{1,60}}?)?(?:=|:|=>)\s{{0,9}}"
         rf"(?:(?:[\w.]*Secret\w*|quote|quote_plus|Field)\((?:default=)?)?[rbuRBU]{{0,2}})({STRING})",
         hide_string,
     ),
-    (rf"({NAME}\\[\"']:\s*)\\([\"']).*?\\\2", rf"\1\\\2{HIDDEN}\\\2"),
+    (rf"({NAME}\\[\"']:\s{{0,9}})\\([\"']).{{0,500}}?\\\2", rf"\1\\\2{HIDDEN}\\\2"),
     (
         r"((?i:\bPASSWORD\s*\(?\s*|\bIDENTIFIED\s+(?:(?:WITH|VIA)\s+\S+\s+)?(?:BY|AS|USING)"
         r"\s+(?:PASSWORD\s*\(?\s*)?))'(?:''|\\.|[^'\\])*'",
@@ -328,12 +339,12 @@ PASSWORDS = rules(
 SQLALCHEMY = rules((r"\[parameters: .*", f"[parameters: {HIDDEN}]"))
 POSTGRESQL = rules(
     (
-        rf"(Key \([^\n]*?\)=)\([\s\S]{{0,{LONGEST}}}?\)"
+        rf"(Key \([^\n]{{0,300}}?\)=)\([\s\S]{{0,{LONGEST}}}?\)"
         r"(?= (?:already exists|is not present|is still referenced|conflicts|is duplicated))",
         rf"\1({HIDDEN})",
     ),
     # The same in another language.
-    (r"(\([^()\n]*\)=)\((?!\*\*\*\))[^\n]*\)", rf"\1({HIDDEN})"),
+    (r"(\([^()\n]{0,300}\)=)\((?!\*\*\*\))[^\n]*\)", rf"\1({HIDDEN})"),
     # A value may have line ends, of which nothing says which is the last: up to SQLAlchemy's
     # own lines.
     (
@@ -342,32 +353,34 @@ POSTGRESQL = rules(
     ),
     (r"(Failing row contains )\((?!\*\*\*\))[^\n]*", rf"\1({HIDDEN})"),
     (
-        r"((?:invalid (?:input syntax|input value)[^\n:\"]*|out of range): )"
+        r"((?:invalid (?:input syntax|input value)[^\n:\"]{0,80}|out of range): )"
         r"\"[^\n]*\"",
         rf'\1"{HIDDEN}"',
     ),
-    (r"(\bvalue )\"[^\n]*\"(?= is out of range)", rf'\1"{HIDDEN}"'),
+    (r"(\bvalue )\"[^\n]{0,999}\"(?= is out of range)", rf'\1"{HIDDEN}"'),
     (
-        r"(invalid input for query argument \$\d+[^:\n]*: )(?:[^\n]*(?= \([^()\n]*\))|[^\n]*)",
+        r"(invalid input for query argument \$\d+[^:\n]{0,80}: )(?:[^\n]*(?= \([^()\n]*\))|[^\n]*)",
         rf"\1{HIDDEN}",
     ),
     (
-        r"(\bCOPY [^\n:]*, line \d+[^\n:]*: |\bparameter \$\d+ = |JSON data, line \d+: )[^\n]*",
+        r"(\bCOPY [^\n:]{1,200}, line \d+[^\n:]{0,200}: |\bparameter \$\d+ = "
+        r"|JSON data, line \d+: )[^\n]*",
         rf"\1{HIDDEN}",
     ),
-    (r"(\bLINE \d+: )([^\n]*)()", hide_literals),
+    (r"(\bLINE \d+: )([^\n]{0,999})()", hide_literals),
 )
 MYSQL = rules(
-    (r"(Duplicate entry )'[^\n]*'(?= for key)", rf"\1'{HIDDEN}'"),
+    (r"(Duplicate entry )'[^\n]{0,999}'(?= for key)", rf"\1'{HIDDEN}'"),
     (
         rf"(Duplicate entry )'(?!\*\*\*')[\s\S]{{0,{LONGEST}}}?'(?= for key)",
         rf"\1'{HIDDEN}'",
     ),
     (
-        r"((?:[Ii]ncorrect|Invalid) [\w ]*value: )'[^\n]*?'(?= for |\W*$|\W*\n|\")",
+        r"((?:[Ii]ncorrect|Invalid) [\w ]{0,60}value: )'[^\n]{0,999}?'"
+        r"(?= for |\W{0,9}$|\W{0,9}\n|\")",
         rf"\1'{HIDDEN}'",
     ),
-    (r"(near ')([^\n]*)(' at line \d+)", hide_literals),
+    (r"(near ')([^\n]{0,999})(' at line \d+)", hide_literals),
 )
 RULES = (*PASSWORDS, *SQLALCHEMY, *POSTGRESQL, *MYSQL)
 

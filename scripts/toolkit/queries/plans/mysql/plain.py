@@ -25,7 +25,14 @@ ACTS = frozenset((
 ))  # fmt: skip
 """Functions of the server that do more than give a value."""
 # MariaDB lists what is its own; elsewhere what somebody added is known.
-OWN = "SELECT function FROM information_schema.sql_functions"
+OWN = """
+    SELECT function FROM information_schema.sql_functions
+    UNION SELECT word FROM information_schema.keywords
+"""
+GEOMETRY = re.compile(
+    r"(?:st_|mbr)\w+|point|linestring|polygon|multi\w+|geometrycollection", re.IGNORECASE
+)
+"""These are in no list of MariaDB's."""
 ADDED = (
     "SELECT routine_name FROM information_schema.routines",
     "SELECT udf_name FROM performance_schema.user_defined_functions",
@@ -43,7 +50,8 @@ class Functions:
 
     def is_new(self, name: str) -> bool:
         """Is it none of the server's own?"""
-        return bool(self.own) and name.lower() not in self.own
+        known = self.own or {name.lower()}
+        return name.lower() not in known and not GEOMETRY.fullmatch(name)
 
 
 def read_functions(connection: Connection) -> Functions:

@@ -1,5 +1,6 @@
 """The layer on MySQL and MariaDB: a copy of the tables by SELECT and INSERT, indexes on that."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,11 +16,13 @@ from toolkit.queries.plans.connections import on_connection
 from toolkit.queries.plans.job import Job, parsed_of, try_all, worst
 from toolkit.queries.plans.model import Place, Table
 from toolkit.queries.plans.mysql import plain, source
-from toolkit.queries.plans.mysql.bench import MysqlBench, reason_of
+from toolkit.queries.plans.mysql.bench import MysqlBench, number_of, reason_of
 from toolkit.queries.plans.mysql.source import Copied, quote
 from toolkit.queries.plans.parse import Parsed
 
 LOOKED_AT = 10
+NO_COLLATION = 1273
+COLLATION = re.compile(r" COLLATE[ =]\w+")
 
 
 @dataclass
@@ -127,17 +130,26 @@ def take_over(connection: Connection, settings: Mapping[str, str]) -> None:
             connection.exec_driver_sql(f"SET SESSION {name} = {known}")
 
 
+def made_table(connection: Connection, ddl: str, job: Job) -> str:
+    """Make it; why it can't be made. MySQL and MariaDB have collations that the other lacks."""
+    try:
+        connection.exec_driver_sql(ddl.replace("%", "%%"))
+    except DBAPIError as error:
+        other = COLLATION.sub("", ddl)
+        if number_of(error) != NO_COLLATION or other == ddl:
+            return reason_of(error)
+        job.notes.add("the scratch server lacks a collation of the given one: it sorts otherwise")
+        return made_table(connection, other, job)
+    return ""
+
+
 def fill(connection: Connection, url: URL, copies: Sequence[Copied], job: Job) -> dict[Place, str]:
     """Tables and rows of the copy; those that can't be made, with the reason."""
     run = connection.exec_driver_sql
     # The folders that a table's definition may name are the given server's.
     run("SET SESSION foreign_key_checks = 0, unique_checks = 0, sql_mode = 'NO_DIR_IN_CREATE'")
-    missing = {}
-    for copied in copies:
-        try:
-            run(copied.ddl.replace("%", "%%"))
-        except DBAPIError as error:
-            missing[copied.table.place] = reason_of(error)
+    whys = {copied.table.place: made_table(connection, copied.ddl, job) for copied in copies}
+    missing = {place: why for place, why in whys.items() if why}
     made = [copied for copied in copies if copied.table.place not in missing]
 
     def load(copied: Copied, batches: Iterator[list[tuple[Any, ...]]]) -> None:
