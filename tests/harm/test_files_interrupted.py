@@ -20,8 +20,11 @@ import pytest
 from projects.layouts import LAYOUTS
 from projects.setup_door import SCRIPTS, environment, tree
 from toolkit.database.folders import PREFIX, own_folder, sweep_folders
+from toolkit.migration.command import parser, run
 from toolkit.migration.install import install, sweep_halves
-from toolkit.setup.apply import JOURNAL, recover
+from toolkit.project.errors import ProjectError
+from toolkit.setup.apply import JOURNAL, Transaction, recover
+from toolkit.setup.changes import FileChange
 
 pytestmark = pytest.mark.any_sqlalchemy
 HANG = 60
@@ -101,6 +104,23 @@ def test_killed_while_it_restores_the_next_run_goes_on(tmp_path: Path) -> None:
     for point in range(1, found + 1):
         recover(tmp_path / str(point))
         assert tree(tmp_path / str(point)) == before, point
+
+
+def test_no_revision_is_built_on_what_was_not_proved(tmp_path: Path) -> None:
+    """generate-migration.sh, too, first puts back what a killed setup-alembic.sh left."""
+    (tmp_path / "alembic.ini").write_text("old")
+    if os.fork() == 0:
+        change = FileChange(tmp_path / "alembic.ini", "old", "new", "changed")
+        Transaction(tmp_path, [change]).__enter__()
+        os._exit(0)
+    os.wait()
+    assert (tmp_path / "alembic.ini").read_text() == "new"
+    said: list[str] = []
+    options = parser().parse_args(["a message", "--project", str(tmp_path)])
+    with pytest.raises(ProjectError):  # it has nothing else
+        run(options, said.append)
+    assert "put back" in said[0]
+    assert (tmp_path / "alembic.ini").read_text() == "old"
 
 
 def test_killed_while_it_installs_a_revision_it_is_whole_or_not_there(tmp_path: Path) -> None:

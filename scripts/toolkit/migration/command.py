@@ -19,6 +19,7 @@ from toolkit.report.command_line import holds_password, is_login
 from toolkit.report.door import put_json
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.report.masking import in_a_line
+from toolkit.setup.apply import BusyError, NotRestored, recover
 
 DESCRIPTION = """\
 Write an Alembic migration for what changed in the models, or review those that are there.
@@ -168,6 +169,8 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
     directory = options.project.resolve()
     if not directory.is_dir():
         raise Refusal("project", Exit.USAGE, f"{directory} is not a folder.", "See --project.")
+    if not reviews:
+        restore(directory, say)
     project = read_project(
         directory,
         base=options.base,
@@ -191,6 +194,23 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
     if options.expand_contract:
         return expand_and_show(project, message, options, say)
     return generate_and_show(project, message, options, say)
+
+
+def restore(directory: Path, say: Any) -> None:  # noqa: ANN401
+    """Put back what a killed setup-alembic.sh left unproved: no revision is to build on it."""
+    try:
+        for line in recover(directory):
+            say(line)
+    except BusyError as error:
+        raise Refusal("busy", Exit.BUSY, f"{error}.", "Run this again when it has ended.") from None
+    except NotRestored as error:
+        raise Refusal(
+            "not-restored",
+            Exit.NOT_RESTORED,
+            "What an earlier setup-alembic.sh wrote could not all be put back.",
+            "Make room, or whatever else the lines above want, and run this again.",
+            error.lines,
+        ) from None
 
 
 def refuse_combinations(options: argparse.Namespace, *, reviews: bool) -> None:

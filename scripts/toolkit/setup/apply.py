@@ -93,6 +93,7 @@ class Transaction:
         self._follow = follow
         self._lock: IO[str] | None = None
         self._open = False
+        self._backups = Backups(self._root)
         self.backups: list[Path] = []
         self.notes: list[str] = []
         """What of the old files could not be kept: an owner, an attribute."""
@@ -107,8 +108,9 @@ class Transaction:
             self._lock = _lock(self._journal)
             self._open = True
         try:
+            planned = self._plan()
             with undisturbed():
-                self._write()
+                self._write(planned)
         except BaseException:
             self._undo()
             raise
@@ -133,8 +135,9 @@ class Transaction:
             _clean(self._journal, DONE)
             self._unlock()
 
-    def _write(self) -> None:
-        backups = Backups(self._root)
+    def _plan(self) -> list[tuple[Entry, bytes]]:
+        """What is to be written where. Asks git, which may take its time, so not undisturbed."""
+        backups = self._backups
         planned: list[tuple[Entry, bytes]] = []
         for change in self._changes:
             path = change.path.resolve()
@@ -144,6 +147,10 @@ class Transaction:
             content = encoded(path, change.after)
             planned.append((entry_for(path, content, change.before is not None, backup), content))
         planned += [(entry_for(*new, False, None), new[1]) for new in backups.needed()]
+        return planned
+
+    def _write(self, planned: Sequence[tuple[Entry, bytes]]) -> None:
+        backups = self._backups
         entries = [entry for entry, _ in planned]
         places = [place for one in entries for place in (one.path, one.backup) if place]
         directories = _missing_directories(places)
