@@ -75,7 +75,19 @@ def test_a_project_ends_with_a_migrated_database_wherever_its_files_are(
     assert_it_ends_with_a_migrated_database(project_factory(name), database_url)
 
 
-@pytest.mark.parametrize("name", sorted({*LAYOUTS} - {*FOLDERS, "app"}))
+# And these in their models.
+MODELS = ("dataclass_models", "sqlmodel")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.dialects("sqlite")
+def test_a_project_ends_with_a_migrated_database_whatever_its_models_are(
+    name: str, project_factory: Factory, database_url: str
+) -> None:
+    assert_it_ends_with_a_migrated_database(project_factory(name), database_url)
+
+
+@pytest.mark.parametrize("name", sorted({*LAYOUTS} - {*FOLDERS, *MODELS, "app"}))
 @pytest.mark.dialects("postgresql")
 def test_a_project_ends_with_a_migrated_database(
     name: str, project_factory: Factory, database_url: str
