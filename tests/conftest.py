@@ -112,11 +112,15 @@ def mysql_server(pytestconfig: pytest.Config) -> Iterator[mysql.MySQLServer]:
 
 @pytest.fixture
 def make_database(
-    request: pytest.FixtureRequest, tmp_path: Path, pytestconfig: pytest.Config
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[str], str]]:
     """Make an empty database of a dialect; its URL. All are dropped at the test's end.
 
-    On PostgreSQL it may be a copy: `make("postgresql", template=name)`.
+    On PostgreSQL it may be a copy: `make("postgresql", template=name)`. Its server is named for
+    scratch databases as well: else each run of a script would start one of its own (#11).
     """
     drops: list[Callable[[], None]] = []
 
@@ -130,6 +134,7 @@ def make_database(
         )
         server.create_database(name, *([template] if template else []))
         drops.append(lambda: server.drop_database(name))
+        monkeypatch.setenv("SCRATCH_DATABASE_URL", server.url(name))
         return str(server.url(name))
 
     yield make

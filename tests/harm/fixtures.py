@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harm.production import MySQLProduction, PostgresProduction, Production, production_of
+from projects import warm
 
 MAKERS: dict[str, type[Any]] = {"postgresql": PostgresProduction, "mysql": MySQLProduction}
 
@@ -38,6 +39,7 @@ def production(
         if dialect not in productions:
             productions[dialect] = MAKERS[dialect](server)
             productions[dialect].make()
+    warm.python()  # its own folder is in the TMPDIR of all tests
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))

@@ -1,6 +1,8 @@
-"""Scratch databases: made, reached, dropped, and swept after a run that was killed."""
+"""Scratch databases: made, reached, dropped, and swept after a run that was killed.
 
-import os
+Where they are made is in `tests/harm/test_places_*.py`.
+"""
+
 import signal
 import subprocess
 import sys
@@ -13,14 +15,20 @@ from sqlalchemy.engine import URL, make_url
 
 from servers.mysql import MySQLServer
 from servers.postgres import PostgresServer
-from toolkit.database import private_server, scratch
+from toolkit.database import folders, private_server, scratch
 from toolkit.database.errors import DatabaseError
+from toolkit.database.folders import PREFIX
 from toolkit.database.scratch import execute, open_scratch
 from toolkit.database.urls import mask, secrets_of
 from toolkit.report.exits import Exit
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-LIST = scratch.LIST
+LIST = {
+    "postgresql": "SELECT datname FROM pg_database UNION SELECT rolname FROM pg_roles",
+    "mysql": (
+        "SELECT schema_name FROM information_schema.schemata UNION SELECT user FROM mysql.user"
+    ),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -30,52 +38,58 @@ def no_given_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server_url(dialect: str, make_database: Callable[[str], str]) -> URL | None:
+    """The server that SCRATCH_DATABASE_URL names; None for SQLite."""
     return None if dialect == "sqlite" else make_url(make_database(dialect))
 
 
 def scratches(server: URL) -> set[str]:
+    """Databases and roles."""
     names = {str(name) for (name,) in execute(server, LIST[server.get_backend_name()])}
-    return {name for name in names if name.startswith(scratch.PREFIX)}
+    return {name for name in names if name.startswith(PREFIX)}
 
 
-def files() -> set[Path]:
-    return set(Path("/tmp").glob(f"{scratch.PREFIX}{os.getpid()}_*"))
+def folders_in(place: Path) -> set[Path]:
+    return set(place.glob(f"{PREFIX}*"))
 
 
 def test_scratch_is_empty_writable_and_gone_afterwards(
     dialect: str, server_url: URL | None
 ) -> None:
-    before = files()
-    with open_scratch(dialect, server_url=server_url) as made:
+    with open_scratch(dialect, server_url=None) as made:
         assert made.kind == dialect
-        assert made.url.password is None or made.url.password not in str(made)
+        assert made.url.password is None or made.url.password not in repr(made)
         execute(made.url, "CREATE TABLE t (x integer)")
         assert execute(made.url, "SELECT count(*) FROM t")[0][0] == 0
+        with made.another() as url:
+            assert url.database != made.url.database
+            execute(url, "CREATE TABLE t (x integer)")
         if server_url is not None:
             assert made.url.database in scratches(server_url)
             assert made.url.host == server_url.host
+            assert made.url.username != server_url.username
         else:
             assert Path(str(made.url.database)).exists()
     if server_url is not None:
-        assert made.url.database not in scratches(server_url)
-    assert files() == before
+        assert scratches(server_url) == set()
+    else:
+        assert not Path(str(made.url.database)).parent.exists()
 
 
 def test_scratch_is_dropped_after_an_error(dialect: str, server_url: URL | None) -> None:
-    with pytest.raises(KeyboardInterrupt), open_scratch(dialect, server_url=server_url) as made:
+    with pytest.raises(KeyboardInterrupt), open_scratch(dialect, server_url=None) as made:
         raise KeyboardInterrupt
     if server_url is None:
         assert not Path(str(made.url.database)).parent.exists()
     else:
-        assert made.url.database not in scratches(server_url)
+        assert scratches(server_url) == set()
 
 
 @pytest.mark.dialects("postgresql", "mysql")
 def test_dropped_although_a_connection_is_open(dialect: str, server_url: URL) -> None:
-    with open_scratch(dialect, server_url=server_url) as made:
+    with open_scratch(dialect, server_url=None) as made:
         held = hold_connection(made.url)
     try:
-        assert made.url.database not in scratches(server_url)
+        assert scratches(server_url) == set()
     finally:
         held.kill()
         held.communicate()
@@ -111,72 +125,69 @@ def hold_connection(url: URL) -> "subprocess.Popen[str]":
 HOLD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from sqlalchemy.engine import make_url
 from toolkit.database.scratch import open_scratch
-server = sys.stdin.readline().strip()
-with open_scratch(sys.argv[2], server_url=make_url(server) if server else None) as made:
-    print(made.url.database, flush=True)
+with open_scratch(sys.argv[2], server_url=None) as made:
+    print(made.url.render_as_string(hide_password=False), flush=True)
     time.sleep(60)
 """
 
 
-def hold_scratch(kind: str, server: URL | None) -> "tuple[subprocess.Popen[str], str]":
+def hold_scratch(kind: str) -> "tuple[subprocess.Popen[str], URL]":
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(SCRIPTS), kind],
-        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdin is not None and process.stdout is not None
-    given = server.render_as_string(hide_password=False) if server else ""
-    process.stdin.write(given + "\n")
-    process.stdin.flush()
-    return process, process.stdout.readline().strip()
+    assert process.stdout is not None
+    return process, make_url(process.stdout.readline().strip())
 
 
 @pytest.mark.any_sqlalchemy
 def test_next_run_sweeps_what_a_killed_run_left(dialect: str, server_url: URL | None) -> None:
-    process, database = hold_scratch(dialect, server_url)
+    process, url = hold_scratch(dialect)
     process.kill()
     process.communicate()
 
-    def exists() -> bool:
+    def left() -> bool:
         if server_url is None:
-            return Path(database).parent.exists()
-        return database in scratches(server_url)
+            return Path(str(url.database)).parent.exists()
+        return bool({url.database, url.username} & scratches(server_url))
 
-    assert exists(), "a killed run cannot clean up itself"
-    with open_scratch(dialect, server_url=server_url):
-        assert not exists()
+    assert left(), "a killed run cannot clean up itself"
+    with open_scratch(dialect, server_url=None):
+        assert not left()
 
 
 def test_a_living_run_is_not_swept(dialect: str, server_url: URL | None) -> None:
-    process, database = hold_scratch(dialect, server_url)
+    process, url = hold_scratch(dialect)
     try:
-        with open_scratch(dialect, server_url=server_url):
+        with open_scratch(dialect, server_url=None):
             if server_url is None:
-                assert Path(database).parent.exists()
+                assert Path(str(url.database)).parent.exists()
             else:
-                assert database in scratches(server_url)
+                assert {url.database, url.username} <= scratches(server_url)
+                assert execute(url, "SELECT 1")[0][0] == 1
     finally:
         process.terminate()
         process.communicate()
 
 
-def test_the_sweep_leaves_other_machines_alone(postgres_server: PostgresServer) -> None:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    foreign = f"{scratch.PREFIX}{gone.pid}_{'0' * 6}12345678"
-    ours = f"{scratch.PREFIX}{gone.pid}_{scratch.machine()}12345678"
-    postgres_server.create_database(foreign)
-    postgres_server.create_database(ours)
-    try:
-        with open_scratch("postgresql", server_url=make_url(postgres_server.url("postgres"))):
-            left = scratches(make_url(postgres_server.url("postgres")))
-        assert foreign in left
-        assert ours not in left
-    finally:
-        postgres_server.drop_database(foreign)
+def test_a_folder_without_our_lock_is_left_alone(tmp_path: Path) -> None:
+    """Somebody else's, a link to elsewhere, one that is in use."""
+    with folders.own_folder(tmp_path) as used:
+        foreign = tmp_path / f"{PREFIX}0123456789abcdef"
+        foreign.mkdir()
+        link = tmp_path / f"{PREFIX}link"
+        link.symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "lock").touch()
+        folders.sweep(link)
+        for one in (used, foreign):
+            with pytest.raises(OSError):
+                folders.sweep(one)
+        assert folders_in(tmp_path) == {used, foreign, link}
+        assert (tmp_path / "elsewhere" / "lock").exists()
+    assert folders_in(tmp_path) == {foreign, link}
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
@@ -187,17 +198,18 @@ def test_private_server_ends_with_its_owner(kind: str, end: signal.Signals) -> N
         private_server.find_programs(kind)
     except private_server.NoBinaries as error:
         pytest.skip(str(error))
-    process, database = hold_scratch(kind, None)
-    assert database.startswith(scratch.PREFIX)
-    folders = list(Path("/tmp").glob(f"{scratch.PREFIX}{process.pid}_*"))
-    assert folders
+    process, url = hold_scratch(kind)
+    folder = Path(str(url.query.get("host") or url.query.get("unix_socket")))
+    while not folder.name.startswith(PREFIX):
+        folder = folder.parent
+    assert folder.exists()
     process.send_signal(end)
     process.communicate()
-    deadline = time.monotonic() + 15
-    while any(one.exists() for one in folders) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(one.exists() for one in folders)
-    assert str(folders[0]) not in command_lines()
+    deadline = time.monotonic() + 60
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not folder.exists()
+    assert str(folder) not in command_lines()
 
 
 def command_lines() -> str:
@@ -208,36 +220,6 @@ def command_lines() -> str:
         except OSError:
             continue
     return "\n".join(lines)
-
-
-def test_role_without_createdb_gets_a_private_server(postgres_server: PostgresServer) -> None:
-    postgres_server.execute("CREATE ROLE scratch_plain LOGIN PASSWORD 'pl@in:pw'")
-    try:
-        url = make_url(postgres_server.url("postgres")).set(
-            username="scratch_plain", password="pl@in:pw"
-        )
-        with open_scratch("postgresql", server_url=url) as made:
-            assert "private" in made.origin
-            assert "permission denied" in " ".join(made.notes)
-            assert "pl@in:pw" not in " ".join(made.notes)
-            assert execute(made.url, "SELECT 1")[0][0] == 1
-    finally:
-        postgres_server.execute("DROP ROLE scratch_plain")
-
-
-def test_no_server_and_no_programs_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(private_server, "POSTGRES_FOLDERS", ())
-    unreachable = make_url("postgresql+asyncpg://me:p4ssw0rd@127.0.0.1:1/db")
-    with (
-        pytest.raises(DatabaseError) as caught,
-        open_scratch("postgresql", server_url=unreachable),
-    ):
-        pass
-    problem = caught.value.problem
-    assert problem.exit_code == Exit.NO_SCRATCH
-    assert scratch.SCRATCH_VARIABLE in problem.remedy
-    assert "p4ssw0rd" not in str(caught.value)
 
 
 def test_the_variable_overrides_the_project(
@@ -262,17 +244,22 @@ def test_a_wrong_variable_is_an_error_not_a_detour(
     assert "pw9" not in str(caught.value)
 
 
-def test_database_that_does_not_exist_yet_is_no_obstacle(postgres_server: PostgresServer) -> None:
-    url = make_url(postgres_server.url("not_created_yet"))
-    with open_scratch("postgresql", server_url=url) as made:
-        assert made.url.host == url.host
+def test_database_that_does_not_exist_yet_is_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch, postgres_server: PostgresServer
+) -> None:
+    monkeypatch.setenv(scratch.SCRATCH_VARIABLE, postgres_server.url("not_created_yet"))
+    with open_scratch("postgresql", server_url=None) as made:
+        assert made.url.port == postgres_server.port
         assert made.notes == ()
 
 
-def test_mysql_server_version_is_kept(mysql_server: MySQLServer) -> None:
-    url = make_url(mysql_server.url("mysql"))
-    with open_scratch("mysql", server_url=url) as made:
-        assert execute(made.url, "SELECT @@character_set_database")[0][0] == "utf8mb4"
+def test_mysql_database_has_the_character_set_of_all(
+    mysql_server: MySQLServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in (mysql_server.url("mysql"), ""):
+        monkeypatch.setenv(scratch.SCRATCH_VARIABLE, variable)
+        with open_scratch("mysql", server_url=None) as made:
+            assert execute(made.url, "SELECT @@character_set_database")[0][0] == "utf8mb4"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.connection.steps import Layer, stop
+from toolkit.database.folders import own_folder
 from toolkit.database.urls import child_environment, mask, secrets_of
-from toolkit.fence.environment import fenced, private_folder, without_toolkit
+from toolkit.fence.environment import fenced, without_toolkit
 from toolkit.fence.process import run_worker
 from toolkit.project.facts import Project, UrlSource
 from toolkit.report.exits import Exit
@@ -125,7 +126,7 @@ def evaluate(
     project: Project, references: Sequence[str], seconds: float
 ) -> Mapping[str, Mapping[str, str]]:
     """What the project's modules say, in a process of its own; `{}` when it does not end."""
-    with private_folder() as folder:
+    with own_folder() as folder:
         return answers_from(project, references, seconds, folder)
 
 

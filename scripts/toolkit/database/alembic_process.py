@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.scratch import Scratch
+from toolkit.database.scratch import Scratch, own_folder
 from toolkit.database.urls import child_environment, mask, secrets_of
-from toolkit.fence.environment import Child, fenced, private_folder
+from toolkit.fence.environment import Child, fenced
 from toolkit.fence.kernel import die_with_parent
 from toolkit.project.facts import Problem, Project
 from toolkit.report.exits import Exit
@@ -78,7 +78,7 @@ def run_alembic(
     """
     if scratch is None and (extra or {}).get("action") not in {"probe", "hooks"}:
         raise ValueError("only a probe or the hooks can do without a scratch database")
-    with private_folder() as folder:
+    with own_folder() as folder:
         stdout, stderr, result = (folder / name for name in ("stdout", "stderr", "result"))
         child = child_of(project, folder, scratch, environment or {}, extra or {})
         stdout.touch()
@@ -89,6 +89,7 @@ def run_alembic(
             "ini": str(ini.resolve()),
             "root": str(project.root.resolve()),
             "import_root": str(project.import_root.resolve()),
+            "on_demand": scratch.on_demand if scratch else (),
             "scratch": scratch.url.render_as_string(hide_password=False) if scratch else None,
             "cwd": str(working_folder(project, ini)),
             "environment": child.environment,

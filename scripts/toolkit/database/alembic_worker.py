@@ -170,6 +170,8 @@ def run(request: Report, report: Report, guard: ModuleType, fence: Any) -> None:
     sqlite_class = load_fence("sqlite").connection_class(fence, attached) if attached else None
     watcher = guard.Guard(make_url(request["scratch"]), fence.opening, sqlite_class)
     watcher.install()
+    if request["on_demand"]:
+        load_beside("on_demand").install(watcher.family, request["on_demand"])
     action(config, request, report, guard)
     refused = [*watcher.refused, *(line for kind, line in fence.refused if kind == "database")]
     if refused:

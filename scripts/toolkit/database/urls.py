@@ -14,6 +14,17 @@ SCRATCH_VARIABLE = "SCRATCH_DATABASE_URL"
 STATS_VARIABLE = "STATS_DATABASE_URL"
 """The environment variable that names the server for scratch databases."""
 
+WHERE = """\
+The scratch database is made on a private server, which is started from programs of this
+machine and removed with all that is on it; for SQLite it is a file. The project's own
+server is taken only where there are no such programs and it is on this machine and does not
+look like production, or where --scratch-on or pyproject.toml names it:
+  [tool.async-sqlalchemy-patterns]
+  scratch-on = "127.0.0.1:5432"
+There, too, it runs as a role that is made for it and has no right beyond the scratch.
+"""
+"""For --help: it is the same for all that prove."""
+
 Kind = Literal["sqlite", "postgresql", "mysql"]
 
 KINDS: dict[str, Kind] = {

@@ -1,10 +1,8 @@
 """The environment of a process that runs a project's code, and the order for its fence."""
 
-import contextlib
 import os
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,16 +67,6 @@ def fenced(
         "by_main_thread": threading.current_thread() is threading.main_thread(),
     }
     return Child(variables, order, hiding.passwords)
-
-
-@contextlib.contextmanager
-def private_folder() -> Iterator[Path]:
-    """For what such a process is told and tells: only for us, and swept if we are killed."""
-    from toolkit.database.scratch import scratch_name  # noqa: PLC0415  (imports SQLAlchemy)
-
-    prefix = scratch_name() + "_"
-    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def without_toolkit(environment: dict[str, str]) -> dict[str, str]:

@@ -1,8 +1,6 @@
 """Where migrations are tried: a scratch database and a folder outside of the project."""
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +9,9 @@ from typing import Any
 from toolkit.database.alembic_process import AlembicResult, run_alembic
 from toolkit.database.catalog import Catalog
 from toolkit.database.catalog.reading import read_catalog_at
-from toolkit.database.scratch import Scratch, open_scratch, scratch_name
+from toolkit.database.lacking import lacking
+from toolkit.database.places import server_name
+from toolkit.database.scratch import Scratch, Wish, open_scratch, own_folder
 from toolkit.database.urls import TITLES
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.situation import Situation, shown
@@ -71,6 +71,17 @@ class Bench:
         """What the scratch database is now."""
         return read_catalog_at(self.scratch.url)
 
+    def lacking(self, result: AlembicResult, *, sure: bool = False) -> str | None:
+        """What to do if it failed for want of something that is not on the scratch's server."""
+        server = self.situation.server
+        own = server_name(server, self.situation.kind) if server else None
+        return lacking(result.message, self.scratch, own, sure=sure)
+
+    def refuse_place(self, result: AlembicResult, what: str) -> None:
+        """Raise Refusal where it says nothing about a revision that it does not run here."""
+        if result.error and (remedy := self.lacking(result, sure=True)):
+            raise Refusal("place", Exit.PROOF_FAILED, f"{what}: {result.message}", remedy)
+
     def expect(self, result: AlembicResult, what: str, remedy: str) -> None:
         """Raise Refusal unless `result` is a success."""
         if result.error:
@@ -79,7 +90,7 @@ class Bench:
                 "proof",
                 Exit.PROOF_FAILED,
                 f"{what}: {result.message}",
-                remedy,
+                self.lacking(result) or remedy,
                 [f"at {shown(place, self.project.root)}"] if place else (),
             )
 
@@ -87,16 +98,18 @@ class Bench:
 @contextlib.contextmanager
 def open_bench(project: Project, situation: Situation, timeout: float) -> Iterator[Bench]:
     """Make both, and remove both on the way out. Raises DatabaseError."""
-    with open_scratch(situation.kind, server_url=situation.server) as scratch:
-        folder = Path(tempfile.mkdtemp(prefix=scratch_name() + "_"))
-        try:
-            yield Bench(project, situation, scratch, folder, timeout)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    wish = Wish(project.scratch_on, project.scratch_remembered, project.root)
+    with (
+        open_scratch(situation.kind, server_url=situation.server, wish=wish) as scratch,
+        own_folder() as place,
+    ):
+        folder = place / "versions"
+        folder.mkdir()
+        yield Bench(project, situation, scratch, folder, timeout)
 
 
 @contextlib.contextmanager
 def open_second(bench: Bench) -> Iterator[Bench]:
     """Another empty database, on the server of the first."""
-    with open_scratch(bench.scratch.kind, server_url=bench.scratch.url) as scratch:
-        yield replace(bench, scratch=scratch)
+    with bench.scratch.another() as url:
+        yield replace(bench, scratch=replace(bench.scratch, url=url))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.urls import KINDS, SCRATCH_VARIABLE, STATS_VARIABLE
+from toolkit.database.urls import KINDS, SCRATCH_VARIABLE, STATS_VARIABLE, WHERE
 from toolkit.migration.message import clean_message
 from toolkit.migration.refusal import Refusal
 from toolkit.project import read_project
@@ -30,10 +30,8 @@ fails leaves no file.
 """
 
 EPILOG = f"""\
-The scratch database is made on the project's own server if its role may create
-databases, else on a private server from programs on this machine; for SQLite it is a
-file. {SCRATCH_VARIABLE} names another server (the variable, not the option, where
-the URL has a password). {STATS_VARIABLE} stands for --stats-url in the same way.
+{WHERE}{SCRATCH_VARIABLE} stands for --scratch-url (the variable, not the option, where the URL
+has a password), {STATS_VARIABLE} for --stats-url.
 A finding that is meant is allowed in the revision's file, with the reason:
   # migration-review: allow[rule] why it is right here
 
@@ -53,7 +51,9 @@ def main(arguments: Sequence[str]) -> int:
         code = run(options, say)
     except (Refusal, ProjectError, DatabaseError) as error:
         details = error.details if isinstance(error, Refusal) else ()
-        lead = "No migration was written. " if options.message is not None else ""
+        # Also hooks may have done harm, which are run when it was written.
+        silent = options.message is None or error.problem.code == "harmed"
+        lead = "" if silent else "No migration was written. "
         return report_problem(error.problem, details, lead, as_json=options.json)
     return int(code)
 
@@ -129,6 +129,11 @@ def parser() -> argparse.ArgumentParser:
         "--scratch-url", metavar="URL", help="server for the scratch database, without password"
     )
     made.add_argument(
+        "--scratch-on",
+        metavar="HOST:PORT",
+        help="allow it on the project's own server, which has to be this one",
+    )
+    made.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=seconds,
@@ -163,6 +168,7 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
         app=options.app,
         url_from=options.url_from,
         ini=options.ini,
+        scratch_on=options.scratch_on,
     )
     require_packages(project)
     # Not at the top: it imports SQLAlchemy, which may be what is missing.

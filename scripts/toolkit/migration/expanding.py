@@ -319,6 +319,7 @@ def unproved(words: str) -> Refusal:
 
 def put_all_in_place(bench: Bench, steps: Sequence[Step], say: Say) -> tuple[list[Step], list[str]]:
     """Parents first, so that a run that is killed leaves a history which works."""
+    bench.scratch.check()
     placed: list[Step] = []
     undo: list[tuple[Path, list[Path]]] = []
     warnings: list[str] = []

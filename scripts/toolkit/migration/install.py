@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from toolkit.database.scratch import alive
 from toolkit.migration.refusal import Refusal
 from toolkit.report.exits import Exit
 
-HALF = re.compile(r"\.generate-migration\.(\d+)\.tmp")
+HALF = re.compile(r"\.generate-migration\.\d+\.tmp")
 
 
 def install(text: str, destination: Path) -> list[Path]:
@@ -50,10 +49,10 @@ def remove_folders(folders: list[Path]) -> None:
 
 
 def sweep_halves(script_location: Path) -> None:
-    """Remove files that runs killed in the middle of `install` left."""
+    """Remove files that runs killed in the middle of `install` left; under `only_run`, which no
+    living run shares with us."""
     for path in script_location.rglob(".generate-migration.*.tmp"):
-        found = HALF.fullmatch(path.name)
-        if found and not alive(int(found[1])):
+        if HALF.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 

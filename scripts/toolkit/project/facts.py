@@ -139,6 +139,10 @@ class Project:
     """That of the URL in use, where the environment or a `.env` has it."""
     notes: tuple[str, ...] = ()
     """What could not be told from the source, one honest line each."""
+    scratch_on: str | None = None
+    """The server that --scratch-on allows a proof to run on."""
+    scratch_remembered: tuple[str, ...] = ()
+    """Those that pyproject.toml allows."""
 
     @property
     def base(self) -> MetadataSource | None:

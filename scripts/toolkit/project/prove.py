@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.database.folders import own_folder
 from toolkit.database.urls import mask, secrets_of
-from toolkit.fence.environment import fenced, private_folder
+from toolkit.fence.environment import fenced
 from toolkit.fence.process import run_worker
 from toolkit.project.facts import MappedClass, Project
 
@@ -65,7 +66,7 @@ def import_models(
     killed. `environment` adds to this process's own. Failures are in the report;
     nothing is raised for them.
     """
-    with private_folder() as folder:
+    with own_folder() as folder:
         answer = folder / "answer.json"
         child = fenced(project.root, folder, environment or {})
         request = {

@@ -12,7 +12,7 @@ from toolkit.project.facts import MappedClass, MetadataSource, Project, UrlSourc
 from toolkit.project.imports import Module, Resolver, module_name, parse
 from toolkit.project.mapped import find_mapped, find_unowned
 from toolkit.project.metadata import MetadataIndex
-from toolkit.project.root import Location, locate, read_text
+from toolkit.project.root import Location, locate, read_text, remembered_servers
 from toolkit.project.settings import find_settings
 from toolkit.project.url import UrlFacts, chosen_url, find_urls
 
@@ -26,11 +26,12 @@ def read_project(
     app: str | None = None,
     url_from: str | None = None,
     ini: str | None = None,
+    scratch_on: str | None = None,
 ) -> Project:
     """Read the FastAPI project in `directory`, importing none of it.
 
-    `base`, `app`, `url_from` and `ini` are the values of the flags of the same
-    names. Raises ProjectError when there is no project, when something is
+    `base`, `app`, `url_from`, `ini` and `scratch_on` are the values of the flags of the
+    same names. Raises ProjectError when there is no project, when something is
     ambiguous (the error names the flag), or when a file with models does not parse.
     """
     location = locate(directory)
@@ -63,6 +64,8 @@ def read_project(
         schemes=urls.schemes,
         scheme=urls.scheme,
         notes=(*urls.notes, *_unowned(index, mapped)),
+        scratch_on=scratch_on,
+        scratch_remembered=remembered_servers(location.root),
     )
 
 

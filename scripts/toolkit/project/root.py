@@ -72,6 +72,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         return {}
 
 
+def remembered_servers(root: Path) -> tuple[str, ...]:
+    """Servers that pyproject.toml allows proofs on: one name, or a list of names."""
+    tools = read_toml(root / "pyproject.toml").get("tool", {})
+    own = tools.get("async-sqlalchemy-patterns") if isinstance(tools, dict) else None
+    found = own.get("scratch-on", []) if isinstance(own, dict) else []
+    names = [found] if isinstance(found, str) else found
+    return tuple(str(name) for name in names)
+
+
 def dependency_file(root: Path) -> Path | None:
     """The file where a new dependency has to be written, None if there is none."""
     if _declares_project(root / "pyproject.toml"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.database.urls import SCRATCH_VARIABLE, WHERE
 from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages, sync_line
 from toolkit.project.errors import ProjectError
@@ -35,9 +36,7 @@ any file of yours that changes is kept as NAME.bak-DATE.
 """
 
 EPILOG = f"""\
-The scratch database is made on the project's own server if its role may create
-databases, else on a private server from programs on this machine; for SQLite it is a
-file. The environment variable SCRATCH_DATABASE_URL names another server.
+{WHERE}The environment variable {SCRATCH_VARIABLE} names another server.
 
 exit codes:
 {exit_code_table()}
@@ -101,6 +100,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="PACKAGE",
         help="make a database layer too (app.db), for a project that has none",
     )
+    add(
+        "--scratch-on",
+        metavar="HOST:PORT",
+        help="allow the proof on the project's own server, which has to be this one",
+    )
     add("--force", action="store_true", help="replace hand-written files; a backup is kept")
     add("--no-prove", action="store_true", help="do not run it on a scratch database")
     add(
@@ -161,7 +165,12 @@ def templates() -> dict[str, str]:
 
 def read(options: argparse.Namespace, directory: Path, ini: str | None) -> Project:
     return read_project(
-        directory, base=options.base, app=options.app, url_from=options.url_from, ini=ini
+        directory,
+        base=options.base,
+        app=options.app,
+        url_from=options.url_from,
+        ini=ini,
+        scratch_on=options.scratch_on,
     )
 
 

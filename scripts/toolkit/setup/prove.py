@@ -46,7 +46,7 @@ class _Proving:
         self.project = bench.project
         self.situation = bench.situation
         self.steps: list[str] = []
-        self.notes: list[str] = [*bench.situation.notes]
+        self.notes: list[str] = [*bench.situation.notes, *bench.scratch.notes]
 
     def run(self) -> Proof:
         history = self.situation.head is not None
@@ -158,6 +158,8 @@ class _Proving:
             "proof",
             Exit.PROOF_FAILED,
             f"{what} on a scratch database ({self.bench.place}): {result.message}",
-            "repair what the message names and run this again, or skip the proof with --no-prove",
+            self.bench.lacking(result)
+            or "repair what the message names and run this again, or skip the proof with"
+            " --no-prove",
             details,
         )
