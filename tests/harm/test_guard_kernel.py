@@ -157,7 +157,8 @@ child = os.fork()
 if child == 0:
     kernel.die_with_parent()
     os.write(1, b"%d\\n" % os.getpid())
-    time.sleep(600)
+    time.sleep(60)
+    os.write(1, b"it lives")
 os.wait()
 """
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
