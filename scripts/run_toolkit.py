@@ -44,22 +44,23 @@ def main(arguments: list[str]) -> int:
 
 def guarded(name: str, command: str, rest: list[str]) -> int:
     """The command's own code; one line and a code for each thing that is no bug."""
-    if line := refused(name, rest):
-        print(line, file=sys.stderr)
-        return int(Exit.USAGE)
-    if missing := broken_temporary_folder():
-        return told(missing, name)
     try:
+        if line := refused(name, rest):
+            print(line, file=sys.stderr)
+            return int(Exit.USAGE)
+        if missing := broken_temporary_folder():
+            return told(missing, name)
         take_environment()
-        return run(command, rest)
+        return interrupt.status_of(run(command, rest))
     except KeyboardInterrupt:
-        interrupt.finish()
-        return int(Exit.INTERRUPTED)
+        return interrupt.finish()
     except door.OutputClosed:
         raise
     except SystemExit as ended:  # argparse's
         return int(ended.code or 0)
     except Exception as error:
+        if interrupt.was_asked():  # what was closed in the middle of its work may say so
+            return interrupt.finish()
         if ending := ending_of(error):
             return told(ending, name)
         print(traceback.format_exc(), file=sys.stderr, end="")

@@ -312,6 +312,44 @@ def test_a_thread_that_waits_for_a_server_does_not_hold_up_the_end() -> None:
     assert ended.returncode == 130
 
 
+def test_a_signal_that_does_not_end_a_wait_is_heard_all_the_same() -> None:
+    """As one that comes just before the wait begins, or one that another thread is given."""
+    ended = interrupted(
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        def work():
+            time.sleep(0.2)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            threading.Event().wait()
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                print("ready", flush=True)
+                interrupt.result_of(pool.submit(work))
+        except KeyboardInterrupt:
+            interrupt.finish()
+        """
+    )
+    assert ended.returncode == 130
+
+
+def test_what_fails_because_it_is_closed_is_no_error_of_its_own(tmp_path: Path) -> None:
+    """The exit code says that it was interrupted, whatever came of it."""
+    code = """
+        import run_toolkit
+        def run(command, rest):
+            try:
+                print("ready", flush=True)
+                threading.Event().wait()
+            finally:
+                raise RuntimeError("closed in the middle")
+        run_toolkit.run = run
+        sys.exit(run_toolkit.guarded("setup-alembic.sh", "setup", []))
+    """
+    ended = interrupted(code, signal.SIGINT)
+    assert ended.returncode == 130
+    assert ended.stderr == "interrupted; nothing was left behind\n"
+
+
 def test_the_files_are_put_back_without_being_disturbed() -> None:
     ended = interrupted(
         """

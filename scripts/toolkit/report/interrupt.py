@@ -13,8 +13,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 1.3
 """Seconds for closing everything in order."""
@@ -22,6 +26,8 @@ AGAIN = 0.1
 """Seconds between interruptions of what still waits after that."""
 MOST = 4
 """So many, then the process ends, whatever waits."""
+GLANCE = 0.2
+"""Seconds between two looks for a signal while a thread works."""
 STATUS = 130
 LEFT = (
     "interrupted; something did not answer while it was being closed: the next run removes what"
@@ -61,13 +67,24 @@ def begin() -> None:
         signal.setitimer(signal.ITIMER_REAL, PATIENCE, AGAIN)
 
 
-def finish() -> None:
+def was_asked() -> bool:
+    """Was there a signal?"""
+    return _Ending.asked
+
+
+def status_of(status: int) -> int:
+    """The exit code of a run that came to an end by itself, unless it did so for a signal."""
+    return finish() if _Ending.asked else status
+
+
+def finish() -> int:
     """Say how it ended; the time for what Python itself still does goes on being counted."""
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(STATUS))
     if _Ending.hurried:
         print(LEFT, file=sys.stderr)
         end(STATUS)
     print("interrupted; nothing was left behind", file=sys.stderr)
-    signal.signal(signal.SIGALRM, lambda *_: end(STATUS))
+    return STATUS
 
 
 @contextlib.contextmanager
@@ -81,6 +98,18 @@ def undisturbed() -> Iterator[None]:
     if _Ending.waiting and not _Ending.depth:
         _Ending.waiting = False
         raise KeyboardInterrupt
+
+
+def result_of(future: "Future[T]") -> T:
+    """What a thread's work comes to, in a main thread that goes on hearing signals.
+
+    One that comes just before a wait begins does not end that wait: so it is none for ever.
+    """
+    from concurrent.futures import wait  # noqa: PLC0415  (slow to import, and not always needed)
+
+    while not wait([future], timeout=GLANCE).done:
+        pass
+    return future.result()
 
 
 def end(status: int) -> NoReturn:
