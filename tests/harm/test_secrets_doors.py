@@ -14,7 +14,7 @@ from projects import warm
 from projects.setup_door import SCRIPTS
 from projects.shop import Shop
 from toolkit.report.command_line import refused
-from toolkit.report.endings import ending_of
+from toolkit.report.endings import ending_of, proof_code
 from toolkit.report.exits import Exit
 
 pytestmark = pytest.mark.any_sqlalchemy
@@ -192,6 +192,12 @@ def test_what_is_no_bug_has_a_line_and_a_code(error: Exception, code: Exit) -> N
     assert ending is not None
     assert ending.code == code
     assert "\n" not in ending.message
+
+
+def test_a_proof_fails_by_what_is_proved_or_by_what_is_under_it() -> None:
+    assert proof_code("OperationalError: server closed the connection") == Exit.SERVER_GONE
+    assert proof_code("OSError: [Errno 28] No space left on device") == Exit.DISK_FULL
+    assert proof_code("OperationalError: no such table: users") == Exit.PROOF_FAILED
 
 
 def test_a_bug_stays_one() -> None:

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import shlex
 import textwrap
 from collections.abc import Callable
@@ -340,3 +341,18 @@ def test_a_door_hides_what_comes_in_pieces_and_escapes_what_steers_a_terminal(
     assert "\\x1b[31mred" in said
     assert json.loads(said.partition("bell\n")[2]) == {"deep": ["***", "\x1b[2J"]}
     assert masking.MASKER("correct horse") == "***"
+
+
+def test_nobody_goes_round_the_door() -> None:
+    """Documents are masked before they are JSON; a stream behind the door is for the bar only."""
+    toolkit = Path(masking.__file__).parents[1]
+    workers = {"private_server.py", "progress.py", "door.py"}  # a pipe; a terminal; the door
+    round_it = re.compile(r"print\(json|sys\.__std|stdout\.buffer|stderr\.buffer|os\.write\([12],")
+    found = [
+        str(path)
+        for path in toolkit.rglob("*.py")
+        if path.name not in workers
+        and "worker" not in str(path.relative_to(toolkit))
+        and round_it.search(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []

@@ -25,6 +25,7 @@ from toolkit.queries.capture.read import Records, away_in, unit_errors
 from toolkit.queries.capture.record import Capture
 from toolkit.queries.capture.requests import Request
 from toolkit.queries.errors import QueriesError, database_away, nothing_seen, run_failed
+from toolkit.report.exits import Exit
 from toolkit.report.masking import Masker, mask
 
 Say = Callable[[str], None]
@@ -34,6 +35,7 @@ TAIL = 4_000
 """Characters of the command's output that are kept."""
 GRACE = 3.0
 """Seconds between asking a process group to end and ending it."""
+DRIVERS = re.compile(r"sqlalchemy|asyncpg|psycopg|pymysql|aiomysql|MySQLdb|asyncmy|pg8000")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _SHELL = {"|", "||", "&", "&&", ";", "<", ">", ">>", "2>&1"}
 
@@ -235,7 +237,7 @@ class _Workplace:
         records = Records(self.root)
         records.read(self.records)
         if not records.statements:
-            if away := records.away or away_in(self.output_text()):
+            if away := records.away or self.away():
                 raise database_away(command, away, self.root)
             if status != 0:
                 raise self.cannot_start(f"`{command}` ended with {status}", late, timeout, secrets)
@@ -291,6 +293,11 @@ class _Workplace:
         for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text[-TAIL:]
+
+    def away(self) -> Exit | None:
+        """How the database was not there, by what a driver of one has the command print."""
+        said = self.output_text()
+        return away_in(said) if DRIVERS.search(said) else None
 
     def output_text(self) -> str:
         """The end of it as it is: with all that is secret."""
