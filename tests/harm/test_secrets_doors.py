@@ -71,6 +71,10 @@ FORMS = (
     ("--stats-url", f"postgresql://app:{SECRET}@h/d"),
     ("--project", f"postgresql://app:{SECRET}@h/d"),
     (f"postgresql://app:{SECRET}@h/d",),
+    (f"like postgresql://app:{SECRET}@h/d",),
+    ("--url", f"postgresql://app:with blanks {SECRET}@h/d"),
+    (f"postgresql://app:with blanks {SECRET}@h/d",),
+    (f"postgresql://h/d?password={SECRET}",),
 )
 INNOCENT = (
     ("--url", "postgresql://app@h:5432/d?sslmode=require"),
@@ -81,6 +85,7 @@ INNOCENT = (
     ("--connect-arg", "password_encryption=scram-sha-256"),
     ("--connect-arg", "statement_cache_size=0"),
     ("add password and token columns; see https://example.com/a:b",),
+    ("as http://localhost:8000/docs has it, for me@example.com",),
     ("--fill", "users.password=md5('x')"),
     ("--run", f"DATABASE_URL=postgresql://app:{SECRET}@h/d pytest"),
     ("--budget", "GET /login?password=3"),
