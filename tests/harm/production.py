@@ -185,22 +185,30 @@ class PostgresProduction:
         self.remove()
         with self.connect("postgres") as connection:
             for statement in POSTGRES_SERVER:
-                connection.execute(statement)  # type: ignore[call-overload]
+                connection.execute(statement)
         for database, script in ((SHOP, POSTGRES_SHOP), (CRM, POSTGRES_CRM)):
             with self.connect(database) as connection:
                 connection.execute("SET client_min_messages = error")
-                connection.execute(script)  # type: ignore[call-overload]
+                connection.execute(script)
                 connection.execute("CREATE PUBLICATION harm_changes FOR ALL TABLES")
 
     def remove(self) -> None:
+        """All that is called harm_..., also what a test has added."""
         self.end_session()
         with self.connect("postgres") as connection:
-            connection.execute("SET client_min_messages = error")
-            for database in (SHOP, CRM):
-                connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")  # type: ignore[call-overload]
-            for role in (APP, READER, OWNER):
-                connection.execute(f"DROP ROLE IF EXISTS {role}")  # type: ignore[call-overload]
-            connection.execute("ALTER SYSTEM RESET vacuum_cost_limit")
+            for statement in (
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+                " WHERE slot_name ~ '^harm_'",
+                "ALTER SYSTEM RESET vacuum_cost_limit",
+            ):
+                connection.execute(statement)
+            for kind, names in (
+                ("DATABASE", "SELECT datname FROM pg_database WHERE datname ~ '^harm_'"),
+                ("ROLE", "SELECT rolname FROM pg_roles WHERE rolname ~ '^harm_'"),
+            ):
+                force = " WITH (FORCE)" if kind == "DATABASE" else ""
+                for (name,) in connection.execute(names).fetchall():
+                    connection.execute(f"DROP {kind} {name}{force}")
 
     def end_session(self) -> None:
         if self.session is not None:
@@ -242,7 +250,7 @@ class PostgresProduction:
                         f" FROM {table} t"
                         for table in tables
                     )
-                    rows |= dict(connection.execute(select).fetchall())  # type: ignore[call-overload]
+                    rows |= dict(connection.execute(select).fetchall())
             found |= {f"{name} in {database}": str(state) for name, state in rows.items()}
         return {name: str(state) for name, state in found.items()}
 
@@ -325,11 +333,17 @@ class MySQLProduction:
         self.run(MYSQL_SCRIPT)
 
     def remove(self) -> None:
+        """All that is called harm_..., also what a test has added."""
         self.end_session()
-        self.run(
-            [f"DROP DATABASE IF EXISTS {name}" for name in (SHOP, CRM)]
-            + [f"DROP USER IF EXISTS {user}@'%'" for user in (OWNER, APP)]
-        )
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            for kind, names in (
+                ("DATABASE `{}`", "SELECT schema_name FROM information_schema.schemata"),
+                ("USER '{}'@'%'", "SELECT DISTINCT user FROM mysql.user WHERE host = '%'"),
+            ):
+                cursor.execute(names)
+                for (name,) in cursor.fetchall():
+                    if name.startswith("harm_"):
+                        cursor.execute(f"DROP {kind.format(name)}")
 
     def run(self, statements: Any) -> None:
         with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.engine import URL, make_url
 
 from harm.production import SHOP, Production
+from projects.setup_door import setup
 from projects.shop import Shop
 from toolkit.database import places, private_server, scratch
 from toolkit.database.errors import DatabaseError
@@ -260,6 +261,11 @@ def test_both_doors_know_the_flag(production: Production, dialect: str, tmp_path
     ended = shop.generate("users", "--scratch-on", name, url=production.url)
     assert ended.code == 0, ended.err
     assert f"on the server {name}" in ended.out
+    ended = setup(shop.root, "--scratch-on", name, url=production.url)
+    assert ended.code == 0, ended.err
+    assert f"on the server {name}" in ended.out
+    refused = setup(shop.root, "--scratch-on", "db.example.org", url=production.url)
+    assert refused.code == Exit.USAGE, refused.err
     refused = shop.generate("more", "--scratch-on", "db.example.org", url=production.url)
     assert refused.code == Exit.USAGE, refused.err
     assert f"That is {name}" in refused.err

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL, make_url
 
+from harm.asking import succeeding, succeeds
 from harm.production import CRM, SHOP, Production
-from harm.test_places_shared import succeeding, succeeds
 from projects.setup_door import setup
 from projects.shop import Shop
 from toolkit.database import private_server
@@ -193,6 +193,35 @@ INCLUDED = "connection=connection, include_schemas=True,"
 INCLUDED += f' include_name=lambda name, kind, _: kind != "schema" or name in (None, "{CRM}"),'
 
 
+LACKS = {
+    "postgresql": [
+        ("CREATE EXTENSION no_such_thing", 'extension "no_such_thing"', "--scratch-on"),
+        ("SET log_statement = 'all'", "permission denied", "no right over its server"),
+    ],
+    "mysql": [
+        ("CREATE TABLE t (x text COLLATE utf8mb4_0900_xx_ci)", "Unknown collation", "--scratch-on"),
+        ("SET GLOBAL max_connections = 7", "denied", "no right over its server"),
+    ],
+}
+
+
+@pytest.mark.dialects("postgresql", "mysql")
+@pytest.mark.any_sqlalchemy
+def test_what_can_not_be_had_is_no_finding_about_the_revision(dialect: str, tmp_path: Path) -> None:
+    """Neither `fails` nor a hazard: it can't be tried, and the line says where it can."""
+    shop = Shop(tmp_path / "my shop")
+    for statement, said, remedy in LACKS[dialect]:
+        shop.add_revision("first", None, f'op.execute("{statement}")')
+        ended = shop.generate("--review", url=NEAR[dialect])
+        assert ended.code == Exit.PROOF_FAILED, ended.err
+        assert said in ended.err
+        assert remedy in ended.err
+        if remedy == "--scratch-on":
+            assert f"--scratch-on {NAMED}" in ended.err
+            refused = shop.generate("--review", *f"{remedy} {NAMED}".split(), url=NEAR[dialect])
+            assert refused.code == Exit.NO_SCRATCH, refused.err
+
+
 @pytest.mark.any_sqlalchemy
 def test_the_wheel_is_found_and_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without programs on PATH, as on a machine on which nobody is root."""
@@ -222,3 +251,8 @@ NOBODY = {
     "postgresql": "postgresql+asyncpg://shop:p4ss@db.example.invalid/shop",
     "mysql": "mysql+aiomysql://shop:p4ss@db.example.invalid/shop",
 }
+NEAR = {
+    "postgresql": "postgresql+asyncpg://shop:p4ss@127.0.0.1:1/shop",
+    "mysql": "mysql+aiomysql://shop:p4ss@127.0.0.1:1/shop",
+}
+NAMED = "127.0.0.1:1"

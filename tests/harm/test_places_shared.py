@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
+from harm.asking import succeeding, succeeds
 from harm.production import APP, CRM, OWNER, READER, SHOP, Production
 from projects.shop import Shop
 from toolkit.database.errors import DatabaseError
 from toolkit.database.scratch import open_scratch
-from toolkit.database.session import FAILURES, Session
+from toolkit.database.session import Session
 from toolkit.database.urls import SCRATCH_VARIABLE
 
 # Of a server's rows, one has to be read, so that a refusal is no missing function.
@@ -132,23 +133,6 @@ def test_a_revision_with_all_of_it_harms_nothing(
     assert ended.code == 0, ended.err
     assert "on the server 127.0.0.1" in ended.out
     assert production.harm() == []
-
-
-def succeeding(url: Any, statements: list[str]) -> list[str]:
-    """Those that the server carries out."""
-    session = Session(url)
-    found = []
-    for statement in statements:
-        with contextlib.suppress(*FAILURES):
-            session.run(statement)
-            found.append(statement)
-    assert session.run("SELECT 1")
-    session.close()
-    return found
-
-
-def succeeds(url: Any, statement: str) -> bool:
-    return succeeding(url, [statement]) == [statement]
 
 
 def production_session(productions: dict[str, Any], dialect: str) -> int:

@@ -6,8 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harm.production import CRM, SHOP, Production, differences
 
+pytestmark = pytest.mark.any_sqlalchemy
 TERMINATE = """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE application_name = 'production'"""
 
@@ -66,12 +69,8 @@ def test_harm_is_seen(productions: dict[str, Any], production: Production, diale
 
 def undo(productions: dict[str, Any], production: Production, dialect: str) -> None:
     """Make it anew; this harm was wanted."""
-    if dialect == "postgresql":
-        productions[dialect].server.drop_database("harm_more")
-    elif dialect == "mysql":
-        productions[dialect].run(
-            ["DROP DATABASE IF EXISTS harm_more", "SET GLOBAL max_allowed_packet = 16777216"]
-        )
+    if dialect == "mysql":
+        productions[dialect].run(["SET GLOBAL max_allowed_packet = 16777216"])
     if dialect != "sqlite":
         productions[dialect].make()
         productions[dialect].prepare()

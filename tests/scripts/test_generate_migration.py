@@ -1,5 +1,6 @@
 """generate-migration.sh, run as a user runs it."""
 
+import fcntl
 import json
 import os
 import random
@@ -506,11 +507,20 @@ def test_killed_at_any_moment(shop: Shop, make_database: Callable[[str], str]) -
         assert not [n for n in shop.files() if n.startswith("alembic/versions/") and "x" in n]
     ended = shop.generate("last", url=url)
     assert ended.code == 0, ended.err
-    names = {str(name) for (name,) in execute(make_url(url), scratch.LIST["postgresql"])}
-    assert not {name for name in names if scratch.is_left_over(name)}
-    assert not [
-        path for path in Path("/tmp").glob(f"{scratch.PREFIX}*") if scratch.is_left_over(path.name)
-    ]
+    listing = "SELECT datname FROM pg_database UNION SELECT rolname FROM pg_roles"
+    names = {str(name) for (name,) in execute(make_url(url), listing)}
+    assert not {name for name in names if name.startswith(scratch.PREFIX)}
+    assert not [path for path in Path("/tmp").glob(f"{scratch.PREFIX}*") if is_left(path)]
+
+
+def is_left(folder: Path) -> bool:
+    """Those of other tests are in use at this moment."""
+    try:
+        with (folder / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.any_sqlalchemy

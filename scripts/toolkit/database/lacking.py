@@ -10,27 +10,29 @@ SCHEMA = re.compile(
     r"|Unknown database '(?P<new>[\w$-]+)')"
 )
 ABSENT = re.compile(
-    r"(?P<what>(?:type|extension|access method) \"[\w.-]+\") (?:does not exist|is not available)"
+    r"(?P<what>(?:extension|access method) \"[\w.-]+\") (?:does not exist|is not available)"
     r"|(?P<collation>Unknown collation: '\w+')"
 )
+# As likely the migration's own fault.
+PERHAPS = re.compile(r"(?P<what>type \"[\w.-]+\") does not exist")
 RIGHT = re.compile(
     r"permission denied|must be (?:a )?(?:superuser|owner|member)|reaches out of the server"
     r"|denied; you need|command denied|Access denied"
 )
 
 
-def lacking(message: str, scratch: Scratch, own: str | None) -> str | None:
+def lacking(message: str, scratch: Scratch, own: str | None, *, sure: bool) -> str | None:
     """A remedy for this error of the server; None if it is the migration's own fault.
 
-    `own` is the name of the project's own server.
+    `own` is the name of the project's own server. `sure`: not where it may be both.
     """
     if scratch.kind == "sqlite":
         return None
     elsewhere = f"--scratch-on {own}" if own else "SCRATCH_DATABASE_URL"
     if not scratch.private:
         return not_on_shared(message, scratch)
-    if found := ABSENT.search(message):
-        what = found["what"] or found["collation"]
+    if found := ABSENT.search(message) or (None if sure else PERHAPS.search(message)):
+        what = next(filter(None, found.groups()))
         return (
             f"The private server does not have it: {what}. Where no migration makes it,"
             " install it for the server's programs on this machine, or let the proof run on a"

@@ -313,7 +313,7 @@ def postgres_is_ready(cluster: Path) -> bool:
 # Small files, and none of them waited for: to start is to write them. MySQL does not know all.
 MYSQL_SMALL = (
     "--loose-innodb-log-file-size=4M",
-    "--innodb-temp-data-file-path=ibtmp1:1M:autoextend",
+    "--innodb-temp-data-file-path=ibtmp1:5M:autoextend",
     "--loose-debug-no-sync",
     "--skip-log-bin",
 )

@@ -263,10 +263,15 @@ def private_scratch(kind: Kind, reasons: list[str]) -> Iterator[Scratch]:
         driver = f"{kind}+{driver_for(kind)}"
         if kind == "postgresql":
             template = server.administrator.set(drivername=driver, database="template1")
-            run_all(
-                template,
-                [*private_rights.postgres_private(ROLE), f'CREATE DATABASE "{name}" OWNER {ROLE}'],
-            )
+            made = [
+                *private_rights.postgres_private(ROLE),
+                f'CREATE DATABASE "{name}" OWNER {ROLE}',
+            ]
+            try:
+                run_all(template, made)
+            except FAILURES as error:
+                said = first_line(error, template)
+                raise NoBinaries(f"the private server is of no use: {said}") from None
         yield Scratch(
             kind,
             server.role.set(drivername=driver, database=name),

@@ -18,7 +18,7 @@ from typing import TypeVar
 from sqlalchemy.engine import URL
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.folders import PREFIX, new_name
+from toolkit.database.folders import new_name
 from toolkit.database.places import server_name
 from toolkit.database.session import FAILURES, Session
 from toolkit.database.urls import Kind, mask
@@ -224,7 +224,3 @@ def log_in(url: URL, server: str) -> None:
             f"the role that was made for the proof can't log in at {server}:"
             f" {first_line(error, url)}"
         ) from None
-
-
-def is_scratch(name: str) -> bool:
-    return name.startswith(PREFIX)

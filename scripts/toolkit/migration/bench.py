@@ -71,11 +71,16 @@ class Bench:
         """What the scratch database is now."""
         return read_catalog_at(self.scratch.url)
 
-    def lacking(self, result: AlembicResult) -> str | None:
+    def lacking(self, result: AlembicResult, *, sure: bool = False) -> str | None:
         """What to do if it failed for want of something that is not on the scratch's server."""
         server = self.situation.server
         own = server_name(server, self.situation.kind) if server else None
-        return lacking(result.message, self.scratch, own)
+        return lacking(result.message, self.scratch, own, sure=sure)
+
+    def refuse_place(self, result: AlembicResult, what: str) -> None:
+        """Raise Refusal where it says nothing about a revision that it does not run here."""
+        if result.error and (remedy := self.lacking(result, sure=True)):
+            raise Refusal("place", Exit.PROOF_FAILED, f"{what}: {result.message}", remedy)
 
     def expect(self, result: AlembicResult, what: str, remedy: str) -> None:
         """Raise Refusal unless `result` is a success."""

@@ -48,6 +48,7 @@ def examine(bench: Bench, revision: Revision) -> Examination:
     """
     before = bench.schema()
     result = bench.alembic("upgrade", revision.id, action="trace")
+    bench.refuse_place(result, f"The revision {revision.id} can't be tried here")
     after = bench.schema() if not result.error else before
     seen = Examination(before, after, result.report.get("trace", {}))
     if result.error:

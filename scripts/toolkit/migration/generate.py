@@ -127,7 +127,7 @@ def bench_at_head(project: Project, wanted: Wanted, say: Say) -> Iterator[Bench]
         situation = look(project, setup, wanted.dialect, wanted.timeout, say)
         bench = stack.enter_context(open_bench(project, situation, wanted.timeout))
         for note in bench.scratch.notes:
-            say(f"not there: {note}")
+            say(note)
         say(f"scratch database: {bench.place}")
         bring_to_head(bench, say)
         say("comparing the models with it")

@@ -180,6 +180,7 @@ def review_all(
     for revision in history:
         say(f"running {revision.id} {revision.message}".rstrip())
         result = bench.alembic("upgrade", revision.id, action="trace")
+        bench.refuse_place(result, f"The revision {revision.id} can't be tried here")
         one = result.report.get("trace", {})
         trace = {**one, "revisions": [*trace.get("revisions", []), *one.get("revisions", [])]}
         if result.error:

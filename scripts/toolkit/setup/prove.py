@@ -46,7 +46,7 @@ class _Proving:
         self.project = bench.project
         self.situation = bench.situation
         self.steps: list[str] = []
-        self.notes: list[str] = [*bench.situation.notes]
+        self.notes: list[str] = [*bench.situation.notes, *bench.scratch.notes]
 
     def run(self) -> Proof:
         history = self.situation.head is not None
