@@ -79,6 +79,14 @@ def test_functions_of_the_server_are_plain(production: Production) -> None:
     assert report.notes == () and len(report.measured) == 1
 
 
+def test_what_comes_after_a_semicolon_is_not_sent(production: Production) -> None:
+    """Whether a driver sends it or not."""
+    sql = f"SELECT id FROM customers WHERE id = %s--1; COMMIT; DELETE FROM {CRM}.archive"
+    report = measured(production, capture.statement(sql, 3))
+    assert production.harm() == []
+    assert report.notes == ("app/crud.py:10: not measured: it is several statements",)
+
+
 def test_a_comment_that_the_server_runs_is_no_comment(production: Production) -> None:
     sql = (
         f"UPDATE customers /*!, {CRM}.archive */ SET customers.name = 'x'"

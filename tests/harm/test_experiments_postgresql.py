@@ -210,6 +210,15 @@ def test_a_spelling_that_hides_a_name_is_not_believed(production: Production) ->
     assert "its spelling hides what it calls" in report.notes[0]
 
 
+def test_what_comes_after_a_semicolon_is_not_sent(production: Production) -> None:
+    """psycopg sends all of it, and COMMIT ends the transaction that only reads."""
+    sql = "SELECT id FROM customers WHERE id = %s; COMMIT; DELETE FROM billing.invoices"
+    url = make_url(production.url).set(drivername="postgresql+psycopg")
+    report = measure_statements(url, [capture.statement(sql, 3)])
+    assert production.harm() == []
+    assert report.notes == ("app/crud.py:10: not measured: it is several statements",)
+
+
 def test_what_acts_on_the_server_is_left_out(production: Production) -> None:
     calls = ("nextval('customers_id_seq')", "pg_notify('harm', name)", "pg_advisory_lock(7)",
              "lo_create(0)", "currval('customers_id_seq')", 'public."nextval"(id)')  # fmt: skip

@@ -85,7 +85,7 @@ def within(query: Query, parsed: Parsed, database: str) -> Query:
         return query
     name = re.escape(database)
     own = rf"(?<![\w$.`])(?:`{name}`|{name})\s*\.\s*(?=[`\w])"
-    others = rf"(?P<other>{STRINGS['mysql']} | {NAMES['mysql']} | {COMMENTS})"
+    others = rf"(?P<other>{STRINGS['mysql']} | {NAMES['mysql']} | {COMMENTS['mysql']})"
     pattern = re.compile(rf"(?:{own})|{others}", re.X | re.S)
     parts = tuple(pattern.sub(lambda found: found["other"] or "", one) for one in query.parts)
     return replace(query, parts=parts)
