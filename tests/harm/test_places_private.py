@@ -67,8 +67,13 @@ MYSQL = [
 
 
 @pytest.fixture(autouse=True)
-def no_given_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_given_scratch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SCRATCH_VARIABLE, raising=False)
+    if "dialect" in request.fixturenames:
+        try:
+            private_server.find_programs(request.getfixturevalue("dialect"))
+        except private_server.NoBinaries as error:
+            pytest.skip(str(error))
 
 
 @pytest.mark.dialects("postgresql", "mysql")
