@@ -100,7 +100,7 @@ def opened(arguments: Sequence[str] = ()) -> Iterator[None]:
     for option, value in values_of(arguments):
         if option == OWN_COMMAND:
             MASKER.learn_command(value)
-        else:
+        elif "://" in value:
             MASKER.learn(value)
     before = sys.stdout, sys.stderr
     doors = Door(sys.stdout), Door(sys.stderr, must_arrive=False)
