@@ -188,6 +188,9 @@ def test_the_hook_alone_holds_where_the_kernel_does_not_help(
     worker = fence.parent / "project" / "import_worker.py"
     worker.parent.mkdir()
     worker.write_text(prove._WORKER.read_text())
+    masking = FENCE.parents[1] / "report" / "masking.py"
+    (fence.parent / "report").mkdir()
+    (fence.parent / "report" / "masking.py").write_text(masking.read_text())
     monkeypatch.setattr(prove, "_WORKER", worker)
     report = import_models(project_of(root, production, models=WAYS[way]), ["models"])
     (failure,) = report.errors

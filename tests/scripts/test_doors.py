@@ -228,7 +228,7 @@ def test_a_bug_is_told_without_a_password(
 
     monkeypatch.setattr(command, "main", bug)
     # Handlers of signals belong to the process, which is the test's here.
-    monkeypatch.setattr(run_toolkit, "SIGNALS", ())
+    monkeypatch.setattr(run_toolkit.interrupt, "SIGNALS", ())
     assert run_toolkit.main(["setup"]) == Exit.INTERNAL
     told = capsys.readouterr().err
     assert "LookupError: mysql+none://app:***@db.example/shop" in told
