@@ -77,11 +77,12 @@ if child == 0:
     os._exit(libc.unlink(b"kept") == 0)
 print(json.dumps([had, os.waitpid(child, 0)[1], libc.open(b"new", 0o101, 0o600),
     libc.open(b"ours/new", 0o101, 0o600) > 0, libc.truncate(b"kept", 0),
-    libc.rename(b"kept", b"ours/kept"), libc.open(b"/dev/null", 1) > 0]))
+    libc.rename(b"kept", b"ours/kept"), libc.open(b"/dev/null", 1) > 0,
+    libc.mkdir(b"ours/a", 0o700), libc.rename(b"ours/new", b"ours/a/new")]))
 """
     had, *rest = confined(tmp_path, program)
     needs("files", had)
-    assert rest == [0, -1, True, -1, -1, True]
+    assert rest == [0, -1, True, -1, -1, True, 0, 0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "ours"]
 
 
