@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from harm.hostile import WAYS, project_of
+from harm.going_round import WAYS, project_of
 from harm.production import Production
 from servers.postgres import PostgresServer
 from toolkit.fence import kernel
