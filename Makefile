@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-floor lint format check bench-migrations bench-capture system-deps clean
+.PHONY: help demo quick test test-floor lint format check bench-migrations bench-capture bench-cured bench-downtime system-deps clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -32,6 +32,9 @@ help: ## Show the targets
 demo: .venv/installed ## Build a small FastAPI project in demo/ with the skill and talk to it
 	@.venv/bin/python examples/demo/run.py
 
+quick: .venv/installed ## Run the tests that need no server and start no program
+	.venv/bin/python -m pytest --quick $(PYTEST_ARGS)
+
 test: .venv/installed ## Run every test on SQLAlchemy 2.1
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
@@ -53,13 +56,20 @@ format: .venv/installed ## Format the code
 check: ## Lint, then every test on both SQLAlchemys
 	@# Installing and type checking use one core each.
 	@$(MAKE) --no-print-directory --jobs=2 lint .venv-floor/installed
-	@$(MAKE) --no-print-directory test test-floor
+	@# The slowest are told, so that growth is seen (#10).
+	@$(MAKE) --no-print-directory test test-floor PYTEST_ARGS="$(PYTEST_ARGS) --durations=20"
 
 bench-migrations: .venv/installed ## Compare the review of migrations with other tools, on one corpus
 	.venv/bin/python tests/benchmarks/bench_migrations.py
 
 bench-capture: .venv/installed ## Measure what watching costs a test-suite (at most 10 percent)
 	.venv/bin/python tests/benchmarks/bench_capture.py
+
+bench-cured: .venv/installed ## Measure how much faster the planted application is, cured as the fixes say
+	.venv/bin/python tests/benchmarks/bench_cured.py
+
+bench-downtime: .venv/installed ## Measure how long requests wait while 500,000 rows are migrated, written and naive
+	.venv/bin/python tests/benchmarks/bench_downtime.py
 
 SYSTEM_DEPS := mariadb-server-core mariadb-client-core pgbouncer chromium chromium-driver
 system-deps: ## Install servers and a browser for the tests (Debian, Ubuntu)

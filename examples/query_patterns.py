@@ -967,7 +967,7 @@ async def _show_many_rows(database: DatabaseSessionManager) -> None:
     async with database.begin() as session:
         users = [
             {"email": f"user{n}@example.com", "name": f"User {n}", "password_hash": "-"}
-            for n in range(200)
+            for n in range(50)
         ]
         await session.execute(insert(User), users)
         ids = (await session.scalars(select(User.id))).all()

@@ -37,13 +37,77 @@ venv_python() {
     return 1
 }
 
-# The nearest file or folder called $2 in $1 or above it, up to the repository's root.
+# Says which of the paths $2... may be another user's, and why, or nothing. What is found in a
+# folder above the project was named by nobody, and /tmp is writable for all: it counts only
+# where it belongs to the caller or root and nobody else can change it (#11). With `passed` as
+# $1 a sticky folder will do: nobody can exchange there what is another's.
+not_ours() {
+    local how=$1 listed mode user group name
+    shift
+    listed=$(LC_ALL=C ls -ldnq -- "$@" 2>/dev/null) || { printf 'it cannot be looked at'; return; }
+    while read -r mode _ user group _ _ _ _ name; do
+        if [ "$user" != 0 ] && [ "$user" != "$EUID" ]; then
+            printf '%s belongs to user %s' "${name%% -> *}" "$user"
+            return
+        fi
+        if [[ $mode == l* ]] || [[ $how == passed && $mode == ?????????[tT]* ]]; then
+            continue
+        fi
+        if [[ $mode == ????????w* ]] || { [[ $mode == ?????w* ]] && ! own_group "$group"; }; then
+            printf '%s can be changed by others' "$name"
+            return
+        fi
+    done <<<"$listed"
+}
+
+# Is this the caller's own group, as `useradd` makes one for each user? Others are shared.
+own_group() { [ "$1" = 0 ] || { [ "$1" = "$(id -g)" ] && [ "$(id -gn)" = "$(id -un)" ]; }; }
+
+# Says why what is at the path $1 is not to be believed, or nothing: asks for the path and for
+# all folders on the way; also for what it leads to where it is a link to a folder. The folder
+# $2, the project's, is the caller's word: its code is run in any case.
+doubt() {
+    local path=$1 named=${2-} folder why real folders=()
+    folder=$path
+    while [ -n "$folder" ] && [ "$folder" != / ]; do
+        folder=${folder%/*}
+        folders+=("${folder:-/}")
+    done
+    why=$(not_ours kept "$path")
+    if [ -z "$why" ] && [ "${folders[0]-}" != "$named" ]; then
+        why=$(not_ours passed "${folders[@]}")
+    fi
+    if [ -z "$why" ] && [ -L "$path" ] && [ -d "$path" ]; then
+        real=$(CDPATH='' cd -- "$path" && pwd -P) && why=$(doubt "$real")
+    fi
+    printf '%s' "$why"
+}
+
+# Says why the virtualenv $1 is not to be believed, or nothing; $2 as above.
+doubt_venv() {
+    local why part parts=()
+    why=$(doubt "$1" "${2-}")
+    for part in bin bin/python lib pyvenv.cfg; do
+        [ ! -e "$1/$part" ] || parts+=("$1/$part")
+    done
+    if [ -z "$why" ] && [ ${#parts[@]} -gt 0 ]; then
+        why=$(not_ours kept "${parts[@]}")
+    fi
+    [ -z "$why" ] || printf '%s (VIRTUAL_ENV=%q says that it is meant)' "$why" "$1"
+}
+
+# The nearest file or folder called $2 in $1 or above it, up to the repository's root, that
+# is the caller's or root's. $3 is what else it has to pass.
 find_upwards() {
-    local directory=$1 name=$2
+    local directory=$1 name=$2 doubts=${3-doubt} named=$1 why
     while :; do
         if [ -e "$directory/$name" ]; then
-            printf '%s\n' "$directory/$name"
-            return 0
+            why=$("$doubts" "$directory/$name" "$named")
+            if [ -z "$why" ]; then
+                printf '%s\n' "$directory/$name"
+                return 0
+            fi
+            say "$directory/$name is passed over: $why"
         fi
         if [ -e "$directory/.git" ] || [ "$directory" = "${HOME:-/}" ] || [ "$directory" = / ]; then
             return 1
@@ -52,9 +116,10 @@ find_upwards() {
     done
 }
 
-# Sets PYTHON and PYTHON_ORIGIN for the project in $1.
+# Sets PYTHON and PYTHON_ORIGIN for the project in $1. VIRTUAL_ENV is the caller's word, as
+# PATH is; what is found beside or above the project has to be theirs.
 choose_python() {
-    local project=$1 name found
+    local project=$1 name found lock why
     if [ -n "${VIRTUAL_ENV-}" ]; then
         if PYTHON=$(venv_python "$VIRTUAL_ENV"); then
             PYTHON_ORIGIN="the active virtualenv"
@@ -63,24 +128,35 @@ choose_python() {
         say "VIRTUAL_ENV is $VIRTUAL_ENV, which has no python; looking further"
     fi
     for name in .venv venv; do
-        if found=$(find_upwards "$project" "$name") && PYTHON=$(venv_python "$found"); then
+        if found=$(find_upwards "$project" "$name" doubt_venv) && PYTHON=$(venv_python "$found"); then
             PYTHON_ORIGIN="the project's $name"
             return 0
         fi
     done
-    # uv and poetry are asked for the path, so that what runs is the interpreter itself:
-    # the working directory stays and signals reach it.
-    if find_upwards "$project" uv.lock >/dev/null && command -v uv >/dev/null 2>&1; then
-        if PYTHON=$(cd -- "$project" && uv run python -c 'import sys; print(sys.executable)'); then
-            PYTHON_ORIGIN="uv run"
-            return 0
+    # uv is not started: `uv run` would make an environment, fill it and write uv.lock (#11).
+    if lock=$(find_upwards "$project" uv.lock); then
+        if [ -n "${UV_PROJECT_ENVIRONMENT-}" ]; then
+            found=$UV_PROJECT_ENVIRONMENT
+            [[ $found == /* ]] || found=$(dirname -- "$lock")/$found
+            if PYTHON=$(venv_python "$found"); then
+                PYTHON_ORIGIN="uv's environment"
+                return 0
+            fi
         fi
+        say "$lock is there and no environment: \`uv sync\` makes it, this script does not"
     fi
-    if find_upwards "$project" poetry.lock >/dev/null && command -v poetry >/dev/null 2>&1; then
-        if PYTHON=$(cd -- "$project" && poetry run python -c 'import sys; print(sys.executable)'); then
-            PYTHON_ORIGIN="poetry run"
-            return 0
+    # poetry tells where its environment is, and makes none for that.
+    if lock=$(find_upwards "$project" poetry.lock) && command -v poetry >/dev/null 2>&1; then
+        if found=$(cd -- "$project" && poetry --no-plugins --no-interaction env info --path 2>/dev/null) \
+            && PYTHON=$(venv_python "$found"); then
+            why=$(doubt_venv "$found")
+            if [ -z "$why" ]; then
+                PYTHON_ORIGIN="poetry's environment"
+                return 0
+            fi
+            say "$found is passed over: $why"
         fi
+        say "$lock is there and no environment: \`poetry install\` makes it, this script does not"
     fi
     for name in python3 python; do
         if PYTHON=$(command -v "$name"); then
@@ -93,14 +169,16 @@ choose_python() {
 
 # run_toolkit COMMAND [ARGUMENT...]: replaces this shell by the toolkit.
 run_toolkit() {
-    local command=$1 scripts version
+    local command=$1 scripts version options=(-I)
     shift
     scripts=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
     if ! choose_python "$(project_directory "$@")"; then
         say "no Python found: activate the project's virtualenv, or install Python 3.11 or newer"
         exit 6
     fi
-    if ! version=$("$PYTHON" -c 'import platform; print(platform.python_version())' 2>/dev/null); then
+    # -I: no folder of the project is on the path, so its platform.py is not the library's.
+    if ! version=$("$PYTHON" -I -c 'import platform; print(platform.python_version())' 2>/dev/null)
+    then
         say "$PYTHON ($PYTHON_ORIGIN) does not start; activate a working virtualenv"
         exit 6
     fi
@@ -111,5 +189,8 @@ run_toolkit() {
             ;;
     esac
     say "using $PYTHON (Python $version, $PYTHON_ORIGIN)"
-    exec "$PYTHON" "$scripts/run_toolkit.py" "$command" "$@"
+    # What of the caller's wishes about Python -I would not see.
+    [ -z "${PYTHONDONTWRITEBYTECODE-}" ] || options+=(-B)
+    [ -z "${PYTHONPYCACHEPREFIX-}" ] || options+=(-X "pycache_prefix=$PYTHONPYCACHEPREFIX")
+    exec "$PYTHON" "${options[@]}" "$scripts/run_toolkit.py" "$command" "$@"
 }

@@ -20,8 +20,9 @@ needs several connections, such as one of locks, use `database` without `client`
 and clean up after it.
 
 The database is TEST_DATABASE_URL, else DATABASE_URL, else a new SQLite file. One whose name does
-not contain "test" is refused. It is brought up by its migrations when there is an alembic.ini,
-else by `create_all`; nothing is ever dropped.
+not have "test" as a word is refused: app_test, test-2, pytest.db and testdb have it, contest and
+latest do not. It is brought up by its migrations when there is an alembic.ini, else by
+`create_all`; nothing is ever dropped.
 
 Needs pytest-asyncio >= 1.0 and httpx, and in pyproject.toml:
 
@@ -33,6 +34,7 @@ asyncio_default_fixture_loop_scope = "session"
 """
 
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -48,10 +50,12 @@ from app.db.session_manager import (  # type: ignore[import-not-found, unused-ig
     normalize_url,
 )
 from app.main import app  # type: ignore[import-not-found, unused-ignore]
-from sqlalchemy import Connection, make_url
+from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
 ALEMBIC_INI = Path(__file__).parents[1] / "alembic.ini"
+# A word of its own: no letter before or behind it.
+FOR_TESTS = re.compile(r"(?i)(?<![^\W\d_])(?:py|unit)?test(?:s|ing|db)?(?![^\W\d_])")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,14 +70,21 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     given = os.environ.get("TEST_DATABASE_URL") or os.environ.get("DATABASE_URL")
     if not given:
         return f"sqlite:///{tmp_path_factory.mktemp('database') / 'test.db'}"
-    name = Path(make_url(normalize_url(given)[0]).database or "").name
-    if "test" not in name.lower():
-        pytest.exit(
-            f"The tests refuse the database {name!r}: its name does not contain 'test'. "
-            "Set TEST_DATABASE_URL.",
-            returncode=4,
-        )
+    for name in database_names(make_url(normalize_url(given)[0])):
+        if not FOR_TESTS.search(name):
+            pytest.exit(
+                f"The tests refuse the database {name!r}: its name does not have 'test' as a word "
+                "(app_test, not contest). Set TEST_DATABASE_URL.",
+                returncode=4,
+            )
     return given
+
+
+def database_names(url: URL) -> list[str]:
+    """The name, and those among the parameters, which a driver would prefer."""
+    query = url.normalized_query
+    other = [name for key in ("database", "dbname", "db") for name in query.get(key, ())]
+    return [Path(url.database or "").name, *other]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

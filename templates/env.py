@@ -106,7 +106,8 @@ DIALECTS = {
 
 
 def without_password(text: str) -> str:
-    return re.sub(r"(://[^:/@\s]*:)\S+(?=@)", r"\1***", text)
+    text = re.sub(r"(://[^:/@\s]*:).+(?=@)", r"\1***", text)  # with raw blanks, @ and / in it
+    return re.sub(r"(?i)((?:password|passwd|pwd)\d?=)(?:'[^']*'|[^\s&'\"]+)", r"\1***", text)
 
 
 def read_url() -> URL:

@@ -62,7 +62,6 @@ from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
     DisconnectionError,
-    IntegrityError,
     InvalidatePoolError,
     OperationalError,
 )
@@ -809,8 +808,6 @@ async def _attempt(
 
 
 def _is_transient(error: DBAPIError) -> bool:
-    if isinstance(error, IntegrityError):
-        return False
     return (
         _is_lost(error)
         or getattr(error.orig, "sqlstate", None) in _SERIALIZATION

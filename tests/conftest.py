@@ -3,7 +3,7 @@
 - PostgreSQL is never skipped; MySQL is skipped loudly, and not at all under REQUIRE_MYSQL=1.
 - A server lives as long as the test session (one per xdist worker); a database, as long
   as one test.
-- The summary names the servers that were really talked to.
+- The summary names the servers that were really talked to, and the CPU seconds of all processes.
 """
 
 import ast
@@ -23,6 +23,7 @@ from types import CodeType, FrameType
 import pytest
 import sqlalchemy
 
+from projects import warm
 from servers import mysql, postgres
 
 LATEST = 1  # of 2.x
@@ -32,11 +33,27 @@ RUNS = pytest.StashKey[Counter[str]]()
 CALLED = pytest.StashKey[set[tuple[str, str]]]()
 LEFT_OUT = pytest.StashKey[int]()
 TABLES = pytest.StashKey[list[str]]()
+STARTS_PROGRAMS = {
+    "subprocess",
+    "projects.warm",
+    "projects.connection_bench",
+    "projects.findings",
+    "projects.plans_capture",
+    "projects.shop",
+    "projects.setup_door",
+    "templates.env_project",
+}
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 pytest_plugins = ["projects.fixtures", "projects.examples", "harm.fixtures"]
 # Applications that tests run; their own tests are theirs.
 collect_ignore_glob = ["planted/*"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="only what needs no server and starts no program"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,10 +62,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[CALLED] = set()
     config.stash[LEFT_OUT] = 0
     config.stash[TABLES] = []
+    # A shell that starts a job in the background has it ignore Ctrl-C, and so does all that the
+    # job starts: the programs that tests interrupt would not notice (#10).
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return
     # A `kill` runs the same teardown as Ctrl-C.
     signal.signal(signal.SIGTERM, interrupt)
+    if config.getoption("quick"):
+        return
     if not (os.environ.get("TEST_POSTGRES_URL") or postgres.binaries()):
         pytest.exit(postgres.NO_POSTGRES, returncode=1)
     if os.environ.get("REQUIRE_MYSQL") == "1" and not mysql.available():
@@ -67,12 +90,38 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With an older SQLAlchemy, leave out what the run with the latest shows for both (#2)."""
-    if int(sqlalchemy.__version__.split(".")[1]) >= LATEST:
-        return
-    left_out = [item for item in items if not wants_older_sqlalchemy(item)]
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
-    config.stash[LEFT_OUT] = len(left_out)
+    if config.getoption("quick"):
+        keep(config, items, is_quick)
+    if int(sqlalchemy.__version__.split(".")[1]) < LATEST:
+        config.stash[LEFT_OUT] = keep(config, items, wants_older_sqlalchemy)
+
+
+def keep(
+    config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]
+) -> int:
+    """Leave out the others; how many they are."""
+    kept: dict[bool, list[pytest.Item]] = {True: [], False: []}
+    for item in items:
+        kept[wanted(item)].append(item)
+    items[:] = kept[True]
+    config.hook.pytest_deselected(items=kept[False])
+    return len(kept[False])
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """By what the test asks for and what its file imports: nobody has to mark anything (#10)."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    callspec = getattr(item, "callspec", None)
+    parameters = callspec.params if callspec else {}
+    if fixtures & {"postgres_server", "mysql_server"} or any(
+        value in ("postgresql", "mysql") for value in parameters.values()
+    ):
+        return False
+    if "make_database" in fixtures and "dialect" not in parameters:  # of whichever kind
+        return False
+    values = vars(getattr(item, "module", None)).values()
+    origins = {getattr(value, "__module__", getattr(value, "__name__", "")) for value in values}
+    return not origins & STARTS_PROGRAMS
 
 
 def wants_older_sqlalchemy(item: pytest.Item) -> bool:
@@ -196,6 +245,7 @@ def example_functions() -> frozenset[str]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    warm.end()
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["servers"] = session.config.stash[USED]
         session.config.workeroutput["runs"] = dict(session.config.stash[RUNS])
@@ -237,5 +287,7 @@ def pytest_terminal_summary(
         terminalreporter.write_line(
             f"{number} tests show nothing more with an older SQLAlchemy: 2.{LATEST} runs them"
         )
-    if not mysql.available():
+    spent = sum(os.times()[:4])  # with all that has ended: workers, servers, programs
+    terminalreporter.write_line(f"{spent:.0f} CPU seconds in all")
+    if not mysql.available() and not config.getoption("quick"):
         terminalreporter.write_line(f"WARNING: {mysql.NO_MYSQL}", red=True, bold=True)

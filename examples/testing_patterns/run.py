@@ -6,7 +6,7 @@
 puts them together with the templates in a temporary folder (or in DIRECTORY, which stays, to be
 read and copied from), runs pytest there, and prints what each test shows.
 
-The database is a new SQLite file, or DATABASE_URL, whose name must contain "test". The suite
+The database is a new SQLite file, or DATABASE_URL, whose name must have "test" as a word. The suite
 leaves its tables there, as every suite does whose next run should be quick, and no rows; with
 -n, each worker has a database of its own, which is dropped.
 

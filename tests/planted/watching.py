@@ -44,10 +44,10 @@ def variables(**more: str) -> dict[str, str]:
     return {**environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **more}
 
 
-def fill(project: Path, url: str) -> None:
-    """The large data, with which a missing index is felt."""
+def fill(project: Path, url: str, size: str = "medium") -> None:
+    """Data with which a missing index is felt."""
     ended = warm.completed(
-        *("-m", "app.seed", "large"), cwd=project, environment=variables(DATABASE_URL=url)
+        *("-m", "app.seed", size), cwd=project, environment=variables(DATABASE_URL=url)
     )
     assert ended.returncode == 0, ended.stderr
 

@@ -26,6 +26,7 @@ from projects import warm
 from projects.shop import Shop
 from servers import certificates, mysql, pgbouncer, postgres, private, standby
 from toolkit.connection import command
+from toolkit.report import door
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 DOOR = SCRIPTS / "test-connection.sh"
@@ -96,7 +97,8 @@ def call(run: Run, folder: Path, *more: str) -> Ended:
         for name, value in variables.items():
             patch.setenv(name, value)
         patch.chdir(run.cwd or folder)
-        code = command.main(arguments)
+        with door.opened(arguments):
+            code = command.main(arguments)
     return checked(Ended(code, out.getvalue(), err.getvalue()))
 
 

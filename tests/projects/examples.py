@@ -1,8 +1,8 @@
-"""The tables and rows of `examples/user_model.py`: made once a worker, copied for each test."""
+"""Databases that are filled once a worker and copied for each test; the rows of the examples."""
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,40 +10,70 @@ from typing import Any
 import pytest
 from sqlalchemy import event, make_url
 
-Make = Callable[[str], str]
+Make = Callable[..., str]
+Fill = Callable[[str], None]
 
 
 @pytest.fixture(scope="session")
-def seeded_postgresql(postgres_server: Any) -> Iterator[str]:
-    """The name of a database to copy; nobody is connected to it."""
-    postgres_server.create_database("asp_seeded")
-    asyncio.run(fill(postgres_server.url("asp_seeded")))
-    yield "asp_seeded"
-    postgres_server.drop_database("asp_seeded")
+def copy_postgresql(postgres_server: Any) -> Iterator[Callable[[str, Fill], str]]:
+    """The name of a database to copy, that nobody is connected to."""
+    made: list[str] = []
+
+    def original(name: str, fill: Fill) -> str:
+        database = f"asp_original_{name}"
+        if database not in made:
+            postgres_server.create_database(database)
+            made.append(database)
+            fill(postgres_server.url(database))
+        return database
+
+    yield original
+    for database in made:
+        postgres_server.drop_database(database)
 
 
 @pytest.fixture(scope="session")
-def seeded_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("seeded") / "seeded.db"
-    asyncio.run(fill(f"sqlite+aiosqlite:///{path}"))
-    return path
+def copy_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Fill], Path]:
+    """The file to copy."""
+    folder = tmp_path_factory.mktemp("originals")
+
+    def original(name: str, fill: Fill) -> Path:
+        path = folder / f"{name}.db"
+        if not path.exists():
+            fill(f"sqlite+aiosqlite:///{path}")
+        return path
+
+    return original
 
 
 @pytest.fixture
-def seeded_url(dialect: str, make_database: Make, request: pytest.FixtureRequest) -> str:
+def filled(request: pytest.FixtureRequest, make_database: Make) -> Callable[[str, str, Fill], str]:
+    """Call it with a dialect, a name, and what fills an empty database of that name, given its
+    URL: the URL of a database like that. MySQL cannot copy, and is filled each time.
+    """
+
+    def make(dialect: str, name: str, fill: Fill) -> str:
+        if dialect == "postgresql":
+            original = request.getfixturevalue("copy_postgresql")(name, fill)
+            return make_database(dialect, template=original)
+        url = make_database(dialect)
+        if dialect == "sqlite":
+            original = request.getfixturevalue("copy_sqlite")(name, fill)
+            shutil.copyfile(original, str(make_url(url).database))
+        else:
+            fill(url)
+        return url
+
+    return make
+
+
+@pytest.fixture
+def seeded_url(dialect: str, filled: Callable[[str, str, Fill], str]) -> str:
     """A database of each dialect with the example's tables and its rows, committed."""
-    if dialect == "postgresql":
-        template = request.getfixturevalue("seeded_postgresql")
-        return make_database(dialect, template=template)  # type: ignore[call-arg]
-    url = make_database(dialect)
-    if dialect == "sqlite":
-        shutil.copyfile(request.getfixturevalue("seeded_sqlite"), str(make_url(url).database))
-    else:
-        asyncio.run(fill(url))
-    return url
+    return filled(dialect, "seeded", lambda url: asyncio.run(seed_rows(url)))
 
 
-async def fill(url: str) -> None:
+async def seed_rows(url: str) -> None:
     # Not at the top: the example's tables would be in the metadata of all tests.
     from base_model import Base
     from session_manager import DatabaseConfig, DatabaseSessionManager
@@ -55,6 +85,31 @@ async def fill(url: str) -> None:
             await connection.run_sync(Base.metadata.create_all, tables)
         async with manager.begin() as session:
             await seed(session)
+
+
+async def create_tables(url: str, tables: Sequence[Any]) -> None:
+    from base_model import Base
+    from session_manager import DatabaseConfig, DatabaseSessionManager
+
+    async with (
+        DatabaseSessionManager(DatabaseConfig(url)) as manager,
+        manager.engine.begin() as connection,
+    ):
+        await connection.run_sync(Base.metadata.create_all, tables)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each `asyncio.sleep` was to take."""
+    seen: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(delay: float, *result: Any) -> Any:
+        seen.append(delay)
+        return await sleep(delay, *result)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    return seen
 
 
 @contextmanager

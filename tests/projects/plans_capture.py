@@ -4,18 +4,29 @@ import base64
 import datetime
 import decimal
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, Executable, event, text
 from sqlalchemy.engine import make_url
 
 from toolkit.database import connecting
+from toolkit.database.urls import SCRATCH_VARIABLE
 from toolkit.queries.capture.record import Frame, Statement
 from toolkit.queries.finding import QueryFinding
 from toolkit.queries.plans.model import PlansReport
 
 Named = tuple[str, Executable]
+
+
+@contextmanager
+def scratch_on(url: str) -> Iterator[None]:
+    """Experiments on this server: what does not look at the place starts no private one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SCRATCH_VARIABLE, url)
+        yield
 
 
 def captured(url: str, statements: Sequence[Named], *, ms: float = 5.0) -> list[Statement]:
@@ -39,6 +50,12 @@ def captured(url: str, statements: Sequence[Named], *, ms: float = 5.0) -> list[
 
     on_connection(url, work)
     return found
+
+
+def statement(sql: str, *parameters: Any) -> Statement:
+    """One that was captured elsewhere: it is not executed."""
+    frames = (Frame("app/crud.py", 10, "statement"),)
+    return Statement(1, sql, sql, frames, 5.0, 0, 1, 1, as_json(list(parameters)), None, 1, 1)
 
 
 def on_connection(url: str, work: Callable[[Connection], Any]) -> Any:

@@ -83,6 +83,30 @@ asyncio.run(online())
     "alembic/versions/.gitkeep": "",
 }
 
+FIRST = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "first"
+down_revision = None
+
+
+def upgrade():
+    op.create_table(
+        "users",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("email", sa.String(length=200), nullable=False),
+        sa.Column("nick", sa.String(length=20), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_users"),
+        sa.UniqueConstraint("email", name="uq_users_email"),
+    )
+    op.create_index("ix_users_nick", "users", ["nick"])
+
+
+def downgrade():
+    op.drop_index("ix_users_nick", table_name="users")
+    op.drop_table("users")
+"""
 ADDRESS = {
     "sqlite": "sqlite+aiosqlite:///dev.db",
     # Nobody listens there: the developer's database is not needed.
@@ -138,10 +162,11 @@ class Shop:
     def start(
         self, *arguments: str, url: str | None = ADDRESS["sqlite"], **more: str
     ) -> "subprocess.Popen[str]":
+        """The door, for tests that send it signals; what it starts is warm."""
         return subprocess.Popen(
             ["bash", str(DOOR), *arguments],
             cwd=self.root,
-            env={**self.environment(url), **more},
+            env={**self.environment(url), **warm.environment(), **more},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -157,6 +182,13 @@ class Shop:
         environment = {**self.environment(url), **(more or {})}
         ended = warm.door(DOOR, *arguments, cwd=self.root, environment=environment)
         return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    def add_first(self, *, named: bool = False) -> None:
+        """The revision that the models are at, as the door writes it; `named`: its constraints."""
+        self.write("alembic/versions/first.py", FIRST)
+        if not named:
+            for name in ("pk_users", "uq_users_email"):
+                self.edit("alembic/versions/first.py", f', name="{name}"', "")
 
     def add_revision(self, revision: str, parent: str | None, body: str = "pass") -> None:
         self.write(

@@ -30,7 +30,8 @@ def main(address: str, program: str, arguments: list[str]) -> int:
     if arguments[:1] == ["-u"]:  # as pytest-xdist starts its workers
         order["environment"]["PYTHONUNBUFFERED"] = "1"
         arguments = arguments[1:]
-    if arguments[:1] == ["-E"] and not EARLY & os.environ.keys():
+    # The doors' and workers': they matter for what is in EARLY, with which nothing is warm.
+    while arguments[:1] in (["-I"], ["-B"], ["-E"]):
         arguments = arguments[1:]
     if arguments[:1] == ["-P"]:
         order["safe_path"], *arguments = arguments

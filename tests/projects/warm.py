@@ -10,11 +10,14 @@ by the names of `PROGRAMS` be such programs, through `stand_in.py`. What is abou
 """
 
 import atexit
+import compileall
 import contextlib
 import functools
 import gc
+import importlib
 import marshal
 import os
+import pkgutil
 import runpy
 import selectors
 import shlex
@@ -33,6 +36,7 @@ from typing import IO, Any
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 STAND_IN = Path(__file__).with_name("stand_in.py")
+_servers: "list[subprocess.Popen[bytes]]" = []
 PROGRAMS = ("python", "python3", "alembic", "pytest", "uvicorn")
 
 
@@ -153,13 +157,21 @@ def _folder() -> Path:
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    assert server.stdin is not None
     assert server.stdout is not None
-    atexit.register(server.stdout.close)
-    atexit.register(server.wait)
-    atexit.register(server.stdin.close)  # which ends it
+    _servers.append(server)
+    atexit.register(end)
     server.stdout.readline()
     return folder
+
+
+def end() -> None:
+    """End the server, if there is one: what it and its programs cost is known only then."""
+    for server in _servers:
+        assert server.stdin is not None and server.stdout is not None
+        server.stdin.close()  # which ends it
+        server.wait()
+        server.stdout.close()
+    _servers.clear()
 
 
 def _import() -> None:
@@ -186,10 +198,18 @@ def _import() -> None:
         sqlalchemy.make_url(f"{dialect}://").get_dialect().import_dbapi()
 
     sys.path.insert(0, str(SCRIPTS))
-    import toolkit.connection.command
-    import toolkit.migration.command
-    import toolkit.queries.command
-    import toolkit.setup.command  # noqa: F401
+    import toolkit
+
+    # What is loaded by its path is compiled, too.
+    compileall.compile_dir(SCRIPTS, quiet=2)
+    # All of them: what a command imports only when it is needed would else be compiled anew by
+    # each program (#10).
+    for found in pkgutil.walk_packages(toolkit.__path__, "toolkit."):
+        if (
+            not found.name.rpartition(".")[2].endswith("worker")
+            and "_query_capture" not in found.name
+        ):
+            importlib.import_module(found.name)
 
 
 class _Server:

@@ -409,6 +409,14 @@ def test_two_ways_to_write_one_table() -> None:
     assert len(set(shown)) == len(OTHER_ON_SQLITE)
 
 
+def test_a_reference_of_sqlite_is_deferrable_only_if_it_says_so() -> None:
+    said = {"": False, "DEFERRABLE INITIALLY DEFERRED": True, "NOT DEFERRABLE": False}
+    for words, deferrable in said.items():
+        table = parse_table(f"CREATE TABLE t (id INTEGER, a TEXT REFERENCES t (id) {words})")
+        ((_, entry),) = table.constraints
+        assert entry["parts"]["deferrable"] is deferrable, words
+
+
 def without_parts(found: Any) -> list[Any]:
     return [(kind, {**one, "parts": None}) for kind, one in found.constraints]
 

@@ -31,9 +31,9 @@ from projects.connection_bench import (
 from servers import mysql, pgbouncer, private
 from servers.postgres import wait_for
 from toolkit.connection.end_of_life import end_of_life
-from toolkit.connection.masking import Masker
 from toolkit.connection.steps import Layer
 from toolkit.report.exits import Exit
+from toolkit.report.masking import Masker
 
 # The layers themselves are tried on each SQLAlchemy by test_connection_faults.py.
 pytestmark = pytest.mark.any_sqlalchemy

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+import run_toolkit
+from projects import warm
 from projects.layouts import Layout
 from projects.setup_door import SCRIPTS
+from toolkit.report import interrupt
 from toolkit.report.exits import Exit
+from toolkit.setup import command
 
 pytestmark = pytest.mark.any_sqlalchemy
 
@@ -40,13 +44,19 @@ def run(
     )
 
 
+def warm_environment() -> str:
+    """A virtualenv for what is not about starting: the tests below start a cold one."""
+    return warm.environment()["VIRTUAL_ENV"]
+
+
 def fake_python(place: Path, version: str = "3.12.1") -> Path:
     """An interpreter that says its version, and then which arguments it was given."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(
         "#!/bin/sh\n"
-        f'case "$1" in -c) case "$2" in *executable*) echo "$0";; *) echo {version};; esac;;\n'
-        '*) echo "ran $0"; for word in "$@"; do echo "[$word]"; done;; esac\n'
+        f'[ "$1" = -I ] || exit 9; shift; if [ "$1" = -c ]; then echo {version}; exit; fi\n'
+        'if [ "$1" = -B ]; then shift; fi\n'
+        'echo "ran $0"; for word in "$@"; do echo "[$word]"; done\n'
     )
     place.chmod(0o755)
     return place
@@ -54,7 +64,7 @@ def fake_python(place: Path, version: str = "3.12.1") -> Path:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_help_lists_the_exit_codes(door: str, tmp_path: Path) -> None:
-    ended = run(BASH, SCRIPTS / door, "--help", cwd=tmp_path, VIRTUAL_ENV=sys.prefix)
+    ended = run(BASH, SCRIPTS / door, "--help", cwd=tmp_path, VIRTUAL_ENV=warm_environment())
     assert ended.returncode == 0
     for code in Exit:
         assert f"{code.value:>3}  {code.meaning}" in ended.stdout
@@ -63,7 +73,7 @@ def test_help_lists_the_exit_codes(door: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_bad_usage_is_2_and_one_usage_line(door: str, tmp_path: Path) -> None:
-    ended = run(BASH, SCRIPTS / door, "--wrong", cwd=tmp_path, VIRTUAL_ENV=sys.prefix)
+    ended = run(BASH, SCRIPTS / door, "--wrong", cwd=tmp_path, VIRTUAL_ENV=warm_environment())
     assert ended.returncode == Exit.USAGE
     assert "usage: " + door in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -132,22 +142,27 @@ def test_then_the_projects_own_also_from_below_and_by_project(name: str, tmp_pat
         assert ended.stdout.splitlines()[2:] == given
 
 
-@pytest.mark.parametrize("tool", ["uv", "poetry"])
-def test_then_the_one_of_the_package_manager(tool: str, tmp_path: Path) -> None:
-    python = fake_python(tmp_path / "managed" / "python")
-    manager = tmp_path / "bin" / tool
-    manager.parent.mkdir()
-    manager.write_text(f'#!/bin/sh\n[ "$1" = run ] && shift 2 && exec "{python}" "$@"\n')
-    manager.chmod(0o755)
-    project = tmp_path / "p"
-    project.mkdir()
-    path = f"{manager.parent}:{os.environ['PATH']}"
-    without = run(BASH, SCRIPTS / DOORS[0], "--help", cwd=project, path=path)
-    assert f"{tool} run" not in without.stderr
-    (project / f"{tool}.lock").write_text("")
-    ended = run(BASH, SCRIPTS / DOORS[0], cwd=project, path=path)
-    assert ended.stdout.splitlines()[0] == f"ran {python}"
-    assert f"{tool} run" in ended.stderr
+def test_then_the_one_of_the_package_manager(tmp_path: Path) -> None:
+    """uv is not started, since that makes and fills an environment; poetry only says where."""
+    python = fake_python(tmp_path / "managed" / "bin" / "python")
+    calls = tmp_path / "calls"
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("uv", "poetry"):
+        (tools / tool).write_text(
+            f'#!/bin/sh\necho {tool} "$@" >> {calls}\necho {python.parents[1]}\n'
+        )
+        (tools / tool).chmod(0o755)
+    path = f"{tools}:{os.environ['PATH']}"
+    for tool in ("uv", "poetry"):
+        project = tmp_path / tool
+        project.mkdir()
+        assert "managed" not in run(BASH, SCRIPTS / DOORS[0], cwd=project, path=path).stderr
+        (project / f"{tool}.lock").write_text("")
+        more = {"UV_PROJECT_ENVIRONMENT": "../managed"} if tool == "uv" else {}
+        ended = run(BASH, SCRIPTS / DOORS[0], cwd=project, path=path, **more)
+        assert f"managed/bin/python (Python 3.12.1, {tool}'s environment)" in ended.stderr
+    assert calls.read_text() == "poetry --no-plugins --no-interaction env info --path\n"
 
 
 def test_a_virtualenv_without_python_is_said_and_passed_over(tmp_path: Path) -> None:
@@ -156,6 +171,15 @@ def test_a_virtualenv_without_python_is_said_and_passed_over(tmp_path: Path) -> 
     ended = run(BASH, SCRIPTS / DOORS[0], cwd=tmp_path, VIRTUAL_ENV=str(tmp_path / "gone"))
     assert ended.stdout.splitlines()[0] == f"ran {own}"
     assert "has no python" in ended.stderr
+
+
+def test_a_virtualenv_above_the_repository_is_of_something_else(tmp_path: Path) -> None:
+    fake_python(tmp_path / ".venv" / "bin" / "python")
+    on_path = fake_python(tmp_path / "bin" / "python3")
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    path = f"{on_path.parent}:{os.environ['PATH']}"
+    ended = run(BASH, SCRIPTS / DOORS[0], cwd=tmp_path / "repository", path=path)
+    assert ended.stdout.splitlines()[0] == f"ran {on_path}"
 
 
 @pytest.mark.parametrize("version", ["2.7.18", "3.9.2", "3.10.13"])
@@ -197,6 +221,22 @@ def test_a_project_package_called_toolkit_is_not_confused_with_ours(
     assert "toolkit.db.base:Base" in ended.stdout
 
 
+def test_a_bug_is_told_without_a_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bug(_arguments: list[str]) -> int:
+        raise LookupError("mysql+none://app:p@ss/w#rd@db.example/shop")
+
+    monkeypatch.setattr(command, "main", bug)
+    # Handlers of signals belong to the process, which is the test's here.
+    monkeypatch.setattr(interrupt, "listen", lambda: None)
+    assert run_toolkit.main(["setup"]) == Exit.INTERNAL
+    told = capsys.readouterr().err
+    assert "LookupError: mysql+none://app:***@db.example/shop" in told
+    assert "please report it" in told
+    assert "w#rd" not in told
+
+
 def test_seed_44_the_environment_is_never_printed(project_factory: Factory) -> None:
     layout = project_factory("app")
     for content in ("", "# only a comment\n", "N=[\"qq zz\", 'c']\nIT=don't # so\r\nX=1\r\n"):
@@ -206,7 +246,7 @@ def test_seed_44_the_environment_is_never_printed(project_factory: Factory) -> N
             SCRIPTS / DOORS[0],
             "--dry-run",
             cwd=layout.root,
-            VIRTUAL_ENV=sys.prefix,
+            VIRTUAL_ENV=warm_environment(),
             MY_SECRET="planted-value",
         )
         assert ended.returncode == 0, ended.stderr

@@ -1,21 +1,23 @@
 """--expand-contract: the written revisions run up and down, with old code writing in between."""
 
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 import migration_examples as example
 from corpus.runner import Workplace
 from toolkit.database.catalog import Catalog, read_catalog
 from toolkit.database.catalog.compare import differences, round_trip
-from toolkit.database.connecting import on_connection
 from toolkit.migration.expand_contract import (
     AddCheck,
     AddForeignKey,
@@ -98,6 +100,10 @@ class Deploy:
         )
         for revision in self.revisions:
             (history / revision.file).write_text(revision.text)
+        # One connection for all that is asked in between: its server process has the catalog read.
+        driver = {"postgresql": "psycopg", "mysql": "pymysql", "sqlite": "pysqlite"}[self.dialect]
+        address = make_url(url).set(drivername=f"{self.dialect}+{driver}")
+        self.engine = create_engine(address, pool_size=1, max_overflow=0)
         self.versions = folder / "a project" / "alembic" / "versions"
         self.config = example.make_project(folder / "a project", url, history)
         command.upgrade(self.config, "r1")
@@ -110,13 +116,17 @@ class Deploy:
 
     def sql(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements in one transaction; the rows of the last."""
-        return example.execute(self.url, *statements)
+        rows: list[tuple[Any, ...]] = []
+        with self.engine.begin() as connection:
+            for statement in statements:
+                result = connection.execute(text(statement))
+                rows = [tuple(row) for row in result] if result.returns_rows else []
+        return rows
 
     def shape(self) -> Catalog:
         """The schema, triggers included."""
-        driver = {"postgresql": "psycopg", "mysql": "pymysql", "sqlite": "pysqlite"}[self.dialect]
-        url = make_url(self.url).set(drivername=f"{self.dialect}+{driver}")
-        return on_connection(url, read_catalog)
+        with self.engine.connect() as connection:
+            return read_catalog(connection)
 
     def up(self, *statements: str) -> list[tuple[Any, ...]]:
         """The next revision, then these statements: the rows of the last."""
@@ -137,23 +147,30 @@ class Deploy:
         return self.sql(*statements) if statements else []
 
     def round_trip(self) -> None:
-        """All the way down from the head, and up again."""
+        """All the way down from the head, step by step, and up again in one command."""
         shapes = list(self.shapes)
         for _ in self.revisions:
             self.down()
         assert len(self.shapes) == 1
-        for _ in self.revisions:
-            self.up()
-        pairs = zip(shapes, self.shapes, strict=True)
-        assert [differences(before, after) for before, after in pairs] == [[] for _ in shapes]
+        command.upgrade(self.config, "head")
+        assert differences(shapes[-1], self.shape()) == []
+        self.shapes = shapes
+
+
+@pytest.fixture
+def closing() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture
 def deploy(
-    tmp_path: Path, dialect: str, make_database: Callable[[str], str]
+    tmp_path: Path, dialect: str, make_database: Callable[[str], str], closing: ExitStack
 ) -> Callable[[Change], Deploy]:
     def make(change: Change) -> Deploy:
-        return Deploy(tmp_path, make_database(dialect), change).start()
+        made = Deploy(tmp_path, make_database(dialect), change)
+        closing.callback(made.engine.dispose)
+        return made.start()
 
     return make
 
@@ -537,9 +554,10 @@ IN_A_SCHEMA: list[Change] = [
 
 @pytest.mark.parametrize("change", IN_A_SCHEMA, ids=lambda change: type(change).__name__)
 def test_table_of_a_schema(
-    tmp_path: Path, make_database: Callable[[str], str], change: Change
+    tmp_path: Path, make_database: Callable[[str], str], change: Change, closing: ExitStack
 ) -> None:
     run = Deploy(tmp_path, make_database("postgresql"), change, SCHEMA)
+    closing.callback(run.engine.dispose)
     command.upgrade(run.config, "head")
     command.downgrade(run.config, "r1")
     command.upgrade(run.config, "head")
@@ -600,6 +618,20 @@ def test_what_a_database_cannot_do_is_said_in_one_line(kind: str, dialect: str) 
         written(ALL[kind], dialect)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(("MySQL", "SQLite"))
+
+
+def test_after_a_commit_the_table_is_locked_again() -> None:
+    contract = written(SetNotNull(PERSON, NAME, "''"), "postgresql")[-1].text
+    upgrade = contract.partition("def upgrade()")[2].partition("def downgrade()")[0]
+    before, _, after = upgrade.partition("autocommit_block()")
+    assert before.count("    lock(") == after.count("    lock(") == 1
+
+
+def test_on_mysql_updates_get_their_trigger_first() -> None:
+    """A row that was inserted without one is filled later; an updated one would stay wrong."""
+    for change in (RenameColumn(PERSON, NAME, "title"), SetNotNull(PERSON, NAME, "''")):
+        text = written(change, "mysql")[0].text
+        assert re.findall(r"CREATE TRIGGER \w+_(insert|update)", text) == ["update", "insert"]
 
 
 def test_the_files_are_a_chain_that_linters_accept(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """generate-migration.sh, run as a user runs it."""
 
+import contextlib
 import fcntl
+import itertools
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +20,14 @@ from projects.shop import ADDRESS, DOOR, Ended, Shop
 from servers.postgres import PostgresServer
 from toolkit.database import scratch
 from toolkit.database.scratch import execute
+from toolkit.database.urls import Kind
+from toolkit.migration import situation
+from toolkit.migration.generate import Wanted, bench_at_head, put_in_place, write_draft
+from toolkit.migration.install import install, sweep_halves
 from toolkit.migration.message import as_docstring, clean_message
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.words import data_losses, in_words
+from toolkit.project import read_project
 from toolkit.report.exits import Exit
 
 
@@ -93,7 +99,7 @@ def current_umask() -> int:
 
 
 def test_second_migration_and_nothing_to_do(shop: Shop) -> None:
-    assert shop.generate("one").code == 0
+    shop.add_first()
     first = shop.versions()
     unchanged = shop.generate("again")
     assert_refused(unchanged, Exit.NO_CHANGES, "agree")
@@ -106,7 +112,7 @@ def test_second_migration_and_nothing_to_do(shop: Shop) -> None:
     ended = shop.generate("bio, no nick", "--json")
     document = json.loads(ended.out)
     assert document["status"] == "created"
-    assert document["down_revision"] == first[0].name[:12]
+    assert document["down_revision"] == "first"
     assert set(document["words"]) == {
         "add column users.bio VARCHAR(500)",
         "drop index ix_users_nick on users",
@@ -132,9 +138,10 @@ class Item(Base):
 def test_seed_35_model_that_env_does_not_import_is_refused_with_its_import(shop: Shop) -> None:
     """The database has the table; plain autogenerate would write op.drop_table('items')."""
     shop.write("app/items.py", ITEM)
-    shop.edit("alembic/env.py", "import app.models", "import app.models\nimport app.items")
-    assert shop.generate("both").code == 0
-    shop.edit("alembic/env.py", "\nimport app.items", "")
+    shop.add_first()
+    shop.add_revision(
+        "second", "first", "op.create_table('items', sa.Column('id', sa.Integer, primary_key=True))"
+    )
     before = shop.files()
     ended = shop.generate("next")
     assert_refused(
@@ -148,7 +155,8 @@ def test_seed_35_model_that_env_does_not_import_is_refused_with_its_import(shop:
     shop.edit("app/items.py", "id: Mapped[int]", "size: Mapped[int]\n    id: Mapped[int]")
     ended = shop.generate("next")
     assert ended.code == 0, ended.err
-    assert "drop_table" not in shop.versions()[-1].read_text().partition("def downgrade")[0]
+    (made,) = (path for path in shop.versions() if path.stem not in ("first", "second"))
+    assert "drop_table" not in made.read_text().partition("def downgrade")[0]
 
 
 def test_code_that_does_not_load_does_not_hide_a_model_that_is_not_imported(shop: Shop) -> None:
@@ -227,7 +235,8 @@ def test_two_ini_files_name_the_flag(shop: Shop) -> None:
     shop.write("other/alembic.ini", "[alembic]\nscript_location = %(here)s/scripts\n")
     shop.write("other/scripts/env.py", (shop.root / "alembic/env.py").read_text())
     assert_refused(shop.generate("x"), Exit.AMBIGUOUS, "--ini")
-    assert shop.generate("x", "--ini", "alembic.ini").code == 0
+    shop.add_first()
+    assert shop.generate("x", "--ini", "alembic.ini").code == Exit.NO_CHANGES
 
 
 def test_old_migration_that_does_not_run_is_named(shop: Shop) -> None:
@@ -238,7 +247,9 @@ def test_old_migration_that_does_not_run_is_named(shop: Shop) -> None:
     )
 
 
-def test_new_migration_that_does_not_run_back_leaves_no_file(shop: Shop) -> None:
+def test_new_migration_that_does_not_run_back_leaves_no_file(
+    shop: Shop, make_database: Callable[[str], str]
+) -> None:
     """An enum that the downgrade leaves behind: the second upgrade cannot work."""
     shop.edit(
         "app/models.py", "from sqlalchemy import String", "from sqlalchemy import Enum, String"
@@ -249,7 +260,7 @@ def test_new_migration_that_does_not_run_back_leaves_no_file(shop: Shop) -> None
         "    color: Mapped[str] = mapped_column(Enum('red', 'blue', name='color'))\n    nick:",
     )
     before = shop.files()
-    ended = shop.generate("x", url=ADDRESS["postgresql"])
+    ended = shop.generate("x", url=make_database("postgresql"))
     assert_refused(ended, Exit.PROOF_FAILED, "second upgrade", "enum type color")
     assert shop.files() == before
     assert shop.generate("x").code == 0, "SQLite has no enum types"
@@ -293,18 +304,15 @@ def test_a_difference_that_stays_is_a_warning(shop: Shop) -> None:
 
 @pytest.mark.any_sqlalchemy
 def test_hook_of_a_missing_tool_costs_a_warning_not_the_file(shop: Shop) -> None:
-    shop.edit(
-        "alembic.ini",
-        "path_separator = os",
-        "path_separator = os\n\n[post_write_hooks]\nhooks = tidy\ntidy.type = console_scripts\n"
-        "tidy.entrypoint = no-such-tool\n",
-    )
+    shop.edit("alembic.ini", "path_separator = os", INI + "tidy.type = console_scripts\n"
+              "tidy.entrypoint = no-such-tool\n")  # fmt: skip
     ended = shop.generate("x")
     assert ended.code == 0, ended.err
     assert "warning: a post-write hook failed" in ended.out
     assert len(shop.versions()) == 1
 
 
+INI = "path_separator = os\n\n[post_write_hooks]\nhooks = tidy\n"
 HOOK = """
 import sys
 
@@ -312,35 +320,41 @@ path = sys.argv[1]
 text = open(path).read()
 open(path, "w").write({edit})
 """
+# What the hook does, what is in the file then, what is said.
+HOOKS = (
+    ("text + '# tidy\\n'", "# tidy", []),
+    ("text.replace('import sqlalchemy as sa', 'import sqlalchemy as sa, os')", "sa, os", []),
+    ("text.replace('op.create_table', 'op.no_such_thing')", "op.create_table", ["broke"]),
+    ("'not python ('", "op.create_table", ["broke"]),
+)
 
 
 @pytest.mark.any_sqlalchemy
-@pytest.mark.parametrize(
-    ("edit", "kept", "warned"),
-    [
-        ("text + '# tidy\\n'", "# tidy", False),
-        ("text.replace('import sqlalchemy as sa', 'import sqlalchemy as sa, os')", "sa, os", False),
-        ("text.replace('op.create_table', 'op.no_such_thing')", "op.create_table", True),
-        ("'not python ('", "op.create_table", True),
-    ],
-)
-def test_hooks_run_in_place_and_cannot_break_the_file(
-    shop: Shop, edit: str, kept: str, warned: bool
-) -> None:
-    shop.write("hook.py", HOOK.format(edit=edit))
-    shop.edit(
-        "alembic.ini",
-        "path_separator = os",
-        "path_separator = os\n\n[post_write_hooks]\nhooks = tidy\ntidy.type = exec\n"
-        f"tidy.executable = {sys.executable}\n"
-        f"tidy.options = {str(shop.root / 'hook.py').replace(' ', chr(92) + ' ')}"
-        " REVISION_SCRIPT_FILENAME\n",
-    )
-    ended = shop.generate("x")
-    assert ended.code == 0, ended.err
-    assert ("post-write hook broke" in ended.out) == warned
-    assert kept in shop.versions()[0].read_text()
-    assert shop.generate("y").code == Exit.NO_CHANGES
+def test_hooks_run_in_place_and_cannot_break_the_file(shop: Shop) -> None:
+    """One draft, put into the project four times."""
+    shop.remove_environment()
+    shop.edit("alembic.ini", "path_separator = os", INI + "tidy.type = exec\n"
+              f"tidy.executable = {sys.executable}\n"
+              f"tidy.options = -S {str(shop.root / 'hook.py').replace(' ', chr(92) + ' ')}"
+              " REVISION_SCRIPT_FILENAME\n")  # fmt: skip
+    project, wanted = read_project(shop.root), Wanted("x")
+    said: list[str] = []
+    with bench_at_head(project, wanted, said.append) as bench:
+        draft = write_draft(bench, wanted, project.models)
+        assert draft is not None
+        bench.alembic("upgrade", draft.revision)
+        for edit, kept, warned in HOOKS:
+            shop.write("hook.py", HOOK.format(edit=edit))
+            (bench.folder / draft.relative).write_text(draft.text)
+            path, warnings = put_in_place(bench, draft, said.append)
+            text = path.read_text()
+            assert kept in text, edit
+            assert "no_such_thing" not in text
+            compile(text, path.name, "exec")
+            assert len(warnings) == len(warned), warnings
+            assert all(word in line for word, line in zip(warned, warnings, strict=True))
+            path.unlink()
+    assert sum("proving it again" in line for line in said) == 3, "all but what only tidies"
 
 
 @pytest.mark.any_sqlalchemy
@@ -366,10 +380,25 @@ def test_project_with_a_package_called_toolkit(shop: Shop) -> None:
 
 
 def test_url_that_is_not_set(shop: Shop) -> None:
-    ended = shop.generate("x", "--dialect", "postgresql", url=None)
+    ended = shop.generate("x", "--dialect", "sqlite", url=None)
     assert ended.code == 0, ended.err
-    assert "DATABASE_URL is not set; working with PostgreSQL (--dialect)" in ended.out
-    assert "Proved on PostgreSQL" in ended.out
+    assert "DATABASE_URL is not set; working with SQLite (--dialect)" in ended.out
+    assert "Proved on SQLite" in ended.out
+
+
+@pytest.mark.any_sqlalchemy
+def test_with_drivers_of_several_servers_a_person_says_which(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = read_project(shop.root)
+    kinds: list[Kind] = ["postgresql", "mysql", "sqlite"]
+    monkeypatch.setattr(situation, "async_driver_kinds", lambda: kinds)
+    with pytest.raises(Refusal) as refused:
+        situation.guess_kind(project, None)
+    assert refused.value.problem.exit_code == Exit.AMBIGUOUS
+    assert "--dialect" in refused.value.problem.remedy
+    kinds.remove("mysql")
+    assert situation.guess_kind(project, None)[0] == "postgresql"
 
 
 def test_hard_coded_url_in_a_sync_env_goes_to_the_scratch(
@@ -415,123 +444,186 @@ def test_role_that_may_not_create_databases(
         postgres_server.execute("DROP ROLE plain_dev")
 
 
-def test_no_password_in_any_command_line(shop: Shop, postgres_server: PostgresServer) -> None:
+# The door's program, which notes each program that it starts and each time that it forks.
+WATCHED = """
+import json, runpy, sys
+path = sys.argv[1]
+def note(event, arguments):
+    if event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork"):
+        with open(path, "a") as log:
+            log.write(json.dumps([event, repr(arguments)]) + chr(10))
+sys.addaudithook(note)
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_no_password_in_any_command_line(
+    shop: Shop, tmp_path: Path, postgres_server: PostgresServer
+) -> None:
     url = postgres_server.url("postgres")
-    passwords = {str(make_url(url).password).encode(), url.partition("@")[0][-20:].encode()}
-    process = shop.start("x", url=url)
-    shown: set[bytes] = set()
-    ours: set[str] = set()
-    while process.poll() is None:
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                line = entry.read_bytes()
-            except OSError:
-                continue
-            shown.add(line)
-            if b"run_toolkit.py" in line:
-                ours.add(entry.parent.name)
-        time.sleep(0.01)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert len(ours) > 3, "the worker and its commands were seen"
+    passwords = {str(make_url(url).password), url.partition("@")[0][-20:]}
+    log, program = tmp_path / "log", DOOR.with_name("run_toolkit.py")
+    arguments = ["-c", WATCHED, str(log), str(program), "generate", "x"]
+    # The environment is handed over by the program, and is nobody else's to read.
+    ended = warm.completed(*arguments, cwd=shop.root, environment=shop.environment(url))
+    assert ended.returncode == 0, ended.stderr
+    started = log.read_text()
+    assert started.count('"os.fork"') > 3, "the worker and its commands were seen"
     for password in passwords:
-        assert not [line for line in shown if password in line]
-        assert password.decode() not in out + err
+        assert password not in started + ended.stdout + ended.stderr
 
 
 @pytest.mark.any_sqlalchemy
 def test_several_at_once_wait_for_each_other(shop: Shop) -> None:
-    processes = [shop.start("same change") for _ in range(2)]
-    ended = [(process.communicate(timeout=240), process.returncode) for process in processes]
-    assert sorted(code for _, code in ended) == [0, Exit.NO_CHANGES]
+    """The first is held up in env.py until the second has met it."""
+    shop.write("held", "")
+    shop.edit(
+        "alembic/env.py",
+        "asyncio.run(online())",
+        "import pathlib, time\n\nwhile pathlib.Path('held').exists():\n    time.sleep(0.02)\n"
+        "asyncio.run(online())",
+    )
+    first = shop.start("same change")
+    wait_for(first, "reading")
+    second = shop.start("same change")
+    wait_for(second, "waiting for it")
+    (shop.root / "held").unlink()
+    for process in (first, second):
+        process.communicate(timeout=240)
+    assert (first.returncode, second.returncode) == (0, Exit.NO_CHANGES)
     assert len(shop.versions()) == 1
-    assert any("waiting for it" in err for (_, err), _ in ended)
+
+
+def wait_for(process: "subprocess.Popen[str]", words: str) -> None:
+    """Until the process says so; it says what it is about to do."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if words in line:
+            return
+    pytest.fail(f"it never said {words!r}: {said}")
 
 
 @pytest.mark.any_sqlalchemy
 def test_env_that_hangs_is_stopped(shop: Shop) -> None:
     shop.edit("alembic/env.py", "asyncio.run(online())", "import time\ntime.sleep(600)")
-    started = time.monotonic()
-    ended = shop.generate("x", "--timeout", "3")
+    ended = shop.generate("x", "--timeout", "1")
     assert ended.code != 0
     assert "--timeout" in ended.err
-    assert time.monotonic() - started < 60
 
 
-def left_over(pid_after: set[Path]) -> set[Path]:
-    return set(Path("/tmp").glob(f"{scratch.PREFIX}*")) - pid_after
+STAGES = ("reading", "scratch database", "comparing", "running it")
+
+
+def is_ended(process: "subprocess.Popen[str]") -> None:
+    """Wait for the process and for all that hold its output open: what it started."""
+    process.communicate(timeout=120)
+
+
+def left_over() -> set[str]:
+    """Folders of runs that are gone: nobody holds their locks."""
+    found = set()
+    for parent in {tempfile.gettempdir(), "/tmp", "/dev/shm"}:
+        for folder in Path(parent).glob(f"{scratch.PREFIX}*"):
+            with contextlib.suppress(OSError), (folder / "lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found.add(folder.name)
+    return found
+
+
+def scratch_databases(url: str) -> set[str]:
+    """And the roles that are made for them."""
+    listing = "SELECT datname FROM pg_database UNION SELECT rolname FROM pg_roles"
+    rows = execute(make_url(url), listing)
+    return {str(name) for (name,) in rows if str(name).startswith(scratch.PREFIX)}
 
 
 @pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
-    ("end", "when"),
+    ("end", "when", "kind"),
     [
-        (signal.SIGINT, "running it"),
-        (signal.SIGTERM, "reading"),
-        (signal.SIGHUP, "comparing"),
+        (signal.SIGINT, "running it", "postgresql"),
+        (signal.SIGTERM, "reading", "sqlite"),
+        (signal.SIGHUP, "comparing", "sqlite"),
     ],
 )
-def test_interrupted_run_leaves_nothing(shop: Shop, end: signal.Signals, when: str) -> None:
+def test_interrupted_run_leaves_nothing(
+    shop: Shop, end: signal.Signals, when: str, kind: str
+) -> None:
+    """With PostgreSQL on a private server: nobody listens at the address."""
     before = shop.files()
-    files = set(Path("/tmp").glob(f"{scratch.PREFIX}*"))
-    process = shop.start("x", url=ADDRESS["postgresql"])
-    assert process.stderr is not None
-    for line in process.stderr:
-        if when in line:
-            break
-    time.sleep(0.5)
+    files = left_over()
+    process = shop.start("x", url=ADDRESS[kind])
+    wait_for(process, when)
     os.kill(process.pid, end)
-    process.communicate(timeout=60)
+    is_ended(process)
     assert process.returncode == Exit.INTERRUPTED
     assert shop.files() == before
-    ours = {path for path in left_over(files) if f"_{process.pid}_" in path.name}
-    assert not ours
+    assert left_over() <= files
 
 
 @pytest.mark.any_sqlalchemy
-def test_killed_at_any_moment(shop: Shop, make_database: Callable[[str], str]) -> None:
-    """SIGKILL: what is in versions/ is whole, and the next run drops every scratch."""
+def test_killed_at_each_stage(shop: Shop, make_database: Callable[[str], str]) -> None:
+    """SIGKILL: nothing is in versions/ before it is proved; the next run drops every scratch."""
     url = make_database("postgresql")
-    seed = random.randrange(2**32)
-    moments = random.Random(seed)
-    for number in range(10):
-        print(f"seed {seed}, kill {number}")  # shown if it fails
+    before = shop.files()
+    for stage in STAGES:
         process = shop.start("x", url=url)
-        time.sleep(moments.uniform(0.2, 3.5))
+        wait_for(process, stage)
         os.kill(process.pid, signal.SIGKILL)
-        process.communicate(timeout=60)
-        for path in shop.versions():
-            compile(path.read_text(), str(path), "exec")
-            alembic(shop, "heads", url=ADDRESS["sqlite"])
-            path.unlink()
-        assert not [n for n in shop.files() if n.startswith("alembic/versions/") and "x" in n]
+        is_ended(process)
+        assert shop.files() == before, stage
+    assert scratch_databases(url), "there is something to drop"
     ended = shop.generate("last", url=url)
     assert ended.code == 0, ended.err
-    listing = "SELECT datname FROM pg_database UNION SELECT rolname FROM pg_roles"
-    names = {str(name) for (name,) in execute(make_url(url), listing)}
-    assert not {name for name in names if name.startswith(scratch.PREFIX)}
-    assert not [path for path in Path("/tmp").glob(f"{scratch.PREFIX}*") if is_left(path)]
-
-
-def is_left(folder: Path) -> bool:
-    """Those of other tests are in use at this moment."""
-    try:
-        with (folder / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    assert not scratch_databases(url)
+    assert not left_over()
 
 
 @pytest.mark.any_sqlalchemy
-@pytest.mark.parametrize(
-    "message",
-    [
-        'say """hi""" ""\nback\\slash \\N{x}',
-        "../../gr\u00fcn \u7a0e it's $(rm) `x` %s {y} ${z}",
-    ],
-)
-def test_odd_messages_make_whole_files(shop: Shop, message: str) -> None:
+def test_killed_while_it_writes_the_file(tmp_path: Path) -> None:
+    """Before each thing that it asks the system for: the file is whole or not there."""
+    text = "x = 1\n" * 1000
+    seen = []
+    for point in range(1, 100):
+        folder = tmp_path / str(point)
+        folder.mkdir()
+        child = os.fork()
+        if child == 0:
+            kill_at(point)
+            install(text, folder / "new" / "made.py")
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        made = folder / "new" / "made.py"
+        seen.append(made.exists())
+        assert not made.exists() or made.read_text() == text
+        sweep_halves(folder)
+        left = {path for path in folder.rglob("*") if path.is_file()}
+        assert left <= {made}
+        if status == 0:
+            break
+    assert seen[0] is False and seen[-1] is True
+    assert len(seen) > 4
+
+
+def kill_at(point: int) -> None:
+    """End this process, a fork, as it asks for its `point`th file."""
+    left = itertools.count(1)
+
+    def hook(event: str, _arguments: object) -> None:
+        if event.startswith(("open", "os.")) and next(left) == point:
+            os._exit(9)
+
+    sys.addaudithook(hook)
+
+
+@pytest.mark.any_sqlalchemy
+def test_an_odd_message_makes_a_whole_file(shop: Shop) -> None:
+    message = (
+        '../../gr\u00fcn \u7a0e it\'s $(rm) `x` %s {y} ${z} say """hi""" ""\nback\\slash \\N{x}'
+    )
     ended = shop.generate(message)
     assert ended.code == 0, ended.err
     (made,) = shop.versions()

@@ -4,14 +4,17 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
 
+from corpus.runner import CORPUS, SYNC_ENV, Workplace
 from projects import warm
 from toolkit.database import guard
+from toolkit.database.alembic_process import run_alembic
 from toolkit.database.scratch import execute
 
 GUARD = Path(guard.__file__)
@@ -104,20 +107,47 @@ def cases() -> list[tuple[str, str]]:
     return list(dict.fromkeys([*simplest, *ways, both]))
 
 
+@pytest.fixture(scope="module")
+def pairs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], tuple[str, str]]]:
+    """Two databases of a kind, the developer's and the scratch: made once, and empty again."""
+    names, made = ("asp_guard_dev", "asp_guard_scratch"), {}
+    servers: list[Any] = []
+
+    def pair(kind: str) -> tuple[str, str]:
+        if kind == "sqlite":
+            folder = tmp_path_factory.mktemp("pair")
+            return f"sqlite+aiosqlite:///{folder}/dev.db", f"sqlite+aiosqlite:///{folder}/s.db"
+        if kind not in made:
+            fixture = "postgres_server" if kind == "postgresql" else "mysql_server"
+            servers.append(request.getfixturevalue(fixture))
+            for name in names:
+                servers[-1].create_database(name)
+            made[kind] = servers[-1].url(names[0]), servers[-1].url(names[1])
+        return made[kind]
+
+    yield pair
+    for server in servers:
+        for name in names:
+            server.drop_database(name)
+
+
 @pytest.mark.parametrize(("driver", "way"), cases())
 def test_every_connection_goes_to_the_scratch(
-    driver: str, way: str, make_database: Callable[[str], str]
+    driver: str, way: str, pairs: Callable[[str], tuple[str, str]]
 ) -> None:
     if importlib.util.find_spec(DRIVERS[driver]) is None:
         pytest.skip(f"{DRIVERS[driver]} is not installed here")
     kind = {"mariadb": "mysql"}.get(driver.partition("+")[0], driver.partition("+")[0])
-    dev, scratch = make_database(kind), make_database(kind)
+    dev, scratch = pairs(kind)
     asked = make_url(dev).set(drivername=driver).render_as_string(hide_password=False)
     ended = run(WAYS[way], scratch, asked)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip() == make_url(scratch).database
     assert tables(scratch) == ["made_here"]
     assert tables(dev) == []
+    execute(make_url(scratch), "DROP TABLE made_here")
 
 
 @pytest.mark.dialects("postgresql", "mysql")
@@ -143,6 +173,16 @@ def test_settings_that_are_no_address_are_kept(dialect: str, database_url: str) 
     )
     ended = run(program, database_url, "postgresql+asyncpg://a:b@127.0.0.1:1/c")
     assert ended.stdout.strip() == "kept", ended.stderr
+
+
+def test_certificates_are_for_the_server_that_they_were_made_for() -> None:
+    scratch = make_url("postgresql+asyncpg://me:x@scratch.example/empty")
+    dialect = scratch.get_dialect()()
+    asked = {"host": "db.example", "ssl": object(), "timeout": 5}
+    _, elsewhere = guard.scratch_arguments(dialect, scratch, asked)
+    assert (elsewhere.get("ssl"), elsewhere["timeout"]) == (None, 5)
+    _, there = guard.scratch_arguments(dialect, scratch, {**asked, "host": "scratch.example"})
+    assert there["ssl"] is asked["ssl"]
 
 
 def test_another_kind_of_database_is_refused(make_database: Callable[[str], str]) -> None:
@@ -204,6 +244,16 @@ def test_probe_reports_the_address_and_connects_to_nothing(driver: str, url: str
     assert (seen["user"], seen["password"]) == ("me", "p@ss")
     assert seen["driver"] == driver
     assert seen["ssl"] == ("require" if driver != "aiomysql" else None)
+
+
+def test_a_password_that_only_env_py_knows_is_masked(tmp_path: Path) -> None:
+    """It stands in no variable; the probe has seen it."""
+    url = "postgresql+psycopg://me:hunter2-own@db.example/shop"
+    env = SYNC_ENV.replace("with engine", 'print("it is hunter2-own")\nwith engine', 1)
+    place = Workplace(tmp_path / "p", CORPUS / "sqlite", url=url, env=env)
+    ended = run_alembic(place.project, ["current"], None, ini=place.ini, extra={"action": "probe"})
+    assert ended.report["seen"]["password"] == "hunter2-own"
+    assert ended.stdout + ended.stderr == "it is ***\n"
 
 
 def test_the_guard_needs_no_toolkit() -> None:

@@ -5,12 +5,14 @@ now. Autogenerate compares as it does by default and with compare_server_default
 compares the catalog with that of create_all().
 """
 
+import itertools
 import warnings
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -35,6 +37,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from projects.schemas import Schemas, store
+from servers.postgres import PostgresServer
 from toolkit.database.catalog import differences, round_trip
 from toolkit.migration.missed import Missed, add_lines, find_missed
 
@@ -48,7 +51,33 @@ async def schemas(make_database: Callable[[str], str]) -> AsyncIterator[Schemas]
     await schemas.close()
 
 
+class Reused(Schemas):
+    """Two databases in turn, for all tests of this file: what was in one is dropped."""
+
+    def __init__(self, urls: list[str]) -> None:
+        super().__init__(lambda _: "")
+        self._turns = itertools.cycle(urls)
+
+    async def made(self, dialect: str, metadata: MetaData) -> str:
+        url = next(self._turns)
+        await self.on(url, create_anew, metadata)
+        return url
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def reused(postgres_server: PostgresServer) -> AsyncIterator[Schemas]:
+    names = ("asp_missed_one", "asp_missed_other")
+    for name in names:
+        postgres_server.create_database(name)
+    schemas = Reused([postgres_server.url(name) for name in names])
+    yield schemas
+    await schemas.close()
+    for name in names:
+        postgres_server.drop_database(name)
+
+
 def create_anew(connection: Connection, metadata: MetaData) -> None:
+    connection.exec_driver_sql("DROP SCHEMA IF EXISTS billing CASCADE")
     connection.exec_driver_sql("DROP SCHEMA public CASCADE")
     connection.exec_driver_sql("CREATE SCHEMA public")
     metadata.create_all(connection)
@@ -275,9 +304,10 @@ async def prove(schemas: Schemas, dialect: str, before: MetaData, after: MetaDat
 
 @pytest.mark.parametrize("change", [name for name in CHANGES if name != "column order"])
 @pytest.mark.any_sqlalchemy
-async def test_the_lines_make_what_the_models_say(schemas: Schemas, change: str) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_lines_make_what_the_models_say(reused: Schemas, change: str) -> None:
     before, after = CHANGES[change]
-    proof = await prove(schemas, "postgresql", before(), after())
+    proof = await prove(reused, "postgresql", before(), after())
     assert bool(proof.missed) == (change in MISSED_BY_DEFAULT), proof.missed
     for one in proof.missed:
         assert one.upgrade_lines, one.words
@@ -353,12 +383,13 @@ MORE_CHANGES: dict[str, Change] = {
 
 @pytest.mark.parametrize("change", MORE_CHANGES)
 @pytest.mark.any_sqlalchemy
-async def test_more_changes_than_thirty_one(schemas: Schemas, change: str) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_more_changes_than_thirty_one(reused: Schemas, change: str) -> None:
     before, after = (make() for make in MORE_CHANGES[change])
     if change == "schema":
         for metadata in (before, after):
             sa.event.listen(metadata, "before_create", sa.DDL("CREATE SCHEMA billing"))
-    proof = await prove(schemas, "postgresql", before, after)
+    proof = await prove(reused, "postgresql", before, after)
     assert proof.missed
     assert all(one.upgrade_lines for one in proof.missed), proof.missed
     if change == "another unnamed CHECK":
@@ -489,6 +520,17 @@ async def test_what_only_the_migrations_know_is_no_business_of_ours(schemas: Sch
     migrated = await schemas.catalog(url)
     assert len(differences(wanted, migrated)) > 15
     assert find_missed(migrated, wanted) == []
+
+
+async def test_a_partial_index_is_no_unique_constraint(schemas: Schemas) -> None:
+    metadata = plain(UniqueConstraint("a", name="uq_a"))
+    wanted = await schemas.catalog(await schemas.made("postgresql", metadata))
+    url = await schemas.made("postgresql", plain())
+    await schemas.run(url, "CREATE UNIQUE INDEX partly ON t (a) WHERE b IS NOT NULL")
+    (missed,) = find_missed(await schemas.catalog(url), wanted)
+    assert "uq_a" in missed.words
+    await schemas.run(url, "CREATE UNIQUE INDEX wholly ON t (a)")
+    assert find_missed(await schemas.catalog(url), wanted) == []
 
 
 async def test_what_env_py_keeps_from_alembic_is_left_alone(schemas: Schemas) -> None:

@@ -1,16 +1,24 @@
 """Every generated layout is read right, and is itself a working project."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from projects import warm
 from projects.layouts import LAYOUTS, Layout
 from toolkit.project import ProjectError, read_project
 from toolkit.project.prove import import_models, unregistered
 from toolkit.report.exits import Exit
 
 Factory = Callable[[str], Layout]
+
+
+@pytest.fixture(autouse=True)
+def warm_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What imports the project has SQLAlchemy already, in a process of its own all the same."""
+    monkeypatch.setattr(sys, "executable", warm.python())
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -1,9 +1,11 @@
 """Which classes own tables, and whose."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from projects import warm
 from projects.layouts import write
 from toolkit.project import Project, ProjectError, read_project
 from toolkit.project.prove import import_models
@@ -12,6 +14,12 @@ from toolkit.report.exits import Exit
 MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
 ORM = "from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column\n"
 ID = "    id: Mapped[int] = mapped_column(primary_key=True)\n"
+
+
+@pytest.fixture(autouse=True)
+def warm_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What imports the project has SQLAlchemy already, in a process of its own all the same."""
+    monkeypatch.setattr(sys, "executable", warm.python())
 
 
 def read(root: Path, files: dict[str, str], **options: str) -> Project:

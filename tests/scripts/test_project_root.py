@@ -204,6 +204,13 @@ def test_pyproject_alembic(tmp_path: Path) -> None:
     write(tmp_path, {"alembic.ini": "[alembic]\n"})
     (setup,) = read_project(tmp_path).alembic
     assert setup.ini == tmp_path / "alembic.ini"
+    # Where both say something, Alembic asks the ini first.
+    both = 'version_locations = "%(here)s/in_toml"\n'
+    write(tmp_path, {"pyproject.toml": toml + both})
+    write(tmp_path, {"alembic.ini": "[alembic]\nversion_locations = %(here)s/in_ini\n"})
+    (setup,) = read_project(tmp_path).alembic
+    assert setup.script_location == tmp_path / "migrations"
+    assert setup.versions == tmp_path / "in_ini"
 
 
 def test_special_ini_beside_the_usual_one_is_no_rival(tmp_path: Path) -> None:

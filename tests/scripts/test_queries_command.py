@@ -112,13 +112,13 @@ TABLES = """op.create_table("authors",
 ROWS = {
     "postgresql": (
         "INSERT INTO authors SELECT n, 'Author ' || n FROM generate_series(1, 500) n",
-        "INSERT INTO books SELECT n, n % 500 + 1, 'Book ' || n FROM generate_series(1, 60000) n",
+        "INSERT INTO books SELECT n, n % 500 + 1, 'Book ' || n FROM generate_series(1, 20000) n",
         "ANALYZE",
     ),
     "sqlite": (
         "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 500)"
         " INSERT INTO authors SELECT n, 'Author ' || n FROM s",
-        "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 60000)"
+        "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 20000)"
         " INSERT INTO books SELECT n, n % 500 + 1, 'Book ' || n FROM s",
     ),
 }
@@ -234,7 +234,7 @@ def test_from_the_report_to_the_cure(
 
 @pytest.mark.any_sqlalchemy
 def test_a_build_server_fails_for_what_is_new(library: Library) -> None:
-    fill(library.url, *(line.replace("60000", "2000") for line in ROWS["sqlite"]))
+    fill(library.url, *(line.replace("20000", "2000") for line in ROWS["sqlite"]))
     library.optimize(*WATCH, "--write-baseline", "known.json", code=0)
     # What is there is known, whatever line it is on.
     library.edit("app/main.py", "api = FastAPI()", "\n\napi = FastAPI()")
@@ -258,7 +258,7 @@ def test_a_build_server_fails_for_what_is_new(library: Library) -> None:
 
 @pytest.mark.any_sqlalchemy
 def test_one_run_for_people_and_programs(library: Library) -> None:
-    fill(library.url, *(line.replace("60000", "2000") for line in ROWS["sqlite"]))
+    fill(library.url, *(line.replace("20000", "2000") for line in ROWS["sqlite"]))
     ended = library.optimize(*WATCH, "--html", "report.html", code=Exit.FINDINGS)
     assert "[n-plus-one]" in ended.stdout or "n-plus-one" in ended.stdout
     assert "app/main.py:" in ended.stdout

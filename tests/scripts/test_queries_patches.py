@@ -2,11 +2,15 @@
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from toolkit.migration.bench import Bench
 from toolkit.project.facts import MappedClass, Project
 from toolkit.queries.finding import Confidence, Fix, Index, Layer, Loader, QueryFinding
+from toolkit.queries.fix import sort_out
 from toolkit.queries.patches import patches
 
 pytestmark = pytest.mark.any_sqlalchemy
@@ -82,6 +86,7 @@ def test_and_into_a_table_of_core(tmp_path: Path) -> None:
         (('__table_args__ = (Index("ix_books_title", "title"),)', "id = 1"), "__table_args__"),
         (('__table_args__ = (Index("ix_a", "a"), Index("ix_books_title", "title"))',), "title"),
         (('__table_args__ = (Index("ix_books_title", "title"), Index("ix_a", "a"))',), "title"),
+        (('__table_args__ = (Index("ix_ä", "ä"), Index("ix_books_title", "title"))',), "title"),
         (("title: Mapped[str] = mapped_column(String(9), index=True)",), "index=True"),
     ],
 )
@@ -141,3 +146,15 @@ def test_where_it_could_be_either_a_person_says_which(tmp_path: Path) -> None:
     source, left = patched(tmp_path, HEAD + SELECTS, Fix("code", "", loader=loader))
     assert source == HEAD + SELECTS
     assert left == [f"app/models.py:{line}: .options(selectinload(Book.author))"]
+
+
+def test_a_revision_has_what_the_migrations_lack() -> None:
+    """The database may be behind them: an index that they make is not written again."""
+    schema = {"column": {"id": {"table": "books"}}, "index": {"there": {"name": "ix_there"}}}
+    bench = cast(Bench, SimpleNamespace(schema=lambda: schema))
+    made = [Index(name, "books", ("a",)) for name in ("ix_new", "ix_there")]
+    taken = [Index(name, "books", ("a",), drop=True) for name in ("ix_there", "ix_gone")]
+    elsewhere = Index("ix_other", "films", ("a",))
+    there, missing = sort_out(bench, [*made, *taken, elsewhere])
+    assert there == [made[0], taken[0]]
+    assert missing == [elsewhere]

@@ -40,6 +40,8 @@ from toolkit.queries.capture.record import Frame, Statement
 from toolkit.queries.catalog import read_findings
 from toolkit.queries.finding import Confidence, Layer, QueryFinding
 from toolkit.queries.statements import StatementsReport, slow_statements
+from toolkit.queries.statements.counted import Counted, Statistics
+from toolkit.queries.statements.judge import MANY_CALLS, SLOW_MS, Captured, is_slow, slow_ones
 from toolkit.queries.statements.shape import join_key, printable
 
 metadata = MetaData()
@@ -278,6 +280,41 @@ def test_a_large_share_is_slow_sooner(counting_postgres: postgres.PostgresServer
     (one,) = report.findings
     assert "half" in one.evidence[-1] and one.cost_ms < 100
     assert any("counted, 1 of them above" in note for note in report.notes)
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("calls", "mean_ms", "share", "slow"),
+    [
+        (1, 100, 0.0, True),
+        (1, 99, 0.09, False),
+        (11, 99, 0.1, True),
+        (9, 99, 0.1, False),  # not a second in all
+        (20, 5, 0.2, True),
+        (20, 4.9, 0.9, False),
+        (19, 9, 0.9, False),  # once is not often
+    ],
+)
+def test_what_is_slow(calls: int, mean_ms: float, share: float, slow: bool) -> None:
+    one = Counted("SELECT 1", "select ?", calls, calls * mean_ms, calls)
+    all_ms = one.total_ms / share if share else 1e9
+    assert is_slow(one, all_ms) is slow
+
+
+@pytest.mark.any_sqlalchemy
+def test_other_roles_count_only_for_who_is_not_the_application() -> None:
+    def counted_of(sql: str, *, own: bool) -> Counted:
+        return Counted(sql, join_key(sql), MANY_CALLS, MANY_CALLS * SLOW_MS, MANY_CALLS, own)
+
+    ours, theirs = "SELECT a FROM ours", "SELECT b FROM theirs"
+    both = (counted_of(ours, own=True), counted_of(theirs, own=False))
+    statistics = Statistics(both, 2 * MANY_CALLS * SLOW_MS)
+    sent = Statement(1, ours, ours, (), 1.0, 0.0, 1, 1, None, None, 1, 1)
+    found, notes, _ = slow_ones(statistics, Captured([sent], mysql=False))
+    assert [one.shape for one in found] == [ours]
+    assert "1 statements of other roles were left out" in notes
+    watching, _, _ = slow_ones(statistics, Captured([], mysql=False))
+    assert len(watching) == 2
 
 
 def test_text_of_others_is_data(busy: URL) -> None:

@@ -103,6 +103,34 @@ def test_the_statement_was_really_done(
     assert revision["statements"][0]["sql"].startswith("ALTER TABLE users DROP COLUMN")
 
 
+def test_a_copy_beside_writers_keeps_nobody_waiting() -> None:
+    """MariaDB makes one from 11.2 on, which the server of these tests need not be."""
+
+    def rules(lock: str) -> set[str]:
+        change = {"what": "type-changed", "table": "users", "column": "age", "existed": True}
+        statement = {
+            "sql": "ALTER TABLE users MODIFY age BIGINT",
+            "line": 1,
+            "error": None,
+            "algorithm": "COPY",
+            "lock": lock,
+            "changes": [{**change, "nullable": True, "default": False}],
+        }
+        revision = {
+            "revision": "r",
+            "file": "no_such_file.py",
+            "direction": "upgrade",
+            "error": None,
+            "operations": [],
+            "statements": [statement],
+            "elsewhere": [],
+        }
+        trace = {"dialect": "mysql", "server_version": "11.2", "revisions": [revision]}
+        return {f.rule for f in findings_of(trace)}
+
+    assert rules("SHARED") - rules("NONE") == {"type-change-rewrite"}
+
+
 def test_no_lock_wait_timeout_is_said_once(place: Workplace, database: str) -> None:
     _, findings = run(place, database, "safe_add_nullable")
     assert [f.rule for f in findings] == ["no-lock-timeout"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from corpus.runner import CORPUS, SYNC_ENV, Case, Workplace, cases, copy_of
+from corpus.runner import CORPUS, ENV, SYNC_ENV, Case, Workplace, cases, copy_of
 from servers.postgres import PostgresServer
 from toolkit.migration.review import find_squawk, findings_of, rewrites
 from toolkit.migration.review.operations import changes_schema
@@ -195,6 +195,23 @@ def test_a_savepoint_that_is_rolled_back_leaves_no_change(place: Workplace, data
     assert changes == ["column-added"]
 
 
+def test_a_rollback_in_the_revision_leaves_no_change(tmp_path: Path, database: str) -> None:
+    """In the transaction of an env.py that has begun one itself."""
+    begun = "    connection.exec_driver_sql('SELECT 1')\n    context.configure("
+    kept = "        context.run_migrations()\n    connection.commit()"
+    env = ENV.replace("    context.configure(", begun).replace(kept.partition("\n")[0], kept)
+    own = Workplace(tmp_path / "p", FOLDER, env=env)
+    body = (
+        "op.drop_column('users', 'nick')\n"
+        "op.get_bind().rollback()\n"
+        "op.execute('ALTER TABLE users ADD COLUMN a int')"
+    )
+    report = trace_of(own, database, "undone", body)
+    assert "error" not in report, report["error"]["message"]
+    changes = [c["what"] for c in report["trace"]["revisions"][0]["statements"][-1]["changes"]]
+    assert changes == ["column-added"]
+
+
 # fmt: off
 RUNNABLE = (
     "index_plain", "foreign_key", "check_validated", "unique_constraint", "set_not_null",
@@ -257,6 +274,19 @@ def test_a_commit_in_sql_before_concurrently(place: Workplace, database: str) ->
     (statement,) = report["trace"]["revisions"][0]["statements"]
     assert statement["in_transaction"] is False
     assert loud(findings_of(report["trace"])) == set()
+
+
+def test_a_commit_in_sql_gives_the_locks_back(place: Workplace, database: str) -> None:
+    body = (
+        "op.add_column('users', sa.Column('handle', sa.Text))\n"
+        "op.execute('COMMIT')\n"
+        "op.execute('UPDATE users SET handle = lower(nick) WHERE handle IS NULL')"
+    )
+    report = trace_of(place, database, "ended", body, down="op.drop_column('users', 'handle')")
+    assert "error" not in report, report["error"]
+    first, second = report["trace"]["revisions"][0]["statements"]
+    assert first["segment"] < second["segment"]
+    assert ("backfill-with-lock", "blocks") not in loud(findings_of(report["trace"]))
 
 
 def test_squawk_agrees_and_brings_no_false_alarm(place: Workplace, database: str) -> None:

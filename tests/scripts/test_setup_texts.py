@@ -18,7 +18,7 @@ from toolkit.setup.dependencies import (
     outdated,
     with_requirements,
 )
-from toolkit.setup.env_file import with_imports
+from toolkit.setup.env_file import Wanted, plan_env, with_imports
 from toolkit.setup.ini import option, render_ini, with_import_root
 from toolkit.setup.settings_block import (
     BlockError,
@@ -154,6 +154,26 @@ def test_the_template_has_a_block_and_round_trips() -> None:
     assert found.text() == text
     assert modules_of(found.block) == ("app.models",)
     assert EnvFile.parse(text.replace("# -- end of project settings --", "")) is None
+
+
+def test_a_module_that_is_gone_leaves_the_block(tmp_path) -> None:
+    """env.py would stop at its import."""
+    base = "from sqlalchemy.orm import DeclarativeBase as D\n\n\nclass Base(D):\n    pass\n"
+    model = "from base import Base\n\n\nclass Note(Base):\n    __tablename__ = 'notes'\n"
+    (tmp_path / "main.py").write_text("from fastapi import FastAPI\n\napp = FastAPI()\n")
+    (tmp_path / "base.py").write_text(base)
+    (tmp_path / "notes.py").write_text(model)
+    project = read_project(tmp_path)
+    assert project.base is not None
+    template = (TEMPLATES / "env.py").read_text()
+    ours = EnvFile.parse(template)
+    assert ours is not None
+    url = UrlSource("environment", "env:DATABASE_URL")
+    earlier = render_block(("gone", *project.model_modules), [project.base], url)
+    (tmp_path / "env.py").write_text(ours.with_block(earlier).text())
+    wanted = Wanted(project.model_modules, url, explicit=False)
+    plan = plan_env(tmp_path / "env.py", template, project, wanted, None, force=False)
+    assert plan.change.after == ours.with_block(earlier.replace('    "gone",\n', "")).text()
 
 
 @pytest.mark.parametrize("expression", ["1 + 1", "f'x'", "a b", "[x][0]", ""])

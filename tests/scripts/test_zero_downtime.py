@@ -1,284 +1,214 @@
-"""The written revisions run while old code reads and writes 500,000 rows: nobody notices.
+"""The written revisions do no work on rows under a lock that old code would meet.
 
-The same watch is put over the naive form of each change, and has to see it: a test that finds
-every migration harmless would prove nothing.
+Seen in the server's own catalogs, at each statement: which strong locks the migration holds on
+the table, which rows it has read or written, whether the table has become another file. Between
+its transactions old code reads and writes. The same watch is put over the naive form of each
+change, and has to see it: a test that finds every migration harmless would prove nothing.
 
-A request is one short transaction of one client, as of a web service: it fails when the database
-refuses it or when it takes longer than the client waits. A stall is the longest of them.
+How long the longest request waits on half a million rows, `make bench-downtime` measures.
 """
 
 import asyncio
-import textwrap
+import re
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+import psycopg
 import pytest
 from alembic import command
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import Engine, make_url
 
 import migration_examples as example
+from projects import visits
+from projects.visits import NAIVE, SAFE
 from servers.postgres import PostgresServer
-from toolkit.migration.expand_contract import (
-    Change,
-    ChangeType,
-    Column,
-    Index,
-    RenameColumn,
-    SetNotNull,
-    Table,
-    expand_contract,
-)
 
 pytestmark = pytest.mark.any_sqlalchemy
 
-ROWS = 500_000
-CLIENT_WAITS = 5.0  # seconds, as an impatient service
-LONGEST_STALL = 1.0
-TABLE = Table("visit")
-NAME = Column("name", "sa.Text()", "TEXT")
-HITS = Column("hits", "sa.Integer()", "INTEGER", nullable=False)
-FILL = (
-    "CREATE TABLE visit (id serial, name text, hits integer NOT NULL, kind text)",
-    # One in twenty has a name: each of them is copied, and a minute is too long for a test.
-    "INSERT INTO visit (id, name, kind, hits) "
-    "SELECT i, CASE WHEN i % 20 = 0 THEN 'visitor ' || i END, 'x', i "
-    f"FROM generate_series(1, {ROWS}) i",
-    f"SELECT setval('visit_id_seq', {ROWS})",
-    "ALTER TABLE visit ADD PRIMARY KEY (id)",
-    "CREATE INDEX ix_visit_name ON visit (name)",
+ROWS = 3000
+LOOK = """
+SELECT pg_relation_filenode(t.oid),
+       coalesce(s.seq_tup_read + s.n_tup_ins + s.n_tup_upd + s.n_tup_del, 0),
+       (SELECT coalesce(array_agg(l.mode), '{}') FROM pg_locks l
+        WHERE l.pid = pg_backend_pid() AND l.relation = t.oid AND l.granted)
+FROM pg_class t LEFT JOIN pg_stat_xact_user_tables s ON s.relid = t.oid
+WHERE t.relname = 'visit' AND t.relkind = 'r'
+"""
+# Those that let old code neither write nor, the last one, read.
+STRONG = {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"}
+# What holds its lock only while it runs has to be one of these, whose lock is a weak one.
+ALONE = re.compile(
+    r"\s*(SELECT|UPDATE|SET|(CREATE|DROP) INDEX CONCURRENTLY|ALTER TABLE \S+ VALIDATE CONSTRAINT) "
 )
-# The server begins no vacuum by itself, which would make the numbers another's.
-SETTLE = "VACUUM (FREEZE, ANALYZE) visit"
-QUIET = "ALTER TABLE visit SET (autovacuum_enabled = off)"
+FEW = 100
+"""Rows; a whole table has more."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the migration's own backend says of the table."""
+
+    file: int
+    rows: int
+    locks: frozenset[str]
 
 
 @dataclass
-class Traffic:
-    """What the clients met."""
+class Seen:
+    """What one migration did, and what became of old code's requests."""
 
+    strong: set[str] = field(default_factory=set)
+    works_under_a_lock: list[str] = field(default_factory=list)
     requests: int = 0
     failed: list[str] = field(default_factory=list)
-    longest: float = 0.0
-    under_way: dict[int, float] = field(default_factory=dict)
-    """When the request of each client began that has no answer yet."""
-
-    def harmless(self) -> bool:
-        return not self.failed and self.longest < LONGEST_STALL
-
-    def is_stalled(self) -> bool:
-        oldest = min(self.under_way.values(), default=time.monotonic())
-        return time.monotonic() - oldest > LONGEST_STALL
 
 
-async def watch(
-    url: str, migration: Callable[[], object], *, end_when_stalled: bool = False
-) -> Traffic:
-    """Run the migration in a thread while old code reads and writes.
+def look(connection: Connection) -> Look:
+    # Of the driver: the statement that is about to run, or has run, is SQLAlchemy's.
+    cursor: Any = connection.connection.cursor()
+    cursor.execute(LOOK)
+    file, rows, locks = cursor.fetchone()
+    cursor.close()
+    return Look(file, rows, frozenset(locks))
 
-    `end_when_stalled`: cancel it once a request has waited too long. More of it shows no more.
-    """
-    traffic = Traffic()
-    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    stop = asyncio.Event()
-    requests = (read_one, write_one, insert_one)
-    clients = [
-        asyncio.create_task(client(address, traffic, stop, request, number))
-        for number, request in enumerate((*requests, read_one))
-    ]
-    await asyncio.sleep(0.3)
-    before = traffic.requests
-    assert before > len(clients), "old code runs before the migration does"
+
+@contextmanager
+def watching(seen: Seen, old_code: Callable[[Seen], None]) -> Iterator[None]:
+    """Look before and after each statement of every engine of this process."""
+    before: list[Look] = []
+
+    def first(connection: Connection, *_: object) -> None:
+        before[:] = [look(connection)]
+        if not before[0].locks:  # between two transactions: what old code finds is committed
+            old_code(seen)
+
+    def then(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        now = look(connection)
+        strong = now.locks & STRONG
+        seen.strong |= strong
+        work = now.rows - before[0].rows > FEW or now.file != before[0].file
+        is_alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+        if (work and strong) or (is_alone and not ALONE.match(statement)):
+            seen.works_under_a_lock.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", first)
+    event.listen(Engine, "after_cursor_execute", then)
     try:
-        running = asyncio.create_task(asyncio.to_thread(migration))
-        if end_when_stalled:
-            await cancel_when_stalled(address, traffic, running)
-        await running
-        await asyncio.sleep(0.2)
-    except DBAPIError as error:
-        assert end_when_stalled and "canceling statement due to user request" in str(error)
+        yield
+        old_code(seen)
     finally:
-        stop.set()
-        await asyncio.gather(*clients)
-    assert traffic.requests > before, "old code runs while the migration does"
-    return traffic
+        event.remove(Engine, "before_cursor_execute", first)
+        event.remove(Engine, "after_cursor_execute", then)
 
 
-async def cancel_when_stalled(
-    address: str, traffic: Traffic, running: "asyncio.Task[object]"
-) -> None:
-    while not traffic.is_stalled():
-        if running.done():
-            return
-        await asyncio.sleep(0.05)
-    connection = await asyncpg.connect(address, timeout=30)
-    await connection.execute(
-        "SELECT pg_cancel_backend(pid) FROM pg_locks WHERE relation = 'visit'::regclass "
-        "AND mode = 'AccessExclusiveLock' AND granted"
-    )
-    await connection.close()
+@contextmanager
+def old_code(url: str) -> Iterator[Callable[[Seen], None]]:
+    with psycopg.connect(**visits.address(url), autocommit=True) as connection:
 
+        def requests(seen: Seen) -> None:
+            seen.requests += 1
+            key = seen.requests * 97 % ROWS + 1
+            for statements in (visits.READ, visits.WRITE, visits.INSERT):
+                try:
+                    with connection.transaction():
+                        for statement in statements:
+                            connection.execute(statement, {"key": key, "name": f"again {key}"})
+                except psycopg.Error as error:
+                    seen.failed.append(f"{type(error).__name__}: {error}")
 
-Request = Callable[[asyncpg.Connection, int], Coroutine[None, None, object]]
-
-
-async def client(
-    address: str, traffic: Traffic, stop: asyncio.Event, request: Request, number: int
-) -> None:
-    connection = await asyncpg.connect(address, timeout=30)
-    turn = number
-    while not stop.is_set():
-        turn += 97
-        started = traffic.under_way[number] = time.monotonic()
-        try:
-            async with asyncio.timeout(CLIENT_WAITS):
-                await request(connection, turn % ROWS + 1)
-        except (asyncpg.PostgresError, TimeoutError) as error:
-            traffic.failed.append(f"{request.__name__}: {type(error).__name__}: {error}")
-        traffic.longest = max(traffic.longest, time.monotonic() - started)
-        traffic.requests += 1
-        del traffic.under_way[number]
-        await asyncio.sleep(0.005)
-    await connection.close()
-
-
-async def read_one(connection: asyncpg.Connection, key: int) -> None:
-    await connection.fetchrow("SELECT id, name, hits FROM visit WHERE id = $1", key)
-
-
-async def write_one(connection: asyncpg.Connection, key: int) -> None:
-    async with connection.transaction():
-        await connection.execute("UPDATE visit SET hits = hits + 1 WHERE id = $1", key)
-        await connection.execute("UPDATE visit SET name = $2 WHERE id = $1", key, f"again {key}")
-
-
-async def insert_one(connection: asyncpg.Connection, key: int) -> None:
-    await connection.execute(
-        "INSERT INTO visit (name, kind, hits) VALUES ($1, 'x', 1)", f"new {key}"
-    )
+        yield requests
 
 
 @pytest.fixture(scope="module")
-def full_database(postgres_server: PostgresServer) -> Iterator[str]:
-    name = "asp_test_half_a_million"
+def filled(postgres_server: PostgresServer) -> Iterator[str]:
+    name = "asp_test_visits"
     postgres_server.create_database(name)
-    for statement in (*FILL, QUIET, SETTLE):
+    for statement in visits.fill(ROWS):
         postgres_server.execute(statement, name)
     yield name
     postgres_server.drop_database(name)
 
 
 @pytest.fixture
-def url(postgres_server: PostgresServer, full_database: str) -> Iterator[str]:
-    name = f"{full_database}_copy"
-    postgres_server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{full_database}"')
-    # Else the first seconds of the clients are spent on the copy's own first checkpoint.
-    postgres_server.execute("CHECKPOINT")
-    yield postgres_server.url(name)
-    postgres_server.drop_database(name)
+def url(filled: str, make_database: Callable[..., str]) -> str:
+    return make_database("postgresql", template=filled)
 
 
-def upgrade_to(folder: Path, url: str, files: dict[str, str], target: str) -> Callable[[], None]:
+def run(url: str, migration: Callable[[], None]) -> Seen:
+    seen = Seen()
+    with old_code(url) as requests, watching(seen, requests):
+        migration()
+    assert seen.requests > 2, "old code has run before, between and after"
+    return seen
+
+
+def upgrade(folder: Path, url: str, files: dict[str, str], target: str) -> Callable[[], None]:
     """A call that does as `alembic upgrade <target>` with these files does."""
-    history = folder / "written"
-    history.mkdir()
-    for name, text in files.items():
-        (history / name).write_text(text)
-    config = example.make_project(folder / "project", url, history)
+    config = example.make_project(folder / "project", url, visits.put(folder / "written", files))
     return lambda: command.upgrade(config, target)
 
 
-def written(folder: Path, url: str, change: Change, target: str) -> Callable[[], None]:
-    revisions = expand_contract(change, dialect="postgresql", parent=None, slug="visit")
-    assert target in {revision.revision for revision in revisions}
-    return upgrade_to(folder, url, {r.file: r.text for r in revisions}, target)
-
-
-def naive(folder: Path, url: str, *lines: str) -> Callable[[], None]:
-    text = """
-    import sqlalchemy as sa
-    from alembic import op
-
-    revision = "naive"
-    down_revision = None
-
-
-    def upgrade():
-        {}
-
-
-    def downgrade():
-        pass
-    """
-    source = textwrap.dedent(text).format("\n    ".join(lines))
-    return upgrade_to(folder, url, {"naive.py": source}, "naive")
-
-
-RENAME = RenameColumn(TABLE, NAME, "full_name", (Index("ix_visit_name", ("name",)),))
-SAFE = {
-    "rename": (RENAME, "visit_backfill"),
-    "type": (ChangeType(TABLE, HITS, "sa.BigInteger()", "BIGINT"), "visit_expand"),
-    "not null": (SetNotNull(TABLE, Column("kind", "sa.Text()", "TEXT"), "'y'"), "visit_contract"),
-}
-
-
 @pytest.mark.parametrize("kind", SAFE)
-async def test_old_code_does_not_notice_what_is_written(
+def test_what_is_written_works_on_no_rows_under_a_lock(
     kind: str, tmp_path: Path, url: str, postgres_server: PostgresServer
 ) -> None:
-    change, target = SAFE[kind]
-    traffic = await watch(url, written(tmp_path, url, change, target))
-    assert not traffic.failed, traffic.failed[:3]
-    assert traffic.longest < LONGEST_STALL, f"{traffic.longest:.2f} s, of {traffic.requests}"
-    assert traffic.harmless()
+    files, target = visits.written(kind)
+    seen = run(url, upgrade(tmp_path, url, files, target))
+    assert seen.strong, "there were locks to look at"
+    assert seen.works_under_a_lock == []
+    assert seen.failed == []
     if kind == "rename":
         different = "SELECT count(*) FROM visit WHERE full_name IS DISTINCT FROM name"
         assert postgres_server.execute(different, make_url(url).database)[0][0] == 0
 
 
-NAIVE = {
-    # Old code asks for a column that is not there.
-    "rename": ("op.alter_column('visit', 'name', new_column_name='full_name')",),
-    # One transaction: the first statement's lock is held while all rows are written.
-    "copy": (
-        "op.add_column('visit', sa.Column('full_name', sa.Text))",
-        "op.execute('UPDATE visit SET full_name = name')",
-        "op.create_index('ix_visit_full_name', 'visit', ['full_name'])",
-    ),
-    # All rows and both indexes are written anew, three times.
-    "type": (
-        "op.alter_column('visit', 'hits', type_=sa.BigInteger)",
-        "op.alter_column('visit', 'id', type_=sa.BigInteger)",
-        "op.alter_column('visit', 'name', type_=sa.String(200))",
-    ),
-}
-
-
 @pytest.mark.parametrize("kind", NAIVE)
-async def test_old_code_notices_the_naive_form(kind: str, tmp_path: Path, url: str) -> None:
-    migration = naive(tmp_path, url, *NAIVE[kind])
-    traffic = await watch(url, migration, end_when_stalled=True)
-    assert not traffic.harmless(), f"{traffic.requests} requests, {traffic.longest:.2f} s at most"
+def test_the_naive_form_does(kind: str, tmp_path: Path, url: str) -> None:
+    seen = run(url, upgrade(tmp_path, url, {"naive.py": visits.naive(kind)}, "naive"))
     if kind == "rename":
-        assert any("UndefinedColumn" in one for one in traffic.failed)
+        assert any("UndefinedColumn" in one for one in seen.failed)
+        assert seen.works_under_a_lock == [], "it breaks old code, and fast"
+    else:
+        assert seen.works_under_a_lock
 
 
 async def test_a_long_query_makes_the_migration_wait_and_nobody_else(
     tmp_path: Path, url: str
 ) -> None:
     """Whoever waits for AccessExclusive stands before all that come later: it gives way."""
+    files, _ = visits.written("rename")
     address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    report = await asyncpg.connect(address, timeout=30)
-    upgrade = written(tmp_path, url, RENAME, "visit_expand")
-    traffic = asyncio.create_task(watch(url, upgrade))
-    async with report.transaction():
-        await report.fetchval("SELECT count(*) FROM visit WHERE id < 10")
-        await asyncio.sleep(1.8)
-        assert not traffic.done()
-    met = await traffic
-    await report.close()
-    assert met.harmless(), (met.failed[:3], met.longest)
-    assert met.longest > 0.3, "it has waited, and others behind it, for half a second at most"
+    report, old, watch = [await asyncpg.connect(address, timeout=60) for _ in range(3)]
+    transaction = report.transaction()
+    await transaction.start()
+    await report.fetchval("SELECT count(*) FROM visit WHERE id < 10")
+    migration = asyncio.create_task(
+        asyncio.to_thread(upgrade(tmp_path, url, files, "visit_expand"))
+    )
+    for _ in range(3):
+        await until_it_waits(watch, migration)
+        # Behind the migration, which is behind the report: it comes through as that gives way.
+        async with asyncio.timeout(60):
+            await old.fetchrow("SELECT id, name, hits FROM visit WHERE id = 7")
+        assert not migration.done()
+    await transaction.rollback()
+    async with asyncio.timeout(120):
+        await migration
+    assert await watch.fetchval("SELECT count(full_name) FROM visit") == 0
+    for connection in (report, old, watch):
+        await connection.close()
+
+
+async def until_it_waits(watch: asyncpg.Connection, migration: "asyncio.Task[None]") -> None:
+    waits = "SELECT count(*) FROM pg_locks WHERE relation = 'visit'::regclass AND NOT granted"
+    end = time.monotonic() + 120
+    while not await watch.fetchval(waits):
+        assert not migration.done(), migration
+        assert time.monotonic() < end, "it never waited"
+        await asyncio.sleep(0.01)

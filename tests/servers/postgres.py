@@ -225,7 +225,7 @@ def server_version(admin: URL) -> str:
     return str(private.run_async(lambda: fetch(admin, "SHOW server_version"))[0][0]).split()[0]
 
 
-def wait_for(condition: str, server: PostgresServer, database: str, seconds: float = 10) -> None:
+def wait_for(condition: str, server: PostgresServer, database: str, seconds: float = 60) -> None:
     """Wait until a boolean SELECT on the server is true; AssertionError when it never is."""
     deadline = time.monotonic() + seconds
     while not server.execute(condition, database)[0][0]:

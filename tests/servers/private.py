@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 KEEPER = Path(__file__).with_name("keeper.py")
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 
 # Every character that has a meaning in a URL: code under test that forgets to
 # quote or to mask a password fails here and not at a user's.

@@ -59,7 +59,7 @@ async def test_sweep_finds_nothing(database_url: str, kind: str, state: str):
 @pytest.mark.dialects("sqlite")
 async def test_cancelled_writer_gives_up_its_lock(database_url: str):
     """Even while its exception, and with it the cursor of a SELECT, is still being looked at."""
-    config = DatabaseConfig(database_url, lock_timeout=0.5)
+    config = DatabaseConfig(database_url, lock_timeout=60)
     async with DatabaseSessionManager(config) as database:
         async with database.begin() as session:
             await session.execute(text("CREATE TABLE t (id INTEGER)"))

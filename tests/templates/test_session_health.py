@@ -1,7 +1,6 @@
 """Liveness and readiness."""
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -133,13 +132,13 @@ async def test_silent_server_is_given_up_in_time(database_url: str, dialect: str
     async with DatabaseSessionManager(
         DatabaseConfig(f"{dialect}://u:p@127.0.0.1:{port}/d")
     ) as database:
-        started = time.monotonic()
-        health = await check_ready(database, timeout=0.3)
-        assert time.monotonic() - started < 0.8
+        async with asyncio.timeout(60):  # the server would be silent for ever
+            health = await check_ready(database, timeout=0.3)
         assert connected
         assert health.checks["database"] == "no answer within 0.3 seconds"
-        await asyncio.sleep(0.2)
-        assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        async with asyncio.timeout(60):
+            while database.engine.pool.checkedout():  # type: ignore[attr-defined]  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
     server.close()
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Annotated
 
 import httpx
@@ -16,6 +18,8 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, func, selec
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+import session_manager
+from projects import warm
 from session_manager import (
     REQUEST_LIMIT,
     Database,
@@ -191,7 +195,7 @@ async def test_scope_that_commits_too_late_is_refused():
 
 async def test_seed_02_what_was_answered_can_be_read(database_url: str):
     async with application(database_url) as client:
-        for number in range(1, 31):
+        for number in range(1, 11):
             assert (await client.post(f"/items/{number}")).status_code == 201
             assert (await client.get("/count")).json() == number
 
@@ -209,10 +213,6 @@ async def test_more_requests_than_connections_wait(database_url: str):
 @pytest.mark.dialects("postgresql")
 async def test_sixty_requests_on_a_pool_of_five(database_url: str, tmp_path):
     """In a process of its own: the limit is read from the environment at import."""
-    import os
-    import subprocess
-    import sys
-
     code = """
 import asyncio, os, sys
 sys.path[:0] = sys.argv[1:]
@@ -226,22 +226,15 @@ async def main():
         print(sorted({a.status_code for a in answers}))
 asyncio.run(main())
 """
-    from pathlib import Path
-
-    import session_manager
-
-    paths = [str(Path(__file__).parent), str(Path(session_manager.__file__).parent)]
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parent), str(Path(session_manager.__file__).parent)]
 
     def answers(pool_size: str) -> str:
-        ran = subprocess.run(
-            [sys.executable, "-c", code, *paths],
-            env=os.environ
+        ran = warm.completed(
+            *("-c", code, *paths),
+            environment=os.environ
             | {"DATABASE_URL": database_url, "EXPECTED": pool_size}
             | {"DATABASE_POOL_SIZE": pool_size, "DATABASE_MAX_OVERFLOW": "0"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
         )
         assert ran.returncode == 0, ran.stderr
         return ran.stdout.strip()
@@ -261,13 +254,13 @@ async def test_seed_03_streams_and_background_tasks_have_their_own_session(datab
     async with application(database_url) as client:
         for number in (1, 2, 3):
             await client.post(f"/items/{number}")
-        for _ in range(20):
+        for _ in range(REQUEST_LIMIT + 1):
             assert (await client.get("/stream")).text == "1\n2\n3\n"
             wrong = (await client.get("/stream-wrong")).text
             assert "permanently closed" in wrong
         assert (await client.post("/background/10")).status_code == 202
         count = 0
-        for _ in range(200):  # the task runs after the answer
+        for _ in range(1200):  # the task runs after the answer
             count = (await client.get("/count")).json()
             if count >= 5:
                 break
@@ -282,7 +275,7 @@ async def test_seed_04_abandoned_requests_give_their_connections_back(database_u
                 await asyncio.gather(
                     *(client.get("/slow", timeout=0.05) for _ in range(6)), return_exceptions=True
                 )
-        for _ in range(200):
+        for _ in range(1200):
             if (await client.get("/in-use")).json() == 0:
                 break
             await asyncio.sleep(0.05)

@@ -233,7 +233,7 @@ async def test_server_restart_is_survived(database_url: str, database, postgres_
     while not restarting.done():
         try:
             await run_in_transaction(
-                database, work, attempts=60, base_delay=0.1, max_delay=0.2, repeatable=False
+                database, work, attempts=600, base_delay=0.1, max_delay=0.2, repeatable=False
             )
         except CommitOutcomeUnknownError:
             continue

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, OperationalError
 
+from servers.postgres import PostgresServer, wait_for
 from session_manager import DatabaseConfig, DatabaseSessionManager, ReadOnlySessionError
 
 METADATA = MetaData()
@@ -254,7 +255,7 @@ async def test_postgresql_settings(database_url: str, pgbouncer: bool):
         shown = [await session.scalar(text(f"SHOW {name}")) for name in PG_SETTINGS]
         assert shown == ["orders", "250ms", "200ms", "7s"]
         with pytest.raises(DBAPIError) as caught:
-            await session.execute(text("SELECT pg_sleep(5)"))
+            await session.execute(text("SELECT pg_sleep(60)"))
         assert caught.value.orig.sqlstate == "57014"  # type: ignore[union-attr]
     async with database.session() as holder, database.session() as waiting:
         await holder.execute(text("LOCK TABLE parent"))
@@ -276,11 +277,12 @@ async def test_postgresql_settings(database_url: str, pgbouncer: bool):
 
 
 @pytest.mark.dialects("postgresql")
-async def test_forgotten_transaction_ends(database_url: str):
+async def test_forgotten_transaction_ends(database_url: str, postgres_server: PostgresServer):
     database = await opened(database_url, idle_in_transaction_timeout=0.2)
     async with database.session() as session:
-        await session.execute(select(PARENT))
-        await asyncio.sleep(0.6)
+        pid = await session.scalar(text("SELECT pg_backend_pid()"))
+        gone = f"SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = {pid}"
+        await asyncio.to_thread(wait_for, gone, postgres_server, "postgres", 60)
         with pytest.raises(DBAPIError):
             await session.execute(select(PARENT))
     async with database.session() as session:

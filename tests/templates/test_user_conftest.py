@@ -1,12 +1,15 @@
 """templates/conftest.py, in a project that copied it, in a pytest of its own."""
 
+import ast
 import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 import session_manager
 from projects import warm
@@ -41,8 +44,10 @@ async def which(database: Database) -> str:
 """
 
 TESTS = """
+import ast
 import os
 import pytest
+from sqlalchemy import make_url
 from sqlalchemy import func, inspect, select
 from app.main import User
 
@@ -161,9 +166,39 @@ def test_other_databases_are_refused(project: Path, make_database: Callable[[str
     for name, url in (
         ("production", "postgresql://app:s3cret@127.0.0.1:1/production"),
         ("app.db", f"sqlite:///{project}/tests/app.db"),
+        ("contest", "postgresql://app:s3cret@127.0.0.1:1/contest"),
     ):
         ran = run(project, DATABASE_URL=url)
         assert ran.returncode == 4
         assert f"refuse the database '{name}'" in ran.stdout + ran.stderr
         assert "s3cret" not in ran.stdout + ran.stderr
     assert not list(project.rglob("*.db"))
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("database", "refused"),
+    [
+        *[(name, name) for name in ("contest", "latest.db", "attestation", "protest", "appTest")],
+        *[(name, name) for name in ("testimony", "fastest_2", "prod", "", "tëst", "ätest")],
+        ("test?database=prod", "prod"),
+        ("test?dbname=contest", "contest"),
+        *[(name, None) for name in ("test", "app_test", "test-app", "app.test.db", "TEST2")],
+        *[(name, None) for name in ("testing", "pytest", "unittest_gw0", "tests", "my_testdb")],
+    ],
+)
+def test_test_is_a_word_of_the_name(database: str, refused: str | None) -> None:
+    """The template itself: which databases it takes (#11)."""
+    source = ast.parse((TEMPLATES / "conftest.py").read_text(encoding="utf-8"))
+    kept = [
+        node
+        for node in source.body
+        if isinstance(node, ast.Import | ast.Assign)
+        or (isinstance(node, ast.ImportFrom) and str(node.module) in {"pathlib", "sqlalchemy"})
+        or (isinstance(node, ast.FunctionDef) and node.name == "database_names")
+    ]
+    names: dict[str, Any] = {"__file__": str(TEMPLATES / "conftest.py")}
+    exec(compile(ast.Module(kept, []), "conftest.py", "exec"), names)
+    found = names["database_names"](make_url(f"postgresql://app@db/{database}"))
+    wrong = [name for name in found if not names["FOR_TESTS"].search(name)]
+    assert wrong[:1] == ([] if refused is None else [refused])

@@ -17,6 +17,7 @@ from toolkit.database.urls import ASYNC_DRIVERS, KINDS, SYNC_DRIVERS, TITLES, Ki
 from toolkit.project.dependencies import install_line
 from toolkit.project.facts import Project
 from toolkit.report.exits import Exit
+from toolkit.report.quoting import command
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -183,7 +184,7 @@ def require(module: str, project: Project | None, why: str) -> None:
 def install(project: Project | None, package: str) -> str:
     if project is not None:
         return install_line(project, [package])
-    return f"{sys.executable} -m pip install '{package}'"
+    return command([sys.executable, "-m", "pip", "install", package])
 
 
 def version_of(module: str) -> str:

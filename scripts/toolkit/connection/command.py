@@ -4,14 +4,11 @@ import argparse
 import ast
 import asyncio
 import contextlib
-import json
 import logging
 import os
-import re
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +17,6 @@ from typing import Any, NoReturn
 from toolkit.connection.address import Target, check_driver, check_url
 from toolkit.connection.engine_settings import EngineSettings, read_engine
 from toolkit.connection.expected import Expected
-from toolkit.connection.masking import Masker
 from toolkit.connection.source import Given, from_project, from_stdin, from_variable
 from toolkit.connection.steps import Broken, Layer, Report, Status, Step, not_checked, ok
 from toolkit.connection.text import as_document, as_text
@@ -28,7 +24,10 @@ from toolkit.project import read_project
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Project
 from toolkit.project.root import dependency_file
+from toolkit.report.door import put_json
 from toolkit.report.exits import Exit, exit_code_table
+from toolkit.report.interrupt import begin
+from toolkit.report.masking import MASKER
 
 DESCRIPTION = """\
 Find the layer at which an application cannot reach its database.
@@ -77,59 +76,22 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code."""
     started = time.monotonic()
-    refused = refuse_urls(arguments)
-    if refused:
-        print(refused, file=sys.stderr)
-        return int(Exit.USAGE)
     options = parser().parse_args(arguments)
-    masker = Masker()
-    # Libraries log what they also raise, and not through the masker.
+    # Libraries log what they also raise.
     logged = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        report = run(options, masker, started)
+        report = run(options, started)
     except ProjectError as error:
-        return report_problem(options, error, masker)
-    except KeyboardInterrupt:
-        raise
-    except Exception:
-        print(masker(traceback.format_exc()), file=sys.stderr)
-        print("internal error: please report it with the lines above", file=sys.stderr)
-        return int(Exit.INTERNAL)
+        return report_problem(options, error)
     finally:
         logging.disable(logged)
     code = exit_code(report, strict=options.strict)
     if options.json:
-        text = json.dumps(as_document(report, code), indent=2, default=str)
+        put_json(as_document(report, code))
     else:
-        text = as_text(report)
-    print(masker(text))
+        print(as_text(report))
     return int(code)
-
-
-def refuse_urls(arguments: Sequence[str]) -> str | None:
-    """One line for a command line with a password on it; None if there is none."""
-    for place, argument in enumerate(arguments):
-        if re.match(r"(?i)(--connect-arg=)?(password|passwd)=", argument):
-            return (
-                "test-connection.sh: --connect-arg holds a password, which every user of this"
-                " machine can read: it belongs into the URL, and the URL into a variable,"
-                " --url-env NAME."
-            )
-        if "://" not in argument:
-            continue
-        option, equals, value = argument.partition("=")
-        if not (option == "--url" and equals):
-            value = argument
-            option = "--url" if place and arguments[place - 1] == "--url" else ""
-        secret = re.search(r"://[^/]*:.*@|(?i:password|passwd|pwd)=", value)
-        if option != "--url" or secret:
-            return (
-                f"test-connection.sh: {option or 'an argument'} holds a password or a URL, which"
-                " every user of this machine can read: put it into a variable and name that,"
-                " --url-env NAME."
-            )
-    return None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -245,7 +207,7 @@ class Found:
         )
 
 
-def run(options: argparse.Namespace, masker: Masker, started: float) -> Report:
+def run(options: argparse.Namespace, started: float) -> Report:
     """Raises ProjectError; KeyboardInterrupt after the connections are closed."""
     deadline = started + options.timeout
     found = Found([])
@@ -253,13 +215,13 @@ def run(options: argparse.Namespace, masker: Masker, started: float) -> Report:
         project = find_project(options)
         settings = settings_for(options, project)
         given = find_url(options, project, deadline)
-        masker.learn(given.text)
+        MASKER.learn(given.text)
         found.add(ok(Layer.SOURCE, given.origin, given.evidence))
         scheme, step = check_driver(given.text, settings, project)
         found.add(step)
         target, step = check_url(given.text, scheme, settings)
-        learn(masker, target)
-        found.url = masker(target.url.render_as_string(hide_password=True))
+        learn(target)
+        found.url = target.url.render_as_string(hide_password=True)
         found.add(step)
         expected = Expected(
             settings,
@@ -273,23 +235,14 @@ def run(options: argparse.Namespace, masker: Masker, started: float) -> Report:
         )
         go_down(target, expected, found)
     except Broken as broken:
-        found.add(masked(broken.step, masker))
+        found.add(broken.step)
     return found.report()
 
 
-def learn(masker: Masker, target: Target) -> None:
+def learn(target: Target) -> None:
     if target.url.password:
         url = target.url
-        masker.learn_password(str(url.password), (url.username, url.host, url.database))
-
-
-def masked(step: Step, masker: Masker) -> Step:
-    return replace(
-        step,
-        message=masker(step.message),
-        evidence=tuple(masker(line) for line in step.evidence),
-        next=masker(step.next) if step.next else None,
-    )
+        MASKER.learn_password(str(url.password), (url.username, url.host, url.database))
 
 
 def find_project(options: argparse.Namespace) -> Project | None:
@@ -376,6 +329,7 @@ def go_down(target: Target, expected: Expected, found: Found) -> None:
         def interrupt() -> None:
             nonlocal interrupted
             interrupted = True
+            begin()
             task.cancel()
 
         for number in SIGNALS:
@@ -422,17 +376,18 @@ def exit_code(report: Report, *, strict: bool) -> Exit:
     return Exit.OK
 
 
-def report_problem(options: argparse.Namespace, error: ProjectError, masker: Masker) -> int:
+def report_problem(options: argparse.Namespace, error: ProjectError) -> int:
     problem = error.problem
     if options.json:
-        document = {
-            "status": "refused",
-            "exit": int(problem.exit_code),
-            "code": problem.code,
-            "message": problem.message,
-            "remedy": problem.remedy,
-        }
-        print(masker(json.dumps(document, indent=2)))
+        put_json(
+            {
+                "status": "refused",
+                "exit": int(problem.exit_code),
+                "code": problem.code,
+                "message": problem.message,
+                "remedy": problem.remedy,
+            }
+        )
     else:
-        print(masker(f"{problem.message}\n{problem.remedy}"), file=sys.stderr)
+        print(f"{problem.message}\n{problem.remedy}", file=sys.stderr)
     return int(problem.exit_code)

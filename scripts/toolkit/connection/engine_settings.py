@@ -10,6 +10,7 @@ from typing import Any
 
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Project
+from toolkit.project.imports import parse
 from toolkit.project.root import locate, read_text
 
 POOL_SIZE, MAX_OVERFLOW = 5, 10  # SQLAlchemy's own
@@ -64,8 +65,8 @@ def read_engine(project: Project | None) -> EngineSettings:
 
 def parsed(path: Path) -> ast.Module | None:
     try:
-        return ast.parse(read_text(path))
-    except (SyntaxError, ValueError):
+        return parse(path, path.stem).tree
+    except (SyntaxError, OSError):
         return None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from toolkit.connection.address import Target
 from toolkit.connection.steps import Layer, Status, Step
 from toolkit.report.exits import Exit
+from toolkit.report.quoting import identifier, literal
 
 WHO_HAS_THEM = (
     "Close what holds them: SELECT usename, state, count(*) FROM pg_stat_activity GROUP BY 1, 2"
@@ -160,7 +161,7 @@ def judge_kind(kind: str, target: Target, text: str) -> Step:
         return broken(
             Layer.DATABASE,
             f"There is no database {database} on the server.",
-            f"CREATE DATABASE {quoted(database, target)}, or correct the name in the URL.",
+            f"CREATE DATABASE {identifier(database, target.kind)}, or correct the name in the URL.",
             text,
         )
     if kind == "42501":
@@ -270,18 +271,14 @@ def needs_tls(kind: str, target: Target, text: str) -> bool:
 
 def set_password(target: Target, user: str) -> str:
     if target.kind == "mysql":
-        return f"ALTER USER '{user}'@'%' IDENTIFIED BY ..."
-    return f'psql, then \\password "{user}"'
+        return f"ALTER USER {literal(user, 'mysql')}@'%' IDENTIFIED BY ..."
+    return f"psql, then \\password {identifier(user)}"
 
 
 def grant(target: Target, user: str, database: str) -> str:
     if target.kind == "mysql":
-        return f"GRANT ALL ON `{database}`.* TO '{user}'@'%'"
-    return f'GRANT CONNECT ON DATABASE "{database}" TO "{user}"'
-
-
-def quoted(name: str, target: Target) -> str:
-    return f"`{name}`" if target.kind == "mysql" else f'"{name}"'
+        return f"GRANT ALL ON {identifier(database, 'mysql')}.* TO {literal(user, 'mysql')}@'%'"
+    return f"GRANT CONNECT ON DATABASE {identifier(database)} TO {identifier(user)}"
 
 
 def broken(

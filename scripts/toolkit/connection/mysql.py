@@ -11,6 +11,7 @@ from toolkit.connection.connecting import column, row
 from toolkit.connection.end_of_life import end_of_life
 from toolkit.connection.expected import Expected, Room
 from toolkit.connection.steps import Layer, Status, Step, Verdict, judged
+from toolkit.report.quoting import identifier
 
 CLOCK = "SELECT UNIX_TIMESTAMP(NOW(6))"
 PID = "SELECT CONNECTION_ID() + 0 * :n /* test-connection */"
@@ -110,7 +111,8 @@ def wrong_encoding(facts: Mapping[str, Any]) -> list[Verdict]:
     encoding = str(facts["encoding"])
     if encoding == "utf8mb4" or facts["database"] is None:
         return []
-    remedy = f"ALTER DATABASE `{facts['database']}` CHARACTER SET utf8mb4 (new tables only)"
+    name = identifier(facts["database"], "mysql")
+    remedy = f"ALTER DATABASE {name} CHARACTER SET utf8mb4 (new tables only)"
     if encoding in ("utf8", "utf8mb3"):
         message = f"New tables get {encoding}, which cannot store an emoji."
         return [Verdict(Status.WARNING, message, remedy)]
@@ -129,8 +131,8 @@ async def judge_privileges(
             Verdict(
                 Status.WARNING,
                 f"{facts['account']} has no {', '.join(lacking)} on the database as a whole.",
-                f"GRANT {', '.join(lacking)} ON `{facts['database']}`.* TO ... , unless a role or"
-                " the tables give it.",
+                f"GRANT {', '.join(lacking)} ON {identifier(facts['database'], 'mysql')}.* TO ... ,"
+                " unless a role or the tables give it.",
             )
         )
     return judged(

@@ -13,6 +13,7 @@ from toolkit.connection.steps import Broken, Layer, Step, ok, stop, warning
 from toolkit.connection.waiting import in_thread
 from toolkit.connection.wire import Peer, ask
 from toolkit.database.urls import TITLES
+from toolkit.report.quoting import word
 
 NAME_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
@@ -50,14 +51,14 @@ async def look_up(target: Target, seconds: float) -> tuple[tuple[Address, ...], 
             stop(
                 Layer.NAME,
                 f"The resolver has not answered for {host} in {limit:g} s.",
-                f"getent ahosts {host}",
+                f"getent ahosts {word(host)}",
             )
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no valid name"
             stop(
                 Layer.NAME,
                 f"The host {host} has no address: {reason}.",
-                f"getent ahosts {host}",
+                f"getent ahosts {word(host)}",
                 hint_for(host),
             )
         found += rows
@@ -156,7 +157,7 @@ def all_refused(tried: Sequence[Address], lines: Sequence[str]) -> None:
         Layer.NETWORK,
         f"{first.host}, port {first.port}, does not answer: a firewall, a security group or a"
         " route in between drops what is sent.",
-        f"nc -vz -w 5 {first.host} {first.port}   # from a machine that should have access",
+        f"nc -vz -w 5 {word(first.host)} {first.port}   # from a machine that should have access",
         lines,
     )
 

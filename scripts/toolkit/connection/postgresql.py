@@ -11,6 +11,7 @@ from toolkit.connection.connecting import column, row
 from toolkit.connection.end_of_life import end_of_life
 from toolkit.connection.expected import Expected, Room
 from toolkit.connection.steps import Layer, Status, Step, Verdict, judged
+from toolkit.report.quoting import identifier, literal
 
 CLOCK = "SELECT extract(epoch FROM clock_timestamp())"
 PID = "SELECT pg_backend_pid() + 0 * CAST(:n AS integer) /* test-connection */"
@@ -115,7 +116,7 @@ def wrong_zone(facts: Mapping[str, Any], expected: Expected) -> Verdict:
         f"The session's time zone is {facts['zone']}, not {expected.time_zone}: CURRENT_DATE,"
         " date_trunc and every timestamp without zone mean another moment than the application"
         " thinks.",
-        f"ALTER ROLE \"{facts['role']}\" SET timezone = '{expected.time_zone}'"
+        f"ALTER ROLE {identifier(facts['role'])} SET timezone = {literal(expected.time_zone)}"
         f" (or --time-zone {facts['zone']} if it is meant).",
     )
 
@@ -136,8 +137,8 @@ def cannot_write(facts: Mapping[str, Any]) -> list[Verdict]:
                 Status.BROKEN,
                 "Transactions are read-only here (default_transaction_read_only): every write"
                 " fails.",
-                f'ALTER ROLE "{facts["role"]}" RESET default_transaction_read_only, or ALTER'
-                " SYSTEM / DATABASE, wherever it was set (--read-only if it is meant).",
+                f"ALTER ROLE {identifier(facts['role'])} RESET default_transaction_read_only, or"
+                " ALTER SYSTEM / DATABASE, wherever it was set (--read-only if it is meant).",
             )
         ]
     return []
@@ -161,7 +162,8 @@ async def judge_privileges(
                 Verdict(
                     Status.WARNING,
                     f"{role} may not create tables in the schema {schema}, as migrations do.",
-                    f'GRANT CREATE ON SCHEMA "{schema}" TO "{role}", or migrate as another role.',
+                    f"GRANT CREATE ON SCHEMA {identifier(schema)} TO {identifier(role)}, or"
+                    " migrate as another role.",
                 )
             )
     return judged(
@@ -184,12 +186,12 @@ async def no_schema(connection: AsyncConnection, facts: Mapping[str, Any]) -> Ve
         return Verdict(
             Status.BROKEN,
             f"{facts['role']} may not use the schema {there[0]}: it sees no table.",
-            f'GRANT USAGE ON SCHEMA "{there[0]}" TO "{facts["role"]}"',
+            f"GRANT USAGE ON SCHEMA {identifier(there[0])} TO {identifier(facts['role'])}",
         )
     return Verdict(
         Status.BROKEN,
         f"No schema of search_path ({facts['search_path']}) exists.",
-        f'CREATE SCHEMA "{names[-1]}", or correct search_path.',
+        f"CREATE SCHEMA {identifier(names[-1])}, or correct search_path.",
     )
 
 
@@ -208,7 +210,10 @@ async def tables_of(
     if not closed:
         return []
     role, schema = facts["role"], facts["schema"]
-    remedy = f'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "{schema}" TO "{role}"'
+    remedy = (
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA"
+        f" {identifier(schema)} TO {identifier(role)}"
+    )
     if version_table in closed:
         message = f"{role} may not read {version_table}: neither Alembic nor a health check can."
         return [Verdict(Status.BROKEN, message, remedy)]

@@ -12,6 +12,7 @@ from typing import Any
 
 from toolkit.connection.steps import Layer, Step, not_checked, ok, stop, warning
 from toolkit.project.facts import Project
+from toolkit.project.imports import parse
 from toolkit.project.root import read_text
 
 VERSION_TABLE = re.compile(r"\bversion_table\s*=\s*['\"](\w+)['\"]")
@@ -68,8 +69,8 @@ def read_revision(path: Path) -> tuple[str, tuple[str, ...]] | None:
     """A revision and its parents; None for a file that is none."""
     found: dict[str, object] = {}
     try:
-        tree = ast.parse(read_text(path))
-    except (SyntaxError, ValueError):
+        tree = parse(path, path.stem).tree
+    except (SyntaxError, OSError):
         return None
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:

@@ -13,11 +13,15 @@ from pathlib import Path
 
 from toolkit.connection.steps import Layer, stop
 from toolkit.database.folders import own_folder
-from toolkit.database.urls import child_environment, mask, secrets_of
+from toolkit.database.urls import child_environment
 from toolkit.fence.environment import fenced, without_toolkit
 from toolkit.fence.process import run_worker
+from toolkit.files.reading import text_of
 from toolkit.project.facts import Project, UrlSource
+from toolkit.project.imports import parse
 from toolkit.report.exits import Exit
+from toolkit.report.masking import mask, secrets_of
+from toolkit.report.quoting import word
 
 WORKER = Path(__file__).with_name("source_worker.py")
 SECONDS = 20.0
@@ -45,7 +49,7 @@ def from_variable(name: str, project: Project | None) -> Given:
         stop(
             Layer.SOURCE,
             f"The environment variable {name} is {'not set' if value is None else 'empty'}.",
-            f"Set it where this runs: read -rs {name} && export {name}",
+            f"Set it where this runs: read -rs {word(name)} && export {word(name)}",
         )
     return Given(value, f"the environment variable {name}")
 
@@ -86,7 +90,7 @@ def from_project(project: Project, url_from: str | None, seconds: float) -> Give
             + ", ".join(argument_for(source, project) for source in distinct.values())
             + ".",
             "Say which is meant: --url-from "
-            + argument_for(next(iter(distinct.values())), project),
+            + word(argument_for(next(iter(distinct.values())), project)),
             code=Exit.AMBIGUOUS,
         )
     best = chosen[0]
@@ -186,7 +190,7 @@ def env_file_value(project: Project, name: str) -> tuple[str, str] | None:
     for folder in dict.fromkeys([project.root, project.import_root]):
         path = folder / ".env"
         if path.is_file():
-            found = dict(ENV_LINE.findall(path.read_text(encoding="utf-8", errors="replace")))
+            found = dict(ENV_LINE.findall(text_of(path)))
             if name in found:
                 return found[name], shown(path, project)
     return None
@@ -205,7 +209,7 @@ def literal_at(source: UrlSource) -> str:
     if source.path is None:
         return ""
     with contextlib.suppress(OSError, SyntaxError):
-        for node in ast.walk(ast.parse(source.path.read_text(encoding="utf-8"))):
+        for node in parse(source.path, "").nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 last = node.end_lineno or node.lineno
                 if node.lineno <= source.line <= last and "://" in node.value:

@@ -17,7 +17,6 @@ from toolkit.connection.ladder import revision_step, within
 from toolkit.connection.load import judge_pool, run_load
 from toolkit.connection.revision import read_history
 from toolkit.connection.sqlite_file import (
-    Sqlite,
     file_step,
     find_file,
     is_memory,
@@ -27,6 +26,7 @@ from toolkit.connection.sqlite_file import (
     require_writable,
 )
 from toolkit.connection.steps import Layer, Step, ok, stop
+from toolkit.database.sqlite_reading import Unreadable, readable, with_uri
 
 ONE = "SELECT 1 + 0 * :n /* test-connection */"
 CONNECTIONS = 5
@@ -59,14 +59,12 @@ async def descend(target: Target, expected: Expected, add: Callable[[Step], None
         # SQLite has nothing to read in it, and would write the first page.
         add(ok(Layer.SERVER, f"SQLite {sqlite3.sqlite_version}"))
         return
-    await look_inside(reader_of(target, file), expected, add)
-
-
-def reader_of(target: Target, file: Sqlite) -> Target:
-    """The same file for a connection that creates and changes nothing."""
-    name, _, query = file.uri.partition("?")
-    parameters = dict(part.split("=") for part in query.split("&"))
-    return replace(target, url=target.url.set(database=name, query=parameters))
+    try:
+        with readable(file.path) as uri:
+            reader = replace(target, url=with_uri(target.url, uri))
+            await look_inside(reader, expected, add)
+    except Unreadable as error:
+        stop(Layer.SERVER, f"{error}.", "Run it again, with TMPDIR where there is room.")
 
 
 async def look_inside(target: Target, expected: Expected, add: Callable[[Step], None]) -> None:

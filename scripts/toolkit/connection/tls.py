@@ -9,6 +9,7 @@ from toolkit.connection.network import Address
 from toolkit.connection.steps import Layer, Status, Step, Verdict, judged, not_checked, ok, stop
 from toolkit.connection.waiting import in_thread
 from toolkit.connection.wire import Handshake, Peer, shake_hands
+from toolkit.report.quoting import word
 
 SECONDS = 5.0
 DAY = 86400
@@ -62,7 +63,7 @@ async def check_tls(
         stop(
             Layer.TLS,
             f"The server offers TLS, but no handshake succeeds: {reason}.",
-            f"openssl s_client -connect {address.shown} -starttls"
+            f"openssl s_client -connect {word(address.shown)} -starttls"
             f" {'mysql' if target.kind == 'mysql' else 'postgres'}",
             [asks],
         )

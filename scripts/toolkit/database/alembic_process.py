@@ -23,11 +23,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.scratch import Scratch, own_folder
+from toolkit.database.folders import own_folder
+from toolkit.database.scratch import Scratch
 from toolkit.database.urls import child_environment, mask, secrets_of
 from toolkit.fence.environment import Child, fenced
 from toolkit.fence.kernel import die_with_parent
 from toolkit.project.facts import Problem, Project
+from toolkit.report import door
 from toolkit.report.exits import Exit
 
 SAID_ALREADY = frozenset({
@@ -287,6 +289,7 @@ def be_worker(requests: int, answers: int, errors: int, *, dies: bool) -> NoRetu
         os.environ.clear()
         os.environ.update(variables)
         sys.dont_write_bytecode = True
+        door.leave()
         forget_toolkit()
         runpy.run_path(str(WORKER), run_name="__main__")
     except SystemExit as ended:
@@ -300,12 +303,18 @@ def be_worker(requests: int, answers: int, errors: int, *, dies: bool) -> NoRetu
         os._exit(status)
 
 
+_forgotten: list[object] = []
+
+
 def forget_toolkit() -> None:
-    """A project may have packages of the same names."""
+    """A project may have packages of the same names.
+
+    The modules are kept where nobody finds them: to take them down takes longer than a command.
+    """
     sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() != SCRIPTS]
     for name in list(sys.modules):
         if name.partition(".")[0] == "toolkit":
-            del sys.modules[name]
+            _forgotten.append(sys.modules.pop(name))
 
 
 _workers: list[Worker] = []

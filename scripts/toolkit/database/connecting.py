@@ -10,6 +10,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from toolkit.report.interrupt import result_of
+
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
@@ -21,7 +23,7 @@ def on_connection(url: URL, work: Work[T], *, seconds: float | None = None) -> T
     if url.get_dialect().is_async:
         # In a thread: the caller may itself be inside an event loop.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            return pool.submit(asyncio.run, on_async_connection(url, work, seconds)).result()
+            return result_of(pool.submit(asyncio.run, on_async_connection(url, work, seconds)))
     engine = create_engine(url, poolclass=NullPool)
     try:
         with engine.connect() as connection:

@@ -77,9 +77,11 @@ def private_server(kind: str, statements: Sequence[str] = ()) -> "Iterator[Priva
     folder, lock = make_folder(roomy_place(programs))
     password = secrets.token_urlsafe(18)
     keeper = subprocess.Popen(
-        [sys.executable, "-P", __file__],
+        # -I: a module of PYTHONPATH does not stand for one of the library.
+        [sys.executable, "-I", __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # it may outlive us: who waits for our output to end, may not
         start_new_session=True,
         text=True,
         cwd="/",

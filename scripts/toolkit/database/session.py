@@ -13,6 +13,8 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from toolkit.report.interrupt import result_of
+
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
 HURRY_SECONDS = 0.5
@@ -83,7 +85,7 @@ class Session:
                 return await work
 
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            return pool.submit(self._loop.run_until_complete, limited()).result()
+            return result_of(pool.submit(self._loop.run_until_complete, limited()))
 
     async def _hurry(self, work: Coroutine[Any, Any, T]) -> T:
         """Give up without a word to the server: asyncpg waits two seconds for its answer."""
@@ -99,7 +101,8 @@ class Session:
         return task.result()
 
     def _end_loop(self) -> None:
-        if self._loop is not None:
+        """Close it, unless an interrupt left it running in its thread."""
+        if self._loop is not None and not self._loop.is_running():
             self._loop.close()
 
 

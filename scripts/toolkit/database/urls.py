@@ -1,14 +1,13 @@
-"""Kinds of databases, their drivers, and texts without passwords."""
+"""Kinds of databases, their drivers, and the environment of who runs code of a project."""
 
 import importlib.util
 import os
-import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote, quote_plus, unquote
+from collections.abc import Mapping
+from typing import Literal
 
-if TYPE_CHECKING:  # asked for help, the commands run where nothing is installed
-    from sqlalchemy.engine import URL
+# Also imported from here.
+from toolkit.report.masking import mask as mask  # noqa: PLC0414
+from toolkit.report.masking import secrets_of as secrets_of  # noqa: PLC0414
 
 SCRATCH_VARIABLE = "SCRATCH_DATABASE_URL"
 STATS_VARIABLE = "STATS_DATABASE_URL"
@@ -82,42 +81,6 @@ def placeholder_url(kind: Kind, *, prefer_async: bool = True) -> str:
     if kind == "sqlite":
         return f"{scheme}:///scratch-placeholder.db"
     return f"{scheme}://scratch:scratch@127.0.0.1:1/scratch"
-
-
-# `://user:secret@host`, with a password that may hold a raw `@`; and the same cut
-# off before the `@`, as validation errors show long values. `host:5432` stays.
-_WHOLE = re.compile(r"(://[^\s:/@'\"]*:)[^\s'\"]*@")
-_CUT_OFF = re.compile(r"(://[^\s:/@'\"]+:)(?!\*\*\*)(?!\d+(?:[/?\s'\",).]|$))[^\s@'\"]+")
-_IN_QUERY = re.compile(r"(?i)\b(password|passwd|pwd)=[^\s&'\",)]+")
-
-
-def mask(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without passwords: those in URLs, and each of `secrets` in any quoting."""
-    text = _WHOLE.sub(r"\1***@", text)
-    text = _CUT_OFF.sub(r"\1***", text)
-    text = _IN_QUERY.sub(r"\1=***", text)
-    forms = {
-        form
-        for secret in secrets
-        if len(secret) >= 3
-        for form in (secret, quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1])
-    }
-    for form in sorted(forms, key=len, reverse=True):
-        # Whole words only: the password "app" must not eat the path "app/models.py"'s neighbours.
-        text = re.sub(rf"(?<!\w){re.escape(form)}(?![\w/.])", "***", text)
-    return text
-
-
-def secrets_of(environment: Mapping[str, str], urls: "Iterable[URL]" = ()) -> set[str]:
-    """Passwords that a program with this environment might print."""
-    found = {str(url.password) for url in urls if url.password}
-    for name, value in environment.items():
-        match = re.match(r"[\w+]+://[^:/@]*:(.*)@", value)
-        if match:
-            found |= {match[1], unquote(match[1])}
-        elif re.search(r"(?i)passw(or)?d|secret|token|api_?key", name):
-            found.add(value)
-    return {secret for secret in found if secret.strip("*")}
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from toolkit.database.urls import TITLES
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.situation import Situation, shown
 from toolkit.project.facts import MappedClass, Project
+from toolkit.report.endings import proof_code
 from toolkit.report.exits import Exit
 
 
@@ -88,7 +89,7 @@ class Bench:
             place = result.error.get("where")
             raise Refusal(
                 "proof",
-                Exit.PROOF_FAILED,
+                proof_code(result.message),
                 f"{what}: {result.message}",
                 self.lacking(result) or remedy,
                 [f"at {shown(place, self.project.root)}"] if place else (),

@@ -1,9 +1,7 @@
 """The command line of generate-migration.sh."""
 
 import argparse
-import json
 import os
-import re
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -17,7 +15,10 @@ from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
+from toolkit.report.command_line import holds_password, is_login
+from toolkit.report.door import put_json
 from toolkit.report.exits import Exit, exit_code_table
+from toolkit.report.masking import in_a_line
 
 DESCRIPTION = """\
 Write an Alembic migration for what changed in the models, or review those that are there.
@@ -79,6 +80,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--apply", action="store_true", help="also write what autogenerate does not see"
+    )
+    made.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="also write where a link in the project leads out of it",
     )
     made.add_argument(
         "--expand-contract",
@@ -170,6 +176,8 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
         ini=options.ini,
         scratch_on=options.scratch_on,
     )
+    for line in project.passed_over:
+        say(line)
     require_packages(project)
     # Not at the top: it imports SQLAlchemy, which may be what is missing.
     from toolkit.migration.outcome import (  # noqa: PLC0415
@@ -249,7 +257,7 @@ def take_url(url: str | None, option: str, variable: str) -> None:
     """Put an option's URL where its variable would be. Raises Refusal if it has a password."""
     if not url:
         return
-    if re.search(r"://[^/@]*:[^/]*@", url):
+    if holds_password(url) or is_login(url):
         raise Refusal(
             option.removeprefix("--"),
             Exit.USAGE,
@@ -284,10 +292,10 @@ def report_problem(problem: Problem, details: Sequence[str], lead: str, *, as_js
             "remedy": problem.remedy,
             "details": list(details),
         }
-        print(json.dumps(document, indent=2))
+        put_json(document)
     else:
         print(f"{lead}{problem.message}", file=sys.stderr)
         for line in details:
-            print(f"  {line}", file=sys.stderr)
+            print(f"  {in_a_line(line)}", file=sys.stderr)
         print(problem.remedy, file=sys.stderr)
     return int(problem.exit_code)

@@ -13,6 +13,7 @@ from toolkit.migration.refusal import Refusal
 from toolkit.migration.situation import shown
 from toolkit.report.exits import Exit
 from toolkit.report.finding import Finding
+from toolkit.report.masking import in_a_line
 from toolkit.report.text import as_data
 
 ANSWER = re.compile(r"(?P<place>[^=\s]+\.[^=\s]+)\s*=\s*(?P<sql>\S.*)", re.DOTALL)
@@ -81,7 +82,14 @@ def lines(expanded: Expanded) -> Iterator[str]:
     if after:
         yield "\nThen deploy, and wait until nothing else runs:"
         for words in new_code(expanded.steps):
-            yield textwrap.fill(words, 96, initial_indent="  - ", subsequent_indent="    ")
+            yield textwrap.fill(
+                words,
+                96,
+                initial_indent="  - ",
+                subsequent_indent="    ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
         yield f"\nAfter that:  {after}"
         yield from listed([step for step in expanded.steps if step.deploy is not None])
     yield f"\nProved on {expanded.scratch}: each upgrade, downgrade, upgrade."
@@ -89,5 +97,5 @@ def lines(expanded: Expanded) -> Iterator[str]:
 
 def listed(steps: Iterable[Step]) -> Iterator[str]:
     for step in steps:
-        yield f"  {shown(step.path, Path.cwd())}"
-        yield f"      {step.title}"
+        yield in_a_line(f"  {shown(step.path, Path.cwd())}")
+        yield in_a_line(f"      {step.title}")

@@ -36,7 +36,7 @@ from toolkit.migration.generate import (
     next_steps,
     same_code,
 )
-from toolkit.migration.install import install, uninstall
+from toolkit.migration.install import install, rewrite, uninstall
 from toolkit.migration.missed import Missed, find_missed
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.review import review
@@ -350,7 +350,7 @@ def run_hooks(bench: Bench, step: Step, say: Say) -> list[str]:
     if not same_code(text, step.text):
         say(f"a post-write hook changed the code of {step.path.name}; it is as before")
         warnings.append(f"a post-write hook changed {step.path.name}; the proved text is kept")
-        step.path.write_text(step.text, encoding="utf-8")
+        rewrite(step.path, step.text)
     return warnings
 
 

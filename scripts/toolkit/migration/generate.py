@@ -2,7 +2,6 @@
 
 import ast
 import re
-import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,14 @@ from toolkit.migration.examine import (
     drift,
     examine,
 )
-from toolkit.migration.install import install, only_run, sweep_halves, uninstall
+from toolkit.migration.install import (
+    install,
+    only_run,
+    refuse_outside,
+    rewrite,
+    sweep_halves,
+    uninstall,
+)
 from toolkit.migration.message import as_docstring
 from toolkit.migration.missed import Missed, add_lines
 from toolkit.migration.refusal import Refusal
@@ -37,6 +43,7 @@ from toolkit.migration.words import data_losses, in_words
 from toolkit.project.facts import MappedClass, Project
 from toolkit.report.exits import Exit
 from toolkit.report.finding import Finding
+from toolkit.report.quoting import word
 
 Say = Callable[[str], None]
 
@@ -65,6 +72,8 @@ class Wanted:
     """Write the drops and adds that look like renames as they are."""
     apply: bool = False
     """Write what autogenerate missed as well."""
+    follow_links: bool = False
+    """Write also where a link leads out of the project."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,8 @@ def bench_at_head(project: Project, wanted: Wanted, say: Say) -> Iterator[Bench]
         sweep_halves(setup.script_location)
         say(f"reading {shown(setup.env, project.root)} and the migration history")
         situation = look(project, setup, wanted.dialect, wanted.timeout, say)
+        if not wanted.follow_links:
+            refuse_outside(situation.destination, project.root)
         bench = stack.enter_context(open_bench(project, situation, wanted.timeout))
         for note in bench.scratch.notes:
             say(note)
@@ -373,7 +384,7 @@ def after_hooks(
         bench.folder.mkdir()
         run_round_trip_down_first(bench, draft)
     except (SyntaxError, Refusal, DatabaseError) as error:
-        path.write_text(draft.text, encoding="utf-8")
+        rewrite(path, draft.text)
         warnings.append(f"a post-write hook broke the file ({error}); the unformatted one is kept")
     return warnings
 
@@ -399,13 +410,13 @@ def next_steps(
     folder = working_folder(project, ini)
     words = []
     if folder != Path.cwd():
-        words += ["cd", shlex.quote(str(folder)), "&&"]
+        words += ["cd", word(folder), "&&"]
     if not situation.prepends_path:
-        words.append(f"PYTHONPATH={shlex.quote(str(project.import_root))}")
+        words.append(f"PYTHONPATH={word(project.import_root)}")
     if project.package_manager in {"uv", "poetry", "pipenv", "pdm"}:
         words += [project.package_manager, "run"]
     words.append("alembic")
     if ini.resolve() not in {folder / "alembic.ini", folder / "pyproject.toml"}:
-        words += ["-c", shlex.quote(shown(ini, folder))]
+        words += ["-c", word(shown(ini, folder))]
     read = f"read {shown(path, project.root)}" + (", the drops above all" if losses else "")
     return [read, " ".join([*words, "upgrade head"])]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from toolkit.files.writing import beside, write_beside
 from toolkit.migration.refusal import Refusal
 from toolkit.report.exits import Exit
 
@@ -27,14 +28,51 @@ def install(text: str, destination: Path) -> list[Path]:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        # A link, unlike a rename, fails where a file of that name has appeared.
-        os.link(half, destination)
+        put(half, destination)
     except BaseException:
         half.unlink(missing_ok=True)
         remove_folders(made)
         raise
-    half.unlink()
+    half.unlink(missing_ok=True)
     return made
+
+
+def put(half: Path, destination: Path) -> None:
+    """Give a whole file its name. Raises FileExistsError where that is taken."""
+    try:
+        # A link, unlike a rename, fails where a file of that name has appeared.
+        os.link(half, destination)
+    except FileExistsError:
+        raise
+    except OSError:  # no second names on this file system
+        if os.path.lexists(destination):
+            raise FileExistsError(str(destination)) from None
+        half.rename(destination)
+
+
+def rewrite(path: Path, text: str) -> None:
+    """The same file with another text, in one step."""
+    new = beside(path, "generate-migration.tmp")
+    try:
+        write_beside(new, text.encode(), like=path)
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def refuse_outside(folder: Path, root: Path) -> None:
+    """Raise Refusal where a link in the project leads out of it; a path in the ini may."""
+    real = folder.resolve()
+    named = Path(os.path.normpath(folder))
+    if not named.is_relative_to(root) or real.is_relative_to(root.resolve()):
+        return
+    raise Refusal(
+        "outside",
+        Exit.OUTSIDE,
+        f"{named} is, or is behind, a link that leads out of the project, to {real}.",
+        "Say that it is meant with --follow-links, or put the folder itself there.",
+    )
 
 
 def uninstall(destination: Path, made: list[Path]) -> None:

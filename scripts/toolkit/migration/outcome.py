@@ -2,9 +2,7 @@
 
 import argparse
 import contextlib
-import json
 import os
-import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.sizes import TableSize, table_sizes
-from toolkit.database.urls import STATS_VARIABLE, mask, secrets_of
+from toolkit.database.urls import STATS_VARIABLE
 from toolkit.migration.deploying import read_answers, steps_as_document, steps_as_text
 from toolkit.migration.expanding import expand
 from toolkit.migration.generate import Outcome, Wanted, generate
@@ -24,10 +22,13 @@ from toolkit.migration.renaming import read_renames
 from toolkit.migration.reviewing import Reviewed, add_size, review_existing, with_sizes
 from toolkit.migration.situation import shown
 from toolkit.project.facts import Project
+from toolkit.report.door import put_json
+from toolkit.report.endings import ending_of
 from toolkit.report.exits import Exit
 from toolkit.report.finding import Finding, Verdict
+from toolkit.report.masking import in_a_line, mask, secrets_of
 from toolkit.report.sarif import as_sarif
-from toolkit.report.text import as_data, as_text
+from toolkit.report.text import as_data, as_text, indented
 
 Say = Callable[[str], None]
 TOOL = "generate-migration.sh"
@@ -63,6 +64,7 @@ def wanted_by(options: argparse.Namespace, message: str) -> Wanted:
         timeout=options.timeout,
         renames=read_renames(options.rename),
         no_rename=options.no_rename,
+        follow_links=options.follow_links,
     )
 
 
@@ -77,7 +79,7 @@ def put_data(
         document = as_sarif(findings, tool=TOOL, root=project.root)
     elif not options.json:
         return False
-    print(json.dumps(document, indent=2))
+    put_json(document)
     return True
 
 
@@ -99,20 +101,20 @@ def as_document(outcome: Outcome, findings: Sequence[Finding]) -> dict[str, Any]
 
 
 def show(outcome: Outcome, findings: Sequence[Finding]) -> None:
-    print(f"Created {outcome.path}")
+    print(f"Created {in_a_line(str(outcome.path))}")
     print(f"revision {outcome.revision}, after {outcome.parent or 'nothing (the first one)'}\n")
     for line in outcome.words:
-        print(f"  {line}")
+        print(f"  {in_a_line(line)}")
     print(f"\nProved on {outcome.scratch}: upgrade, downgrade, upgrade.")
     if outcome.data_losses:
         print("\nDATA LOSS when it runs on a database with rows:")
         for line in outcome.data_losses:
-            print(f"  {line}")
+            print(f"  {in_a_line(line)}")
     show_findings(findings)
     show_notes(outcome.warnings, "warning: ")
     print("\nNext:")
     for number, line in enumerate(outcome.next, 1):
-        print(f"  {number}. {line}")
+        print(f"  {number}. {in_a_line(line)}")
 
 
 def review_and_show(project: Project, options: argparse.Namespace, say: Say) -> Exit:
@@ -169,7 +171,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 def show_notes(notes: Sequence[str], label: str) -> None:
     for line in notes:
-        print(textwrap.fill(f"{label}{line}", 100, subsequent_indent="  "))
+        print("\n".join(indented(f"{label}{line}", "")))
 
 
 def sizes_of_tables() -> Mapping[str, TableSize]:
@@ -184,9 +186,10 @@ def sizes_of_tables() -> Mapping[str, TableSize]:
         with contextlib.suppress(SQLAlchemyError, ValueError):
             url = make_url(given)
         reason = mask(str(error), secrets_of(os.environ, [url] if url else [])).splitlines()
+        ending = ending_of(error)
         raise Refusal(
             "stats-url",
-            Exit.USAGE,
+            ending.code if ending else Exit.USAGE,
             f"The statistics of the tables cannot be read: {reason[0] if reason else error}",
             f"Repair {STATS_VARIABLE} or --stats-url, or leave them out.",
         ) from None

@@ -6,6 +6,7 @@ from typing import Any
 
 from toolkit.migration.refusal import Refusal
 from toolkit.report.exits import Exit
+from toolkit.report.quoting import word
 
 RENAME = re.compile(
     r"(?:(?P<schema>[^.:]+)\.)??(?:(?P<table>[^.:]+)\.)?(?P<old>[^.:]+):(?P<new>[^.:]+)"
@@ -39,7 +40,7 @@ def read_rename(word: str) -> dict[str, Any]:
 def as_flag(rename: Mapping[str, Any]) -> str:
     """The option that asks for it."""
     parts = [rename["schema"], rename["table"], rename["column"]]
-    return f"--rename {'.'.join(part for part in parts if part)}:{rename['new']}"
+    return f"--rename {word('.'.join(part for part in parts if part) + ':' + rename['new'])}"
 
 
 def may_be_renames(candidates: Iterable[Mapping[str, Any]]) -> Refusal:

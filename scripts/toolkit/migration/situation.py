@@ -23,6 +23,7 @@ from toolkit.project.dependencies import install_line
 from toolkit.project.facts import AlembicSetup, MappedClass, Project
 from toolkit.project.reach import unimported_models
 from toolkit.report.exits import Exit
+from toolkit.report.quoting import command
 
 Say = Callable[[str], None]
 
@@ -314,8 +315,9 @@ def refuse_heads(project: Project, setup: AlembicSetup, heads: list[dict[str, An
         Exit.SEVERAL_HEADS,
         f"The migration history has {len(heads)} heads, so a new one would have no one parent.",
         "Either join them: "
-        f"alembic merge -m 'merge heads' {' '.join([first, *others])} -- or, where one was never"
-        f" deployed, put it behind the other: set down_revision = '{first}' in its first file.",
+        f"{command(['alembic', 'merge', '-m', 'merge heads', first, *others])} -- or, where one"
+        " was never deployed, put it behind the other: set down_revision ="
+        f" {first!r} in its first file.",
         [
             f"{head['revision']} ({head['message'] or 'no message'}) in"
             f" {shown(head['path'], project.root)}, after {head['parent'] or 'nothing'}"

@@ -2,12 +2,13 @@
 
 import importlib.metadata
 import re
-import shlex
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+from toolkit.files.reading import text_of
 from toolkit.project.facts import PackageManager, Project
+from toolkit.report.quoting import command
 
 DISTRIBUTIONS = (
     "sqlalchemy",
@@ -82,7 +83,7 @@ def install_line(project: Project, packages: Iterable[str]) -> str:
     packages = list(packages)
     if _are_declared(project, packages):
         return sync_line(project)
-    return f"{_COMMANDS[project.package_manager]} {shlex.join(packages)}"
+    return f"{_COMMANDS[project.package_manager]} {command(packages)}"
 
 
 def sync_line(project: Project) -> str:
@@ -91,7 +92,7 @@ def sync_line(project: Project) -> str:
     if project.package_manager == "pip":
         listed = file is not None and file.suffix == ".txt"
         target = ["-r", str(file)] if listed else ["-e", str(project.root)]
-        return f"python -m pip install {shlex.join(target)}"
+        return f"python -m pip install {command(target)}"
     return {
         "uv": "uv sync",
         "poetry": "poetry lock && poetry install",
@@ -116,7 +117,7 @@ def declared_names(file: Path | None) -> set[str]:
     """Normalised names of the packages that a dependency file lists."""
     if file is None or not file.is_file():
         return set()
-    text = file.read_text(encoding="utf-8")
+    text = text_of(file)
     if file.suffix == ".txt":
         return {_normal(line) for line in text.splitlines() if re.match(r"\s*\w", line)}
     if file.name == "pyproject.toml":
@@ -137,7 +138,7 @@ def _normal(line: str) -> str:
 def has_asyncio_extra(project: Project) -> bool:
     """Does the dependency file ask for `sqlalchemy[asyncio]`?"""
     file = project.dependency_file
-    text = file.read_text(encoding="utf-8") if file is not None else ""
+    text = text_of(file) if file is not None else ""
     return re.search(r"(?i)sqlalchemy.{0,60}asyncio", text) is not None
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from toolkit.project.facts import Problem
 from toolkit.report.exits import Exit
+from toolkit.report.quoting import word
 
 
 class ProjectError(Exception):
@@ -31,7 +32,7 @@ def ambiguous(code: str, what: str, candidates: list[str], flag: str) -> Project
     return ProjectError(
         Problem(
             code=code,
-            message=f"{what}: {', '.join(candidates)}",
+            message=f"{what}: {', '.join(map(word, candidates))}",
             remedy=f"choose one with {flag}",
             exit_code=Exit.AMBIGUOUS,
         )
@@ -51,12 +52,13 @@ def bad_option(flag: str, message: str, remedy: str) -> ProjectError:
 
 
 def unreadable_models(lines: list[str]) -> ProjectError:
-    """Source that defines models does not parse, so the list of tables would be short."""
+    """Source that may define models is not understood, so the list of tables would be short."""
     return ProjectError(
         Problem(
             code="unreadable-models",
-            message="a file with database models does not parse: " + "; ".join(lines),
-            remedy="repair the syntax (or run under the Python version it is written for)",
+            message="a file that may have database models cannot be read: " + "; ".join(lines),
+            remedy="repair it (or run under the Python version that it is written for); without "
+            "it, a migration would drop its tables",
             exit_code=Exit.BROKEN_PROJECT,
         )
     )

@@ -143,6 +143,8 @@ class Project:
     """The server that --scratch-on allows a proof to run on."""
     scratch_remembered: tuple[str, ...] = ()
     """Those that pyproject.toml allows."""
+    passed_over: tuple[str, ...] = ()
+    """A line for each folder that this user may not look into."""
 
     @property
     def base(self) -> MetadataSource | None:

@@ -10,23 +10,20 @@ import importlib
 import importlib.util
 import json
 import os
-import re
+import runpy
 import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
     from sqlalchemy.orm import Mapper
 
 T = TypeVar("T")
-SECRET_NAME = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|URL|URI|DSN|CONNECTION", re.I)
-ENV_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.MULTILINE)
-SHORTEST_SECRET = 4
+MASKING = Path(__file__).resolve().parents[1] / "report" / "masking.py"
 SCRIPTS = Path(__file__).resolve().parents[2]  # ours, also where they lie in the project
 
 
@@ -36,7 +33,7 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a project may print
     root = Path(request["root"])
     sys.dont_write_bytecode = True
-    mask = Mask(root)
+    mask = masker_of(root)
     add_paths(request)
     enter_fence(request)
     answer = Importer(root, mask).run(request["modules"], request["metadata"])
@@ -73,44 +70,19 @@ def add_paths(request: dict[str, Any]) -> None:
     sys.path[:0] = list(dict.fromkeys([request["import_root"], request["root"], *paths]))
 
 
-class Mask:
-    """Replaces what is secret in the environment, in `.env` files and in URLs."""
-
-    def __init__(self, root: Path) -> None:
-        pairs = list(os.environ.items())
-        for path in sorted(root.glob(".env*")):
-            if path.is_file():
-                text = path.read_text(encoding="utf-8", errors="replace")
-                pairs += [(name, value.strip("'\"")) for name, value in ENV_LINE.findall(text)]
-        secrets: set[str] = set()
-        for name, value in pairs:
-            if SECRET_NAME.search(name):
-                secrets |= {value, *url_passwords(value)}
-        found = {value for value in secrets if len(value) >= SHORTEST_SECRET}
-        self.secrets = sorted(found, key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        # pydantic repeats the values that it was given.
-        text = re.sub(r"input_value=.*?(?=, input_type=)", "input_value=***", text, flags=re.S)
-        text = re.sub(r"(://[^\s:/@]*):[^\s]*@", r"\1:***@", text)
-        return re.sub(r"(?i)\b(password|passwd|pwd|secret|token)=[^\s&'\")]+", r"\1=***", text)
-
-
-def url_passwords(value: str) -> set[str]:
-    """The password of a URL, as written and decoded."""
-    try:
-        password = urlsplit(value).password or ""
-    except ValueError:
-        return set()
-    return {password, unquote(password)}
+def masker_of(root: Path) -> Callable[[str], str]:
+    """The toolkit's own, loaded by its path. It knows the environment and the settings files."""
+    made = runpy.run_path(str(MASKING))["Masker"]()
+    made.learn_environment(os.environ)
+    made.learn_folder(root)
+    mask: Callable[[str], str] = made
+    return mask
 
 
 class Importer:
     """Imports modules one by one; a failure is written down, the rest goes on."""
 
-    def __init__(self, root: Path, mask: Mask) -> None:
+    def __init__(self, root: Path, mask: Callable[[str], str]) -> None:
         self.root = root
         self.mask = mask
         self.errors: list[dict[str, Any]] = []

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from toolkit.project.root import read_text
+from toolkit.files.reading import Unreadable, source_of
 
 _LIBRARIES = {"sqlalchemy", "sqlmodel"}
 """`from sqlmodel import *` stands for what their tutorials use it for."""
+
+DEEPEST = 1000
+"""Levels of a tree. What reads an expression calls itself for each; Python has an end to that."""
+TOO_DEEP = "an expression is nested too deep to be read"
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -27,7 +31,17 @@ class Module:
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
         """All nodes, as `ast.walk` has them: walked once, since each reader asks for them."""
-        return tuple(ast.walk(self.tree))
+        return tuple(node for level in self.levels for node in level)
+
+    @cached_property
+    def levels(self) -> list[list[ast.AST]]:
+        """The nodes by how deep they are."""
+        found: list[list[ast.AST]] = []
+        level: list[ast.AST] = [self.tree]
+        while level:
+            found.append(level)
+            level = [child for node in level for child in ast.iter_child_nodes(node)]
+        return found
 
 
 @dataclass
@@ -43,12 +57,19 @@ class Bindings:
 
 
 def parse(path: Path, name: str) -> Module:
-    """Parse one file. Raises SyntaxError (also for null bytes)."""
+    """Parse one file. Raises SyntaxError, also for what cannot be read or is nested too deep;
+    FileNotFoundError where it is no regular file, which Python does not import either.
+    """
     try:
-        tree = ast.parse(read_text(path), filename=str(path))
-    except ValueError as error:
+        tree = ast.parse(source_of(path), filename=str(path))
+        module = Module(name, path, path.name == "__init__.py", tree)
+    except (RecursionError, MemoryError):
+        raise SyntaxError(TOO_DEEP) from None
+    except (ValueError, Unreadable) as error:
         raise SyntaxError(str(error)) from error
-    return Module(name, path, path.name == "__init__.py", tree)
+    if len(module.levels) > DEEPEST:
+        raise SyntaxError(TOO_DEEP)
+    return module
 
 
 def module_name(path: Path, import_root: Path, root: Path) -> str | None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from toolkit.project.facts import AlembicSetup, MappedClass, Project
+from toolkit.project.imports import parse
+from toolkit.project.root import read_text
 
 _RULE = re.compile(r"\b(?:import_module|walk_packages|iter_modules|__import__|find_modules)\b")
 
@@ -15,10 +17,10 @@ def unimported_models(project: Project, setup: AlembicSetup) -> tuple[MappedClas
 
     Empty where any module that it does import may import others by a rule of its own.
     """
-    text = setup.env.read_text(encoding="utf-8", errors="replace")
+    text = read_text(setup.env)
     reached = _reached(text, project, setup)
     files = [module_file(project.import_root, name) for name in reached]
-    texts = [text, *(f.read_text("utf-8", "replace") for f in files if f and f.is_file())]
+    texts = [text, *(read_text(file) for file in files if file)]
     if any(imports_by_rule(one) for one in texts):
         return ()
     return tuple(item for item in project.models if item.module not in reached)
@@ -75,8 +77,8 @@ def imported_names(file: Path, name: str) -> Iterator[str]:
     if file.is_dir():
         return
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError, OSError):
+        tree = parse(file, name).tree
+    except (SyntaxError, OSError):
         return
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     for statement in _executed(tree.body):

@@ -1,9 +1,9 @@
 """Read a project: everything that can be told from its source."""
 
 import ast
-import re
 from pathlib import Path
 
+from toolkit.files.reading import may_have_tables
 from toolkit.project.application import find_application
 from toolkit.project.dependencies import installed_versions
 from toolkit.project.errors import ambiguous, bad_option, unreadable_models
@@ -12,11 +12,10 @@ from toolkit.project.facts import MappedClass, MetadataSource, Project, UrlSourc
 from toolkit.project.imports import Module, Resolver, module_name, parse
 from toolkit.project.mapped import find_mapped, find_unowned
 from toolkit.project.metadata import MetadataIndex
+from toolkit.project.passwords import learn_passwords
 from toolkit.project.root import Location, locate, read_text, remembered_servers
 from toolkit.project.settings import find_settings
 from toolkit.project.url import UrlFacts, chosen_url, find_urls
-
-_MODELS = re.compile(r"__tablename__|DeclarativeBase|declarative_base|\btable\s*=\s*True")
 
 
 def read_project(
@@ -36,6 +35,8 @@ def read_project(
     """
     location = locate(directory)
     modules, unreadable = _parse_all(location)
+    own = [location.root, location.import_root, directory.resolve()]
+    learn_passwords(own, modules.values())
     resolver = Resolver(modules)
     wanted = _qualified_base(base, resolver)
     index = MetadataIndex(resolver, wanted)
@@ -66,6 +67,7 @@ def read_project(
         notes=(*urls.notes, *_unowned(index, mapped)),
         scratch_on=scratch_on,
         scratch_remembered=remembered_servers(location.root),
+        passed_over=_passed_over(location),
     )
 
 
@@ -79,14 +81,23 @@ def _parse_all(location: Location) -> tuple[dict[str, Module], list[str]]:
             continue
         try:
             modules.setdefault(name, parse(path, name))
+        except FileNotFoundError:  # a pipe or a folder of that name: no module for Python either
+            continue
         except SyntaxError as error:
             line = f"{path.relative_to(location.root)}:{error.lineno or 0} {error.msg}"
             broken.append(line)
-            if _MODELS.search(read_text(path)):
+            if may_have_tables(path):
                 needed.append(line)
     if needed:
         raise unreadable_models(needed)
     return modules, broken
+
+
+def _passed_over(location: Location) -> tuple[str, ...]:
+    return tuple(
+        f"{folder.relative_to(location.root)} is passed over: you may not look into it"
+        for folder in location.files.passed_over
+    )
 
 
 def _is_env(path: Path) -> bool:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.files.reading import Unreadable, source_of, text_of
 from toolkit.project.errors import ambiguous, no_project
 from toolkit.project.facts import PackageManager
-from toolkit.project.walk import MAX_FILE_BYTES, Files, list_files
+from toolkit.project.walk import Files, list_files
 
 _FASTAPI = re.compile(r"^\s*(?:from|import)\s+fastapi\b", re.MULTILINE)
 _IMPORT = re.compile(
@@ -55,20 +56,23 @@ def locate(directory: Path) -> Location:
 
 
 def read_text(path: Path) -> str:
-    """The text of a source file; empty when it is no text or unreasonably large."""
+    """The text of a file; empty when it is none, or cannot be read.
+
+    Where that may hide a table, `read_project` stops; see `files.reading`.
+    """
+    if path.suffix != ".py":
+        return text_of(path)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            return ""
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+        return source_of(path)
+    except (OSError, Unreadable):
         return ""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict; empty when it is missing or broken."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return tomllib.loads(text_of(path))
+    except (tomllib.TOMLDecodeError, RecursionError):
         return {}
 
 

@@ -89,7 +89,7 @@ def chosen_url(text: str) -> UrlSource:
     """The source that `--url-from` names. Raises ProjectError for a wrong form."""
     if text.startswith("env:") and text[4:].isidentifier():
         return UrlSource("environment", text)
-    if _REFERENCE.match(text) and not text.startswith("env:") and "://" not in text:
+    if _REFERENCE.match(text) and not text.startswith("env:"):
         return UrlSource("settings", text)
     # A URL given by mistake may hold a password: do not repeat it.
     raise bad_option(

@@ -8,7 +8,6 @@ from pathlib import Path
 from toolkit.project.errors import ambiguous
 
 MAX_PYTHON_FILES = 4000
-MAX_FILE_BYTES = 2_000_000
 
 _SKIPPED = {
     "__pycache__",
@@ -31,6 +30,8 @@ class Files:
     python: tuple[Path, ...]
     configuration: tuple[Path, ...]
     """`*.ini` and `pyproject.toml`."""
+    passed_over: tuple[Path, ...] = ()
+    """Folders that this user may not look into, such as a database server's data."""
 
 
 def list_files(directory: Path) -> Files:
@@ -43,7 +44,8 @@ def list_files(directory: Path) -> Files:
     """
     python: list[Path] = []
     configuration: list[Path] = []
-    for path in _walk(directory):
+    closed: list[Path] = []
+    for path in _walk(directory, closed):
         if path.suffix == ".py" and not _is_test(path.name):
             python.append(path)
             if len(python) > MAX_PYTHON_FILES:
@@ -55,28 +57,45 @@ def list_files(directory: Path) -> Files:
                 )
         elif path.suffix == ".ini" or path.name == "pyproject.toml":
             configuration.append(path)
-    return Files(tuple(sorted(python)), tuple(sorted(configuration)))
+    return Files(tuple(sorted(python)), tuple(sorted(configuration)), tuple(sorted(closed)))
 
 
-def _walk(directory: Path) -> Iterator[Path]:
+def _walk(directory: Path, closed: list[Path]) -> Iterator[Path]:
+    """Files, links among them unless they lead nowhere; folders to pass over go to `closed`."""
     for folder, folders, files in os.walk(directory):
         here = Path(folder)
-        folders[:] = [name for name in folders if not _is_foreign(here / name)]
-        for name in files:
-            path = here / name
-            if not path.is_symlink() or path.exists():
-                yield path
+        wanted = [name for name in folders if not _is_skipped(name)]
+        closed += [here / name for name in wanted if not _may_enter(here / name)]
+        folders[:] = [
+            name for name in wanted if _may_enter(here / name) and not _is_foreign(here / name)
+        ]
+        yield from (here / name for name in files if _leads_somewhere(here / name))
+
+
+def _may_enter(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
+
+
+def _leads_somewhere(path: Path) -> bool:
+    """Not a link to nothing; one to where this user may not look is no such link."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _is_skipped(name: str) -> bool:
+    return name.startswith(".") or name in _SKIPPED or name.endswith(".egg-info")
 
 
 def _is_foreign(folder: Path) -> bool:
-    name = folder.name
     return (
-        name.startswith(".")
-        or name in _SKIPPED
-        or name.endswith(".egg-info")
-        or (folder / "pyvenv.cfg").exists()
+        (folder / "pyvenv.cfg").exists()
         or (folder / "SKILL.md").exists()
-        or (name == "versions" and (folder.parent / "env.py").exists())
+        or (folder.name == "versions" and (folder.parent / "env.py").exists())
     )
 
 

@@ -1,15 +1,16 @@
 """`--baseline`: what was known before, so that a build server fails for what is new."""
 
 import json
-import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from toolkit.files.writing import NotWritable, write_output
 from toolkit.migration.refusal import Refusal
 from toolkit.queries.finding import QueryFinding
+from toolkit.report.endings import ending_of
 from toolkit.report.exits import Exit
+from toolkit.report.masking import MASKER
 
 VERSION = 1
 
@@ -37,7 +38,8 @@ def as_baseline(findings: Iterable[QueryFinding]) -> str:
         for one in findings
     ]
     known.sort(key=lambda one: (one["rule"], one["file"] or "", one["fingerprint"]))
-    return json.dumps({"version": VERSION, "findings": known}, indent=2) + "\n"
+    document = MASKER.data({"version": VERSION, "findings": known})
+    return json.dumps(document, indent=2) + "\n"
 
 
 def read_json(path: Path, option: str, remedy: str) -> dict[str, Any]:
@@ -60,18 +62,14 @@ def read_json(path: Path, option: str, remedy: str) -> dict[str, Any]:
 
 def write_whole(path: Path, text: str) -> None:
     """In one step: who reads it, or kills the run, finds the old file or the new one."""
-    half = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with half.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
-    except OSError as error:
-        half.unlink(missing_ok=True)
+        write_output(path, text)
+    except (OSError, NotWritable) as error:
+        ending = ending_of(error) if isinstance(error, OSError) else None
+        reason = getattr(error, "strerror", None) or str(error)
         raise Refusal(
-            "file", Exit.USAGE, f"{path} cannot be written: {error.strerror}.", "Name another file."
+            "file",
+            ending.code if ending else Exit.USAGE,
+            f"{path} cannot be written: {reason}.",
+            "Name another file.",
         ) from None
-    except BaseException:
-        half.unlink(missing_ok=True)
-        raise

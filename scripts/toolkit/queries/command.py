@@ -1,10 +1,12 @@
 """The command line of optimize-queries.sh."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.database.errors import DatabaseError
+from toolkit.database.urls import WHERE
 from toolkit.migration.command import report_problem, require_packages, seconds
 from toolkit.migration.refusal import Refusal
 from toolkit.project import read_project
@@ -28,10 +30,14 @@ database looked at, and plans tried on a copy.
 """
 
 EPILOG = f"""\
-The database is read in read-only transactions with time limits: indexes are tried on a
-scratch copy of the tables that matter. Values of parameters are used to run a statement
-again on that copy, and are not printed. What --run and --app start is the application
-itself: a POST that you have it send writes where the application writes.
+The database is read in read-only transactions with time limits, and no statement of the
+application is run there again: that happens on a scratch copy of the tables that matter.
+Values of parameters are used for it, and are not printed. What calls a function or reads a
+view that somebody wrote, or another database, is neither planned nor run, and named. What
+--run and --app start is the application itself: a POST that you have it send writes where
+the application writes.
+
+{WHERE}
 
 A file for --requests has a request a line, which are sent in this order:
   GET /posts?limit=20
@@ -66,6 +72,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--project", metavar="DIR", type=Path, help="default: here")
     made.add_argument("--base", metavar="MODULE:NAME", help="the declarative base that is meant")
     made.add_argument("--url-from", metavar="SOURCE", help="where the database's URL comes from")
+    made.add_argument(
+        "--scratch-on",
+        metavar="HOST:PORT",
+        help="allow the scratch copy on the server of the database that is looked at",
+    )
     made.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -123,6 +134,11 @@ def add_what_to_do(made: argparse.ArgumentParser) -> None:
         type=Path,
         help="do again what made this --json FILE, and show before and after",
     )
+    made.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="with --fix: also write where a link in the project leads out of it",
+    )
     made.add_argument("--only", metavar="FINGERPRINT", help="report this finding only: is it gone?")
     made.add_argument(
         "--baseline", metavar="FILE", type=Path, help="findings that are known do not fail the run"
@@ -159,7 +175,15 @@ def run(options: argparse.Namespace) -> Exit:
     directory = options.project.resolve()
     if not directory.is_dir():
         raise Refusal("project", Exit.USAGE, f"{directory} is not a folder.", "See --project.")
-    project = read_project(directory, base=options.base, app=options.app, url_from=options.url_from)
+    project = read_project(
+        directory,
+        base=options.base,
+        app=options.app,
+        url_from=options.url_from,
+        scratch_on=options.scratch_on,
+    )
+    for line in project.passed_over:
+        print(f"... {line}", file=sys.stderr)
     require_packages(project, {"sqlalchemy[asyncio]"})
     # Not at the top: it imports SQLAlchemy, which may be what is missing.
     from toolkit.queries.outcome import optimize_and_show  # noqa: PLC0415

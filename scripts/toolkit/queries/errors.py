@@ -1,8 +1,11 @@
 """The one exception of this package."""
 
-from toolkit.database.urls import mask
+from pathlib import Path
+
 from toolkit.project.facts import Problem
 from toolkit.report.exits import Exit
+from toolkit.report.masking import mask
+from toolkit.report.quoting import word
 
 
 class QueriesError(Exception):
@@ -21,6 +24,20 @@ def run_failed(message: str, remedy: str) -> QueriesError:
 def nothing_seen(message: str, remedy: str) -> QueriesError:
     """It ran, and there is not one statement to judge."""
     return QueriesError(Problem("nothing-seen", mask(message), remedy, Exit.NOTHING_SEEN))
+
+
+def database_away(command: str, code: Exit, root: Path) -> QueriesError:
+    """It ran without its database: there is not one statement, and that is why."""
+    what = "ended in the middle" if code is Exit.SERVER_GONE else "does not answer"
+    return QueriesError(
+        Problem(
+            "database-away",
+            mask(f"`{command}` ran, and sent no statement: its database {what}."),
+            f"Start the database's server; test-connection.sh, in {word(root)}, finds"
+            " the layer that is broken.",
+            code,
+        )
+    )
 
 
 def bad_requests(place: str, message: str, remedy: str) -> QueriesError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from toolkit.database.urls import mask, secrets_of
+from toolkit.database.scratch import Wish
 from toolkit.project.facts import Project
 from toolkit.queries.capture import findings_of as findings_of_capture
 from toolkit.queries.capture import routes_of, watch_command, watch_requests
@@ -22,6 +22,9 @@ from toolkit.queries.plans.measure import Measured
 from toolkit.queries.result import LayerState, Route
 from toolkit.queries.statements import slow_statements
 from toolkit.queries.target import asked_for, used_most
+from toolkit.report.endings import ending_of
+from toolkit.report.exits import Exit
+from toolkit.report.masking import mask, secrets_of
 
 Say = Callable[[str], None]
 UNREACHABLE = (SQLAlchemyError, OSError, TimeoutError)
@@ -42,6 +45,8 @@ class Seen:
     capture: Capture | None = None
     url: URL | None = None
     database: str = ""
+    away: Exit | None = None
+    """Why the database that the command line names could not be read."""
     everything: frozenset[str] = frozenset()
     """Fingerprints of all findings, also of suspicions that something surer stands for."""
 
@@ -130,7 +135,7 @@ def read_statements(seen: Seen) -> None:
     try:
         report = slow_statements(url, captured)
     except UNREACHABLE as error:
-        seen.told(Layer.STATEMENTS, began, unreachable(url, error), ran=False)
+        seen.told(Layer.STATEMENTS, began, unreachable(seen, url, error), ran=False)
         return
     seen.findings += report.findings
     seen.notes += report.notes
@@ -148,7 +153,7 @@ def read_catalog(seen: Seen) -> None:
     try:
         report = read_findings(url, project=seen.project)
     except UNREACHABLE as error:
-        seen.told(Layer.CATALOG, began, unreachable(url, error), ran=False)
+        seen.told(Layer.CATALOG, began, unreachable(seen, url, error), ran=False)
         return
     seen.database = report.database
     seen.findings += report.findings
@@ -166,9 +171,13 @@ def try_plans(seen: Seen) -> None:
         return
     try:
         units = {unit.number: unit.name for unit in seen.capture.units}
-        report = measure_statements(url, seen.capture.statements, units=units, say=seen.say)
+        project = seen.project
+        wish = Wish(project.scratch_on, project.scratch_remembered, project.root)
+        report = measure_statements(
+            url, seen.capture.statements, units=units, say=seen.say, wish=wish
+        )
     except UNREACHABLE as error:
-        seen.told(Layer.PLANS, began, unreachable(url, error), ran=False)
+        seen.told(Layer.PLANS, began, unreachable(seen, url, error), ran=False)
         return
     seen.findings += report.findings
     seen.notes += report.notes
@@ -177,10 +186,13 @@ def try_plans(seen: Seen) -> None:
     seen.told(Layer.PLANS, began, "; ".join(filter(None, (words, report.skipped))))
 
 
-def unreachable(url: URL, error: BaseException) -> str:
+def unreachable(seen: Seen, url: URL, error: BaseException) -> str:
     """One line; test-connection.sh has the rest."""
     lines = str(error).splitlines() or [type(error).__name__]
     reason = mask(lines[0], secrets_of({}, [url]))
+    if seen.options.url or seen.options.url_env:
+        ending = ending_of(error)
+        seen.away = seen.away or (ending.code if ending else Exit.DATABASE)
     return f"the database cannot be read ({reason}); see test-connection.sh"
 
 

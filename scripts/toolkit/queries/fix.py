@@ -46,14 +46,14 @@ def indexes_of(findings: Iterable[QueryFinding]) -> list[Index]:
     return list(found.values())
 
 
-def write_revision(project: Project, indexes: Sequence[Index], message: str, say: Say) -> Written:
+def write_revision(project: Project, indexes: Sequence[Index], wanted: Wanted, say: Say) -> Written:
     """Raises Refusal or DatabaseError; then the project is as it was."""
-    with bench_at_head(project, Wanted(message), say) as bench:
+    with bench_at_head(project, wanted, say) as bench:
         there, missing = sort_out(bench, indexes)
         notes = [f"{one.name} is left out: {one.table} is not in the migrations" for one in missing]
         if not there:
             return Written((), (), tuple(notes), ())
-        steps = revisions(bench, message, there)
+        steps = revisions(bench, wanted.message, there)
         findings, more, _ = prove(bench, steps, say)
         placed, warnings = put_all_in_place(bench, steps, say)
         places = {

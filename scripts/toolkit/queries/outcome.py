@@ -1,8 +1,6 @@
 """Do what the command line asked for, and print what came of it."""
 
 import argparse
-import json
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.database.urls import TITLES, kind_of
+from toolkit.migration.generate import Wanted
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.situation import choose_setup
 from toolkit.project.facts import Project
@@ -26,7 +25,9 @@ from toolkit.queries.report.sarif import as_sarif
 from toolkit.queries.report.text import as_text
 from toolkit.queries.result import Excerpt, Result
 from toolkit.queries.verify import asked, changes, gone
+from toolkit.report.door import put_json
 from toolkit.report.exits import Exit
+from toolkit.report.quoting import command as quoted_command
 
 NEAR = 3
 """Lines of source before and after the one that is meant."""
@@ -72,7 +73,7 @@ def optimize_and_show(
     if options.html:
         write_whole(options.html, as_html(result))
     show(result, options, project, written)
-    return exit_of(result, options)
+    return seen.away or exit_of(result, options)
 
 
 def exit_of(result: Result, options: argparse.Namespace) -> Exit:
@@ -94,13 +95,13 @@ def show(
     result: Result, options: argparse.Namespace, project: Project, written: "Fixed | None"
 ) -> None:
     if options.sarif:
-        print(json.dumps(as_sarif(result, project.root), indent=2))
+        put_json(as_sarif(result, project.root))
         return
     if options.json:
         document = {**as_document(result), "asked": asked(options)}
         if written:
             document["fix"] = fix_document(written)
-        print(json.dumps(document, indent=2))
+        put_json(document)
         return
     print(as_text(result))
     if written:
@@ -120,12 +121,12 @@ def command_line(options: argparse.Namespace) -> str:
     words = ["optimize-queries.sh"]
     if options.project != Path():
         words += ["--project", str(options.project)]
-    for name in ("run", "app", "requests", "url", "url_env", "base", "url_from"):
+    for name in ("run", "app", "requests", "url", "url_env", "base", "url_from", "scratch_on"):
         if value := getattr(options, name):
             words += [f"--{name.replace('_', '-')}", str(value)]
     if options.layers != tuple(Layer):
         words += ["--layers", ",".join(options.layers)]
-    return shlex.join(words)
+    return quoted_command(words)
 
 
 def only(findings: Sequence[QueryFinding], fingerprint: str) -> list[QueryFinding]:
@@ -173,7 +174,8 @@ def fix(project: Project, options: argparse.Namespace, seen: Seen, say: Any) -> 
     indexes = indexes_of(sure)
     revision = None
     if indexes and project.alembic:
-        revision = write_revision(project, indexes, options.fix, say)
+        wanted = Wanted(options.fix, follow_links=options.follow_links)
+        revision = write_revision(project, indexes, wanted, say)
     elif indexes:
         seen.notes.append(
             "no revision was written: there is no Alembic; run setup-alembic.sh first"

@@ -10,6 +10,7 @@ from toolkit.queries.baseline import read_json
 from toolkit.queries.finding import Layer
 from toolkit.queries.result import Change, Route
 from toolkit.report.exits import Exit
+from toolkit.report.masking import HIDDEN
 
 REMEDY = "Name a file that --json wrote."
 # What says which run it is; the rest may differ between the two.
@@ -43,6 +44,13 @@ def options_of(before: Mapping[str, Any], options: argparse.Namespace) -> argpar
             Exit.USAGE,
             f"--verify repeats what the report did, so there is no use for --{given[0]}.",
             "Leave one of the two out.",
+        )
+    if any(HIDDEN in str(before["asked"].get(name)) for name in REPEATED):
+        raise Refusal(
+            "options",
+            Exit.USAGE,
+            "The report's command held a secret, which no report keeps: it cannot be repeated.",
+            "Run it again with the secret in a variable of the shell, and --json.",
         )
     made = argparse.Namespace(**vars(options))
     kept = before["asked"]

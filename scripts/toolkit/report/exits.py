@@ -48,7 +48,17 @@ class Exit(IntEnum):
     RUN_FAILED = 32, "the command or the requests to watch did not run"
     OVER_BUDGET = 33, "a route issues more statements than its budget"
     NOTHING_SEEN = 34, "it ran, and not one statement was seen"
+    NO_RIGHT = 40, "this user may not read or write a file there"
+    READ_ONLY = 41, "the file system is read-only"
+    DISK_FULL = 42, "the disk is full, or a quota is used up"
+    BUSY = 43, "a file or another run is in the way; run it again"
+    TOO_MANY = 44, "too many open files or processes"
+    NO_TEMPORARY = 45, "there is no folder for temporary files"
+    SERVER_GONE = 46, "the server ended, or cut the connection, in the middle"
+    NOT_RESTORED = 47, "files could not be put back; the message says where each part lies"
+    OUTSIDE = 48, "a link leads out of the project (see --follow-links)"
     INTERRUPTED = 130, "interrupted"
+    OUTPUT_CLOSED = 141, "the output was closed before its end"
 
 
 def exit_code_table() -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from toolkit.report.finding import Finding, Verdict
+from toolkit.report.masking import MASKER
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 ERRORS = (Verdict.DATA_LOSS, Verdict.FAILS, Verdict.BLOCKS, Verdict.BREAKS_OLD_CODE)
@@ -52,7 +53,7 @@ def as_sarif(findings: Sequence[Finding], *, tool: str, root: Path) -> dict[str,
 def as_run(entries: Sequence[Entry], *, tool: str, root: Path) -> dict[str, Any]:
     """The whole document."""
     rules = sorted({one.rule for one in entries})
-    return {
+    document = {
         "$schema": SCHEMA,
         "version": "2.1.0",
         "runs": [
@@ -63,6 +64,8 @@ def as_run(entries: Sequence[Entry], *, tool: str, root: Path) -> dict[str, Any]
             }
         ],
     }
+    masked: dict[str, Any] = MASKER.data(document)
+    return masked
 
 
 def result(one: Entry, rules: Sequence[str], root: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from toolkit.report.finding import Finding
+from toolkit.report.masking import in_a_line
 
 WIDTH = 100
 
@@ -16,7 +17,8 @@ def as_text(findings: Iterable[Finding]) -> str:
 
 def paragraph(one: Finding) -> Iterator[str]:
     place = f"{one.file}:{one.line}" if one.file and one.line else one.file or one.revision or ""
-    yield " ".join(filter(None, (one.verdict.upper(), f"[{one.rule}]", one.table, place)))
+    head = " ".join(filter(None, (one.verdict.upper(), f"[{one.rule}]", one.table, place)))
+    yield in_a_line(head)
     yield from indented(one.message, "  ")
     for line in one.evidence:
         yield from indented(f"seen: {line}", "    ")

@@ -12,7 +12,7 @@ def with_lifespan(text: str, attribute: str, module: str) -> str | None:
     if f"from {module} import" in text and "lifespan" in text:
         return text
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(text.removeprefix("\ufeff"))
     except SyntaxError:
         return None
     call = _application_call(tree, attribute)
@@ -29,7 +29,7 @@ def with_lifespan(text: str, attribute: str, module: str) -> str | None:
     lines.insert(position, f"{newline * blank}from {module} import lifespan{newline}")
     result = "".join(lines)
     try:
-        ast.parse(result)
+        ast.parse(result.removeprefix("\ufeff"))
     except SyntaxError:
         return None
     return result

@@ -1,75 +1,114 @@
 """Write several files as one step.
 
-Before the first file of the project is touched, a journal beside them holds the old
-contents. Killed at any moment, what is there is told apart by it: no journal entry
-means that the project is as before, all files new means that it is as after, and
-anything between is put back by `recover`, which every run calls first.
+Before the first file of the project is touched, a journal says what will be. An old file
+is not copied but keeps its place on the disk under a second name beside it; putting it
+back is a rename, which needs no room and brings back owner, mode and all else (#11).
+Killed at any moment, what is there is told apart by the journal: while it lists files,
+they are put back, proved or not; once it says that the run is done, they stay. `recover`,
+which every run calls first, does either.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from toolkit.setup.changes import FileChange, read_text
+from toolkit.files.trust import doubt
+from toolkit.files.writing import beside, write_beside
+from toolkit.report.interrupt import undisturbed
+from toolkit.setup.backups import Backups
+from toolkit.setup.changes import FileChange, encoded, read_text
 
 JOURNAL = ".setup-alembic.journal"
 ENTRIES = "journal.json"
+DONE = "done.json"
 
 
 class BusyError(Exception):
-    """Another run is writing into the same project."""
+    """Another run is writing into the same project, or left there what is not believed."""
 
 
 class StaleError(Exception):
     """A file is no longer what the plan was made from."""
 
 
+class OutsideError(Exception):
+    """A link leads out of the project; `links` are lines that name it and where it leads."""
+
+    def __init__(self, links: Sequence[str]) -> None:
+        super().__init__(f"a link leads out of the project: {'; '.join(links)}")
+        self.links = tuple(links)
+
+
+class NotRestored(Exception):
+    """Not everything could be put back; `lines` say where each part lies."""
+
+    def __init__(self, journal: Path, lines: Sequence[str]) -> None:
+        super().__init__(f"not everything could be put back ({journal})")
+        self.lines = tuple(lines)
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One file of the journal: enough to put it back, or to see that it is finished."""
+    """One file of the journal: enough to put it back."""
 
     path: Path
-    old: str | None
-    """Name of the copy of the old content in the journal; None: there was no file."""
+    """Where it really is: behind a link, if one was followed."""
     new_digest: str
+    token: str
+    """Part of the names beside it, which nobody can have taken before."""
+    existed: bool
     backup: Path | None
 
     @property
-    def temporary(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.setup-alembic.tmp")
+    def new(self) -> Path:
+        return beside(self.path, "new", self.token)
+
+    @property
+    def old(self) -> Path:
+        """The file as it was."""
+        return beside(self.path, "old", self.token)
 
 
 class Transaction:
     """`with Transaction(root, changes) as writing:` writes; `writing.commit()` keeps it.
 
     Left without `commit` (an error, Ctrl-C, a failed proof) everything is put back.
+    Raises OutsideError for a link that leads out of `root` unless `follow` says that it may.
     """
 
-    def __init__(self, root: Path, changes: Sequence[FileChange]) -> None:
-        self._journal = root / JOURNAL
+    def __init__(self, root: Path, changes: Sequence[FileChange], *, follow: bool = False) -> None:
+        self._root = root.resolve()
+        self._journal = self._root / JOURNAL
         self._changes = changes
+        self._follow = follow
         self._lock: IO[str] | None = None
-        self._committed = False
+        self._open = False
         self.backups: list[Path] = []
+        self.notes: list[str] = []
+        """What of the old files could not be kept: an owner, an attribute."""
 
     def __enter__(self) -> Self:
+        refuse_outside(self._root, self._changes, follow=self._follow)
+        with undisturbed():
+            try:
+                self._journal.mkdir(mode=0o700)
+            except FileExistsError:
+                raise BusyError(_who_is_there(self._journal)) from None
+            self._lock = _lock(self._journal)
+            self._open = True
         try:
-            self._journal.mkdir()
-        except FileExistsError:
-            raise BusyError(f"another run is writing here ({self._journal})") from None
-        self._lock = _lock(self._journal)
-        try:
-            self._write()
+            with undisturbed():
+                self._write()
         except BaseException:
             self._undo()
             raise
@@ -81,48 +120,55 @@ class Transaction:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self._committed:
+        if self._open:
             self._undo()
 
     def commit(self) -> None:
         """Keep what was written."""
-        _forget(self._journal)
-        self._committed = True
-        self._unlock()
+        with undisturbed():
+            # This rename is the moment at which the run is over.
+            os.replace(self._journal / ENTRIES, self._journal / DONE)  # noqa: PTH105
+            _sync_directory(self._journal)
+            self._open = False
+            _clean(self._journal, DONE)
+            self._unlock()
 
     def _write(self) -> None:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        entries = []
-        for number, change in enumerate(self._changes):
+        backups = Backups(self._root)
+        planned: list[tuple[Entry, bytes]] = []
+        for change in self._changes:
             path = change.path.resolve()
             if read_text(path) != change.before:
                 raise StaleError(f"{path} was changed by somebody else meanwhile; run again")
-            old = None
-            if change.before is not None:
-                old = f"old-{number}"
-                _write_through(self._journal / old, change.before.encode(), like=path)
-            backup = path.with_name(f"{path.name}.bak-{stamp}") if change.keep_backup else None
-            entries.append(Entry(path, old, _digest(change.after.encode()), backup))
-        directories = _missing_directories([entry.path for entry in entries])
+            backup = backups.place(path, change.before) if change.keep_backup else None
+            content = encoded(path, change.after)
+            planned.append((entry_for(path, content, change.before is not None, backup), content))
+        planned += [(entry_for(*new, False, None), new[1]) for new in backups.needed()]
+        entries = [entry for entry, _ in planned]
+        places = [place for one in entries for place in (one.path, one.backup) if place]
+        directories = _missing_directories(places)
         _write_entries(self._journal, entries, directories)
 
         for directory in directories:
-            directory.mkdir()
-        for entry, change in zip(entries, self._changes, strict=True):
-            _write_through(entry.temporary, change.after.encode(), like=entry.path)
+            directory.mkdir(mode=0o700 if backups.holds(directory) else 0o777)
+        for entry, content in planned:
+            self.notes += write_beside(entry.new, content, like=entry.path)
         for entry in entries:
+            _exchange(entry)
             if entry.backup is not None:
-                shutil.copy2(entry.path, entry.backup)
+                backups.keep(entry.old, entry.backup)
                 self.backups.append(entry.backup)
-        for entry in entries:
-            os.replace(entry.temporary, entry.path)  # noqa: PTH105  (the call that is atomic)
         for directory in {entry.path.parent for entry in entries}:
             _sync_directory(directory)
 
     def _undo(self) -> None:
-        _roll_back(self._journal)
-        self.backups.clear()
-        self._unlock()
+        try:
+            with undisturbed():
+                self._open = False
+                _roll_back(self._journal)
+                self.backups.clear()
+        finally:
+            self._unlock()
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -130,116 +176,204 @@ class Transaction:
             self._lock = None
 
 
+def entry_for(path: Path, content: bytes, existed: bool, backup: Path | None) -> Entry:
+    return Entry(path, _digest(content), secrets.token_hex(6), existed, backup)
+
+
+def refuse_outside(root: Path, changes: Sequence[FileChange], *, follow: bool) -> None:
+    """Raise OutsideError where writing would go through a link to a place outside of `root`."""
+    lines = [
+        f"{change.path} is {change.path.resolve()}"
+        for change in changes
+        if change.path.absolute().is_relative_to(root)
+        and not change.path.resolve().is_relative_to(root)
+    ]
+    if lines and not follow:
+        raise OutsideError(lines)
+
+
 def recover(directory: Path) -> list[str]:
-    """Finish or put back what a killed run left in or around `directory`.
+    """Put back, or tidy up, what a killed run left in or around `directory`.
 
     Looks in the folder, in those above it and in those directly in it, since the run
     that was killed may have been given another one. Returns one line for each thing
-    done. Raises BusyError where that run is still alive.
+    done. Raises BusyError where that run is still alive, NotRestored where it cannot.
     """
     said = []
     for journal in _journals(directory.resolve()):
-        with _held(journal):
-            said.append(_settle(journal))
+        why = doubt(journal, directory.resolve())
+        if why is None:
+            with _held(journal):
+                said.append(_settle(journal))
+        elif journal.parent == directory.resolve():
+            said.append(f"{journal} is not believed: {why}; remove it if it is nobody's")
     return said
 
 
+def left_by_killed_runs(directory: Path) -> list[Path]:
+    """What `recover` would look at."""
+    return list(_journals(directory.resolve()))
+
+
 def _settle(journal: Path) -> str:
+    if (journal / DONE).exists():
+        _clean(journal, DONE)
+        return "an earlier run was killed when it was done; its files are kept"
     if not (journal / ENTRIES).exists():
         shutil.rmtree(journal)
         return "an earlier run was killed before it wrote anything; its notes are removed"
-    entries, _ = _read_entries(journal)
-    if all(_digest_of(entry.path) == entry.new_digest for entry in entries):
-        for entry in entries:
-            entry.temporary.unlink(missing_ok=True)
-        _forget(journal)
-        return "an earlier run was killed after it had written everything; its files are kept"
     kept = _roll_back(journal)
     done = "an earlier run was killed half way; its files are put back as they were"
     if kept:
-        names = ", ".join(path.name for path in kept)
-        return f"{done}, except {names}, edited since"
+        return f"{done}, except {', '.join(kept)}"
     return done
 
 
-def _roll_back(journal: Path) -> list[Path]:
-    """Put back what the journal holds; returns files that a person changed meanwhile."""
+def _roll_back(journal: Path) -> list[str]:
+    """Put back what the journal lists; in words what a person changed meanwhile.
+
+    Raises NotRestored, and leaves the journal for the next run.
+    """
     if not (journal / ENTRIES).exists():
         shutil.rmtree(journal)
         return []
-    entries, directories = _read_entries(journal)
-    kept = []
+    entries, directories = _read_entries(journal, ENTRIES)
+    kept, lost = [], []
     for entry in reversed(entries):
-        entry.temporary.unlink(missing_ok=True)
-        now = _digest_of(entry.path)
-        if entry.old is None:
-            if now == entry.new_digest:
-                entry.path.unlink()
-            elif now is not None:
-                kept.append(entry.path)
-            continue
-        old = journal / entry.old
-        if now == entry.new_digest:
-            _write_through(entry.temporary, old.read_bytes(), like=entry.path)
-            os.replace(entry.temporary, entry.path)  # noqa: PTH105
-        elif now != _digest_of(old):
-            kept.append(entry.path)
-            continue
-        if entry.backup is not None:
-            entry.backup.unlink(missing_ok=True)
+        try:
+            if words := _put_back(entry):
+                kept.append(words)
+        except OSError as error:
+            place = f"as it was it lies in {entry.old}" if entry.existed else "it is to be removed"
+            lost.append(f"{entry.path} could not be put back ({error.strerror}): {place}")
+    if lost:
+        raise NotRestored(journal, lost)
     for directory in reversed(directories):
-        if directory.is_dir() and not any(directory.iterdir()):
+        with contextlib.suppress(OSError):  # somebody put something there
             directory.rmdir()
-    _forget(journal)
+    _clean(journal, ENTRIES)
     return kept
 
 
-def _forget(journal: Path) -> None:
-    """Deleting the entries is the moment at which the run is over."""
-    (journal / ENTRIES).unlink(missing_ok=True)
+def _put_back(entry: Entry) -> str | None:
+    """As it was before; in words if a person changed it meanwhile, which then stays."""
+    now = _digest_of(entry.path)
+    words = None
+    if not entry.existed:
+        if now == entry.new_digest:
+            entry.path.unlink()
+        elif now is not None:
+            words = f"{entry.path.name}, edited since"
+    elif entry.old.exists():
+        if now in (entry.new_digest, None) or now == _digest_of(entry.old):
+            os.replace(entry.old, entry.path)  # noqa: PTH105  (the call that is atomic)
+            # Of two names for one file, a rename leaves both.
+            _remove(entry.old)
+            _sync_directory(entry.path.parent)
+        elif entry.backup is not None and entry.backup.exists():
+            return f"{entry.path.name}, edited since (before, it was {entry.backup})"
+        else:
+            return f"{entry.path.name}, edited since (before, it was {_keep_aside(entry)})"
+    _remove(entry.new)
+    if entry.backup is not None:
+        _remove(entry.backup)
+    return words
+
+
+def _keep_aside(entry: Entry) -> Path:
+    """A name for the old file that no run removes."""
+    place = beside(entry.path, "before", entry.token)
+    os.replace(entry.old, place)  # noqa: PTH105
+    return place
+
+
+def _exchange(entry: Entry) -> None:
+    """The new file in the place of the old one, which keeps a name beside it."""
+    if entry.existed:
+        try:
+            os.link(entry.path, entry.old)
+        except OSError:  # no second names on this file system
+            os.rename(entry.path, entry.old)  # noqa: PTH104
+    os.replace(entry.new, entry.path)  # noqa: PTH105
+
+
+def _clean(journal: Path, entries: str) -> None:
+    """Remove what only the run itself needed, the list of it last."""
+    for entry in _read_entries(journal, entries)[0]:
+        _remove(entry.new)
+        _remove(entry.old)
+    (journal / entries).unlink()
     _sync_directory(journal)
     shutil.rmtree(journal)
 
 
 def _write_entries(journal: Path, entries: Sequence[Entry], directories: Sequence[Path]) -> None:
+    """All paths are relative: a copied project restores into itself, never into the original."""
+    root = journal.parent
     document = {
-        "directories": [str(directory) for directory in directories],
+        # A link out of the project is followed only by the journal that was written for it.
+        "folder": _identity(journal),
+        "directories": [os.path.relpath(directory, root) for directory in directories],
         "files": [
             {
-                "path": str(entry.path),
-                "old": entry.old,
+                "path": os.path.relpath(entry.path, root),
                 "new_digest": entry.new_digest,
-                "backup": None if entry.backup is None else str(entry.backup),
+                "token": entry.token,
+                "existed": entry.existed,
+                "backup": entry.backup and os.path.relpath(entry.backup, root),
             }
             for entry in entries
         ],
     }
     draft = journal / f"{ENTRIES}.tmp"
-    _write_through(draft, json.dumps(document, indent=1).encode())
+    write_beside(draft, json.dumps(document, indent=1).encode(), like=draft)
     os.replace(draft, journal / ENTRIES)  # noqa: PTH105
     _sync_directory(journal)
 
 
-def _read_entries(journal: Path) -> tuple[list[Entry], list[Path]]:
-    document: dict[str, Any] = json.loads((journal / ENTRIES).read_text())
+def _read_entries(journal: Path, name: str) -> tuple[list[Entry], list[Path]]:
+    """Raises BusyError for a journal that is none of ours, or names what is not the project's."""
+    root = journal.parent
+    try:
+        document: dict[str, Any] = json.loads((journal / name).read_text())
+        original = document["folder"] == _identity(journal)
+    except (ValueError, KeyError):
+        raise BusyError(
+            f"{journal} was left by another version: put back by hand what is in it, remove it"
+        ) from None
+
+    def place(words: str) -> Path:
+        path = Path(os.path.normpath(root / words))
+        inside = path.is_relative_to(root) and path.parent.resolve().is_relative_to(root)
+        if not inside and not original:
+            raise BusyError(f"{journal} names {path}, which is not in this project: remove it")
+        return path
+
     entries = [
         Entry(
-            Path(item["path"]),
-            item["old"],
+            place(item["path"]),
             item["new_digest"],
-            None if item["backup"] is None else Path(item["backup"]),
+            item["token"],
+            item["existed"],
+            item["backup"] and place(item["backup"]),
         )
         for item in document["files"]
     ]
-    return entries, [Path(item) for item in document["directories"]]
+    return entries, [place(item) for item in document["directories"]]
+
+
+def _identity(journal: Path) -> list[int]:
+    facts = journal.stat()
+    return [facts.st_dev, facts.st_ino]
 
 
 def _journals(directory: Path) -> Iterator[Path]:
-    for folder in (directory, *directory.parents):
-        # A parent that we may not look into holds no journal of ours.
-        if os.access(folder, os.R_OK | os.X_OK) and (folder / JOURNAL).is_dir():
-            yield folder / JOURNAL
-    yield from (path for path in directory.glob(f"*/{JOURNAL}") if path.is_dir())
+    inside = sorted(directory.iterdir()) if os.access(directory, os.R_OK | os.X_OK) else []
+    for folder in (directory, *directory.parents, *inside):
+        journal = folder / JOURNAL
+        # A folder that we may not look into holds no journal of ours.
+        if os.access(folder, os.X_OK) and os.path.lexists(journal) and not journal.is_symlink():
+            yield journal
 
 
 def _missing_directories(paths: Sequence[Path]) -> list[Path]:
@@ -253,16 +387,6 @@ def _missing_directories(paths: Sequence[Path]) -> list[Path]:
             fresh.append(parent)
         missing.extend(reversed(fresh))
     return missing
-
-
-def _write_through(path: Path, content: bytes, like: Path | None = None) -> None:
-    """Write and wait for the disk; the mode is that of `like` where it exists."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    if like is not None and like.exists():
-        path.chmod(stat.S_IMODE(like.stat().st_mode))
 
 
 def _sync_directory(directory: Path) -> None:
@@ -280,13 +404,30 @@ def _digest(content: bytes) -> str:
 def _digest_of(path: Path) -> str | None:
     try:
         return _digest(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        path.unlink()
+
+
+def _who_is_there(journal: Path) -> str:
+    why = doubt(journal, journal.parent)
+    if why is None:
+        return f"another run is writing here ({journal})"
+    return f"{journal} is not believed: {why}; remove it if it is nobody's"
 
 
 def _lock(journal: Path) -> IO[str]:
     """A lock that the kernel drops when its holder dies, however it dies."""
-    file = (journal / "lock").open("a")
+    try:
+        # Not for writing: an open one would keep the disk from being made read-only.
+        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
+        file = os.fdopen(os.open(journal / "lock", flags, 0o600))
+    except FileNotFoundError:  # tidied up by another run this moment
+        raise BusyError(f"another run is writing here ({journal})") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -1,10 +1,16 @@
 """What is to be written, as values: nothing in here touches the disk but `read_text`."""
 
 import difflib
+import io
 import os
+import tokenize
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from toolkit.files.reading import NoFile, Unreadable, content_of
+from toolkit.report.exits import Exit
+from toolkit.setup.errors import SetupError
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,37 @@ class FileChange:
 
 
 def read_text(path: Path) -> str | None:
-    """The text of `path` with its own line ends, None where there is no file."""
+    """The text of `path` with its own line ends, None where there is no file.
+
+    A byte order mark stays in it. Raises SetupError for what is no text.
+    """
     try:
-        return path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        return None
+        content = content_of(path)
+        return content.decode(_encoding(path, content))
+    except FileNotFoundError as error:
+        if not isinstance(error, NoFile):
+            return None
+        reason: Exception = error
+    except (Unreadable, UnicodeDecodeError, SyntaxError, LookupError) as error:
+        reason = error
+    raise SetupError(
+        "unreadable",
+        Exit.BROKEN_PROJECT,
+        f"{path} cannot be edited: {reason}",
+        "save it as UTF-8, let it be read, or move it out of the way",
+    )
+
+
+def encoded(path: Path, text: str) -> bytes:
+    """The bytes of a new text: a Python file is in the encoding that it declares itself."""
+    return text.encode(_encoding(path, text.encode("utf-8", "replace")))
+
+
+def _encoding(path: Path, content: bytes) -> str:
+    if path.suffix != ".py":
+        return "utf-8"
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    return encoding.removesuffix("-sig")
 
 
 def real_changes(changes: Iterable[FileChange]) -> list[FileChange]:

@@ -1,7 +1,6 @@
 """The command line of setup-alembic.sh."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -14,8 +13,19 @@ from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages, sync_line
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
+from toolkit.report.door import put_json
 from toolkit.report.exits import Exit, exit_code_table
-from toolkit.setup.apply import BusyError, StaleError, Transaction, recover
+from toolkit.report.masking import in_a_line
+from toolkit.setup.apply import (
+    BusyError,
+    NotRestored,
+    OutsideError,
+    StaleError,
+    Transaction,
+    left_by_killed_runs,
+    recover,
+    refuse_outside,
+)
 from toolkit.setup.changes import relative, unified_diff
 from toolkit.setup.dependencies import outdated
 from toolkit.setup.errors import SetupError
@@ -31,8 +41,9 @@ Set up async Alembic for the FastAPI project in this folder, or repair what is t
 
 It reads the source, shows what it will change as a diff, writes it in one step, and
 proves it on a scratch database: your own database is neither needed nor touched. A
-second run finds nothing to do. A file that you wrote is replaced only with --force;
-any file of yours that changes is kept as NAME.bak-DATE.
+second run finds nothing to do. A file that you wrote is replaced only with --force; any
+file of yours that changes and is not the same in git's last commit is kept in
+.setup-alembic.backups.
 """
 
 EPILOG = f"""\
@@ -67,10 +78,14 @@ def main(arguments: Sequence[str]) -> int:
     except SetupError as error:
         return report_problem(error.problem, error.details, as_json=options.json)
     except (BusyError, StaleError) as error:
-        problem = Problem("busy", str(error), "run it again", Exit.INTERNAL)
+        problem = Problem("busy", str(error), "run it again", Exit.BUSY)
         return report_problem(problem, (), as_json=options.json)
+    except OutsideError as error:
+        return report_problem(outside(), error.links, as_json=options.json)
+    except NotRestored as error:
+        return report_problem(not_restored(), error.lines, as_json=options.json)
     if options.json:
-        print(json.dumps(as_document(result), indent=2))
+        put_json(as_document(result))
     else:
         report(result)
     return int(result.refused.problem.exit_code) if result.refused else int(Exit.OK)
@@ -105,7 +120,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="allow the proof on the project's own server, which has to be this one",
     )
-    add("--force", action="store_true", help="replace hand-written files; a backup is kept")
+    add(
+        "--force",
+        action="store_true",
+        help="replace hand-written files; the old text is kept, or in git's last commit",
+    )
+    add(
+        "--follow-links",
+        action="store_true",
+        help="also change a file outside of the project that a link in it leads to",
+    )
     add("--no-prove", action="store_true", help="do not run it on a scratch database")
     add(
         "--check-database",
@@ -124,6 +148,8 @@ def run(options: argparse.Namespace) -> Result:
     if not options.dry_run:
         for line in recover(directory):
             say(line)
+    elif left := left_by_killed_runs(directory):
+        say(f"an earlier run has not ended well ({left[0]}): without --dry-run it is put back")
     project = read(options, directory, options.ini)
     plan = make_plan(
         project,
@@ -134,6 +160,7 @@ def run(options: argparse.Namespace) -> Result:
             explicit=bool(options.base or options.url_from),
         ),
     )
+    refuse_outside(project.root.resolve(), plan.changes, follow=options.follow_links)
     result = Result(project, plan, unified_diff(plan.changes, project.root), options.dry_run)
     if plan.blocked:
         result.refused = would_overwrite(plan, project)
@@ -183,8 +210,10 @@ def write(
         print(result.diff, end="", flush=True)
     with ExitStack() as stack:
         if plan.changes:
-            writing = stack.enter_context(Transaction(result.project.root, plan.changes))
+            made = Transaction(result.project.root, plan.changes, follow=options.follow_links)
+            writing = stack.enter_context(made)
             result.backups = list(writing.backups)
+            result.notes += writing.notes
         if missing:
             # The lines are in the dependency file now, so that one command installs them.
             listed = any(change.reason.startswith("dependencies") for change in plan.changes)
@@ -231,8 +260,26 @@ def would_overwrite(plan: Plan, project: Project) -> SetupError:
         "would-overwrite",
         Exit.WOULD_OVERWRITE,
         "a file that this script did not write would be replaced; nothing was changed",
-        "look at the diff, then run again with --force (the old file is kept as NAME.bak-DATE)",
+        "look at the diff, then run again with --force (the old text is kept)",
         names,
+    )
+
+
+def outside() -> Problem:
+    return Problem(
+        "outside",
+        "a file to change is behind a link that leads out of the project; nothing was changed",
+        "say that it is meant with --follow-links, or change it by hand",
+        Exit.OUTSIDE,
+    )
+
+
+def not_restored() -> Problem:
+    return Problem(
+        "not-restored",
+        "what was written could not all be put back",
+        "make room, or whatever else the lines above want, and run this again: it goes on then",
+        Exit.NOT_RESTORED,
     )
 
 
@@ -253,10 +300,10 @@ def say(line: str) -> None:
 
 def report_problem(problem: Problem, details: Sequence[str], *, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"status": "refused", **problem_document(problem, details)}, indent=2))
+        put_json({"status": "refused", **problem_document(problem, details)})
     print(problem.message, file=sys.stderr)
     for line in details:
-        print(f"  {line}", file=sys.stderr)
+        print(f"  {in_a_line(line)}", file=sys.stderr)
     print(problem.remedy, file=sys.stderr)
     return int(problem.exit_code)
 
@@ -297,15 +344,15 @@ def found_lines(result: Result) -> list[str]:
 def report(result: Result) -> None:
     root = result.project.root
     for line in found_lines(result):
-        print(line)
+        print(in_a_line(line))
     if (result.dry_run or result.plan.blocked) and result.diff:
         print(f"\n{result.diff}", end="")
     print()
     verb = "would write" if result.dry_run or result.plan.blocked else "wrote"
     for change in result.plan.changes:
-        print(f"{verb} {relative(change.path, root)}: {change.reason}")
+        print(in_a_line(f"{verb} {relative(change.path, root)}: {change.reason}"))
     for backup in result.backups:
-        print(f"kept {relative(backup, root)}")
+        print(in_a_line(f"kept {relative(backup, root)}"))
     if not result.plan.changes:
         print("nothing to do")
     if result.proof is not None:

@@ -123,7 +123,7 @@ def _hand_written(
 
 def with_imports(text: str, modules: Sequence[str]) -> str:
     """`text` with these imported behind its last import; every name it had keeps its meaning."""
-    body = ast.parse(text).body
+    body = ast.parse(text.removeprefix("\ufeff")).body
     last = max(
         (node.end_lineno or 0 for node in body if isinstance(node, ast.Import | ast.ImportFrom)),
         default=0,

@@ -124,7 +124,7 @@ def _place(project: Project) -> _Place:
         scripts = project.root / name
         env = scripts / "env.py"
         if env.is_file():  # an environment that lost its ini
-            text = env.read_text(encoding="utf-8", errors="replace")
+            text = read_text(env) or ""
             setup = AlembicSetup(ini, scripts, env, scripts / "versions", "async" in text)
             return _Place(ini, scripts, env, setup)
     # A package of that name would hide the library from everybody in this folder.
@@ -151,8 +151,8 @@ def _ini(project: Project, place: _Place, template: str, env_text: str) -> FileC
 
 
 def _remarks(project: Project, place: _Place, modules: tuple[str, ...]) -> list[str]:
-    notes = list(project.notes)
-    notes += [f"not read, since it does not parse: {line}" for line in project.unreadable]
+    notes = [*project.notes, *project.passed_over]
+    notes += [f"not read, since it cannot be: {line}" for line in project.unreadable]
     for spot in project.create_all:
         path, _, line = spot.rpartition(":")
         where = f"{relative(Path(path), project.root)}:{line}"

@@ -10,6 +10,7 @@ from toolkit.migration.bench import Bench, open_bench
 from toolkit.migration.situation import choose_setup, look, shown
 from toolkit.project.facts import Project
 from toolkit.project.prove import import_models
+from toolkit.report.endings import proof_code
 from toolkit.report.exits import Exit
 from toolkit.setup.errors import SetupError
 
@@ -156,7 +157,7 @@ class _Proving:
         details: Sequence[str] = [f"at {shown(where, self.project.root)}"] if where else []
         raise SetupError(
             "proof",
-            Exit.PROOF_FAILED,
+            proof_code(result.message),
             f"{what} on a scratch database ({self.bench.place}): {result.message}",
             self.bench.lacking(result)
             or "repair what the message names and run this again, or skip the proof with"

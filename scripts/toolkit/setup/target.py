@@ -9,9 +9,11 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.scratch import execute
-from toolkit.database.urls import kind_of, mask
+from toolkit.database.sqlite_reading import readable
+from toolkit.database.urls import kind_of
 from toolkit.migration.situation import choose_setup, probe, server_url
 from toolkit.project.facts import Project
+from toolkit.report.masking import mask
 
 TABLES = {
     "postgresql": "SELECT tablename FROM pg_tables WHERE schemaname = ANY(current_schemas(false))",
@@ -65,6 +67,6 @@ def advice(tables: Sequence[str], has_revisions: bool) -> str:
 def _sqlite_tables(path: Path) -> list[str]:
     if not path.is_file():  # opening it would create it
         return []
-    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+    with readable(path) as uri, contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
         rows = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return [str(row[0]) for row in rows if not str(row[0]).startswith("sqlite_")]

@@ -40,7 +40,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Index:
-    """An index or, with `constraint`, the unique constraint that owns it."""
+    """An index or, with `constraint` beside `unique`, the constraint that owns it."""
 
     name: str
     columns: tuple[str, ...]

@@ -120,7 +120,7 @@ def renamed(change: RenameColumn, dialect: str) -> list[tuple[Index, str]]:
             Index(
                 short(f"{name}_new") if name in taken else name,
                 on,
-                index.unique or index.constraint,
+                index.unique,
                 index.constraint,
             ),
             name,

@@ -144,8 +144,7 @@ def moved(index: Index, change: ChangeType, suffix: str) -> Index:
     """The index on the second column, meanwhile under another name."""
     second = f"{change.column.name}_new"
     columns = tuple(second if name == change.column.name else name for name in index.columns)
-    unique = index.unique or index.constraint
-    return Index(short(f"{index.name}{suffix}"), columns, unique, index.constraint)
+    return Index(short(f"{index.name}{suffix}"), columns, index.unique, index.constraint)
 
 
 def renamed(change: ChangeType, old: str, new: str, dialect: str) -> list[str]:

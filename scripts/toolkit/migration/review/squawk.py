@@ -12,12 +12,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.database.folders import own_folder
 from toolkit.migration.review.allow import SQUAWK_NAMES
 from toolkit.migration.review.findings import Statement, make
 from toolkit.report.finding import Finding, Verdict
@@ -104,7 +104,7 @@ def opinions(
     revisions: Sequence[Mapping[str, Any]], squawk: Squawk
 ) -> list[tuple[int, str, Statement]]:
     """(index of the revision, squawk's rule, the statement); one run for all revisions."""
-    with tempfile.TemporaryDirectory() as folder:
+    with own_folder() as folder:
         starts: list[list[tuple[int, Statement]]] = []
         names = []
         for number, revision in enumerate(revisions):

@@ -12,6 +12,7 @@ from typing import Any
 from toolkit.migration.review import rewrites
 from toolkit.migration.review.findings import Revision, Statement, make, plain, verb
 from toolkit.report.finding import Finding, Verdict
+from toolkit.report.quoting import word
 
 Change = dict[str, Any]
 
@@ -97,10 +98,11 @@ def dropped(
         for s in revision["statements"]
     )  # fmt: skip
     if twin and not copied:
+        flag = word(f"{table}.{column}:{twin}")
         return make(
             "rename-as-drop-and-add", Verdict.DATA_LOSS,
             f"{table}.{column} is dropped and {twin}, of the same type, is added: if that is a"
-            f" rename, say so with --rename {table}.{column}:{twin}, or its values are gone.",
+            f" rename, say so with --rename {flag}, or its values are gone.",
             revision, statement, table=table,
         )  # fmt: skip
     return make(

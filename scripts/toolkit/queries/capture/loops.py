@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from toolkit.files.reading import Unreadable, source_of
+from toolkit.project.imports import parse
 from toolkit.queries.capture.record import Frame
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
@@ -36,9 +38,11 @@ class Sources:
     def source(self, file: str) -> "_Source | None":
         if file not in self._files:
             try:
-                text = (self.root / file).read_text(encoding="utf-8")
-                self._files[file] = _Source(file, ast.parse(text), text.splitlines())
-            except (OSError, SyntaxError, ValueError):
+                path = self.root / file
+                self._files[file] = _Source(
+                    file, parse(path, file).tree, source_of(path).splitlines()
+                )
+            except (OSError, SyntaxError, Unreadable):
                 self._files[file] = None
         return self._files[file]
 

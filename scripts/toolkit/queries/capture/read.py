@@ -8,6 +8,8 @@ from typing import Any
 
 from toolkit.queries.capture.record import Engine, Event, Frame, Statement, Unit
 from toolkit.queries.capture.shape import shape_of
+from toolkit.report.endings import code_in
+from toolkit.report.exits import Exit
 
 _COMPREHENSION = re.compile(r"(\.<locals>)?\.<(listcomp|setcomp|dictcomp|genexpr|lambda)>$")
 _IDENTIFIER = re.compile(r"/(\d+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{24,})(?=/|$)", re.IGNORECASE)
@@ -24,6 +26,8 @@ class Records:
         self.statements: list[Statement] = []
         self.events: list[Event] = []
         self.troubles: list[str] = []
+        self.away: Exit | None = None
+        """How the database was not there, by the errors of requests and tests."""
 
     def read(self, folder: Path) -> None:
         """All files of `folder`, in the order in which their processes began."""
@@ -92,6 +96,8 @@ class _Process:
 
     def unit(self, number: int, fields: dict[str, Any]) -> Unit:
         error = fields.get("error")
+        if error:
+            self.records.away = self.records.away or away_in(": ".join(error))
         return Unit(
             number=self.first + number,
             kind=fields["kind"],
@@ -178,6 +184,12 @@ def _frames(shown: list[list[Any]]) -> tuple[Frame, ...]:
             frames.append(frame)
         inside = f"{file}:{name}" if name != function else ""
     return tuple(frames)
+
+
+def away_in(text: str) -> Exit | None:
+    """Whether a database that does not answer says so in `text`."""
+    code = code_in(text)
+    return code if code in {Exit.NETWORK, Exit.SERVER_GONE} else None
 
 
 def unit_errors(units: list[Unit]) -> int:

@@ -13,27 +13,30 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from toolkit.database.urls import mask, secrets_of
+from toolkit.database.folders import own_folder, sweep_folders
 from toolkit.project.facts import Project
-from toolkit.queries.capture.read import Records, unit_errors
+from toolkit.queries.capture.read import Records, away_in, unit_errors
 from toolkit.queries.capture.record import Capture
 from toolkit.queries.capture.requests import Request
-from toolkit.queries.errors import QueriesError, nothing_seen, run_failed
+from toolkit.queries.errors import QueriesError, database_away, nothing_seen, run_failed
+from toolkit.report.masking import Masker, mask
 
 Say = Callable[[str], None]
 
 WORKER = Path(__file__).with_name("worker")
 TAIL = 4_000
 """Characters of the command's output that are kept."""
-GRACE = 3.0
+GRACE = 0.8
 """Seconds between asking a process group to end and ending it."""
+# Waits for the number of a process group, then for a word; ends the group if none comes, which
+# is when this program was killed and could not do it itself (#11).
+WATCH = 'read -r group && { read -r _ || kill -s KILL -- "-$group"; }'
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _SHELL = {"|", "||", "&", "&&", ";", "<", ">", ">>", "2>&1"}
 
@@ -146,12 +149,13 @@ def _of_answers(got: list[list[Any]]) -> list[str]:
 
 @contextmanager
 def _workplace(root: Path) -> Iterator["_Workplace"]:
-    """A private folder with a copy of the worker, gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="optimize-queries-"))
-    try:
+    """A private folder with a copy of the worker, gone afterwards.
+
+    It holds requests and values of parameters: what killed runs left is removed first (#11).
+    """
+    sweep_folders()
+    with own_folder() as folder:
         yield _Workplace(folder, root)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Workplace:
@@ -181,7 +185,7 @@ class _Workplace:
     ) -> tuple[int, float, bool]:
         """Exit status, seconds, and was it stopped for taking longer than `timeout`?"""
         began = time.monotonic()
-        with self.private("output", "").open("wb") as output:
+        with self.private("output", "").open("wb") as output, _watched() as watch:
             try:
                 process = subprocess.Popen(
                     arguments,
@@ -198,6 +202,7 @@ class _Workplace:
                     "Give --run a command that runs in a terminal.",
                 ) from None
             try:
+                watch(process.pid)
                 late = not self._wait(process, began + timeout, say)
             finally:
                 if process.returncode is None:
@@ -235,6 +240,8 @@ class _Workplace:
         records = Records(self.root)
         records.read(self.records)
         if not records.statements:
+            if away := records.away or away_in(self.output_text()):
+                raise database_away(command, away, self.root)
             if status != 0:
                 raise self.cannot_start(f"`{command}` ended with {status}", late, timeout, secrets)
             raise nothing_seen(
@@ -250,6 +257,8 @@ class _Workplace:
             said.append(f"`{command}` ended with status {status}")
         if late:
             said.append(f"stopped after {timeout:g} s; what was seen until then counts")
+        if records.away:
+            said.append("the database did not answer all the time; what was seen until then counts")
         said += [f"not everything was seen: {trouble}" for trouble in records.troubles]
         secrets = secrets | _texts([one.parameters for one in records.statements])
         return Capture(
@@ -277,19 +286,23 @@ class _Workplace:
 
     def tail(self, secrets: Set[str], urls: Sequence[str]) -> str:
         """The end of the output without passwords and parameters."""
-        from sqlalchemy import make_url  # noqa: PLC0415
-
-        with self.output.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - 4 * TAIL))
-            text = stream.read().decode("utf-8", "replace")
-        environment = {**_dotenv(self.root), **os.environ}
-        hidden = secrets_of(environment, [make_url(url) for url in urls])
-        text = mask(text, hidden)
-        text = re.sub(r"\[parameters: .*", "[parameters: ***", text)
+        text = self.output_text()
+        masker = Masker()
+        masker.learn_environment(os.environ)
+        masker.learn_folder(self.root)
+        for url in urls:
+            masker.learn(url)
+        text = masker(mask(text))
         for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text[-TAIL:]
+
+    def output_text(self) -> str:
+        """The end of it as it is: with all that is secret."""
+        with self.output.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - 4 * TAIL))
+            return stream.read().decode("utf-8", "replace")
 
 
 class _Seen:
@@ -325,6 +338,34 @@ def _environment(worker: Path) -> dict[str, str]:
     return environment
 
 
+@contextmanager
+def _watched() -> Iterator[Callable[[int], None]]:
+    """Give the number of a process group to what this yields: it ends when this program does."""
+    watcher = subprocess.Popen(
+        ["/bin/sh", "-c", WATCH],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+        text=True,
+    )
+    assert watcher.stdin is not None
+
+    def write(word: object) -> None:
+        assert watcher.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            watcher.stdin.write(f"{word}\n")
+            watcher.stdin.flush()
+
+    try:
+        yield write
+    finally:
+        write("done")
+        watcher.stdin.close()
+        watcher.wait()
+
+
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
     """End the command with everything that it started."""
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -356,15 +397,4 @@ def _texts(parameters: Sequence[Any]) -> set[str]:
             waiting += value
         elif isinstance(value, str) and len(value) >= 6:
             found.add(value)
-    return found
-
-
-def _dotenv(root: Path) -> dict[str, str]:
-    """Names and values of the project's `.env` files, whose values must not be shown."""
-    found: dict[str, str] = {}
-    for path in sorted(root.glob(".env*")):
-        with contextlib.suppress(OSError):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            for name, value in re.findall(r"(?m)^\s*(?:export\s+)?(\w+)\s*=\s*(.*?)\s*$", text):
-                found[name] = value.strip("'\"")
     return found

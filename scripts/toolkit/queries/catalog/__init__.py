@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from toolkit.database.connecting import on_connection
+from toolkit.database.sqlite_reading import without_trace
 from toolkit.database.urls import Kind, kind_of
 from toolkit.project.facts import Project
 from toolkit.queries.catalog import mysql, postgresql, sqlite
@@ -47,4 +48,5 @@ def read_findings(
         name = READERS[kind](reader)
         return CatalogReport(tuple(reader.findings), name, tuple(reader.notes))
 
-    return on_connection(url, work, seconds=SECONDS)
+    with without_trace(url) as address:
+        return on_connection(address, work, seconds=SECONDS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from toolkit.database.urls import Kind
 from toolkit.project.facts import MappedClass, Project
-from toolkit.project.imports import assignments, dotted
+from toolkit.project.imports import assignments, dotted, parse
 
 Place = tuple[str | None, int | None]
 NOWHERE: Place = (None, None)
@@ -88,8 +88,8 @@ class Locator:
     def _tree(self, path: Path) -> ast.Module | None:
         if path not in self._trees:
             try:
-                self._trees[path] = ast.parse(path.read_text(encoding="utf-8-sig"))
-            except (OSError, SyntaxError, ValueError):
+                self._trees[path] = parse(path, path.stem).tree
+            except (OSError, SyntaxError):
                 self._trees[path] = None
         return self._trees[path]
 

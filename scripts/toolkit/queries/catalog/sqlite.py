@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from toolkit.database.sqlite_reading import file_of, state_of
 from toolkit.queries.catalog.judge import (
     repeated_indexes,
     unindexed_foreign_keys,
@@ -161,7 +162,10 @@ def statistics(reader: Reader, tables: list[Table]) -> None:
 
 
 def settings(reader: Reader) -> None:
-    mode = str(reader.rows("PRAGMA journal_mode")[0][0])
+    file = file_of(reader.url)
+    # Read in its place (see sqlite_reading.py), a file at rest does not say that it has a WAL.
+    is_wal = file is not None and state_of(file).wal
+    mode = "wal" if is_wal else str(reader.rows("PRAGMA journal_mode")[0][0])
     if mode not in {"wal", "memory", "off"}:
         reader.add(
             "setting-journal-mode",

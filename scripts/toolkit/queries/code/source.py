@@ -11,6 +11,7 @@ from toolkit.project.facts import Project
 from toolkit.project.imports import FunctionNode, Module, Resolver, dotted, module_name, parse
 from toolkit.project.metadata import MetadataIndex
 from toolkit.project.reach import reachable
+from toolkit.project.root import read_text
 from toolkit.project.walk import list_files
 
 # A person or a clock starts these: one statement for each item is how they work.
@@ -60,7 +61,7 @@ class Sources:
                 continue
             try:
                 modules.setdefault(name, parse(path, name))
-            except SyntaxError:
+            except (SyntaxError, FileNotFoundError):
                 # Whoever read the project has told about it.
                 continue
         self.resolver = Resolver(modules)
@@ -101,8 +102,7 @@ class Sources:
 
     def lines(self, module: Module) -> list[str]:
         if module.path not in self._lines:
-            text = module.path.read_text(encoding="utf-8-sig", errors="replace")
-            self._lines[module.path] = text.splitlines()
+            self._lines[module.path] = read_text(module.path).splitlines()
         return self._lines[module.path]
 
     def full_name(self, module: Module, node: ast.expr | None) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from toolkit.database import connecting
 from toolkit.queries.plans.bench import Clock
+from toolkit.report.interrupt import result_of
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ def on_connection(url: URL, work: Callable[[Connection], T], clock: Clock) -> T:
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         future = pool.submit(connecting.on_connection, url, work)
         try:
-            return future.result()
+            return result_of(future)
         except BaseException as error:
             clock.ended.set()
             if isinstance(error, SQLAlchemyError) or not hasattr(error, "sqlstate"):

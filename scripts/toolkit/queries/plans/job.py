@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from toolkit.database.scratch import Scratch
+from toolkit.database.scratch import Scratch, Wish
 from toolkit.database.urls import Kind
 from toolkit.queries.finding import Index
 from toolkit.queries.plans.bench import Bench, Clock, Failed, Stopped
@@ -27,6 +27,7 @@ class Job:
     clock: Clock
     say: Callable[[str], None]
     sqlglot: ModuleType | None
+    wish: Wish | None = None
     notes: Notes = field(default_factory=Notes)
     verdicts: list[Verdict] = field(default_factory=list)
     sampled: dict[str, str] = field(default_factory=dict)
@@ -40,6 +41,9 @@ class Job:
         """Where the copy is, if it is not where it was wanted, and why."""
         if scratch.notes:
             self.notes.add(f"scratch copy: {scratch.origin}, since {'; '.join(scratch.notes)}")
+
+    def note_versions(self, here: str, there: str) -> None:
+        self.notes.add(f"measured on {here}, the given database is on {there}: plans may differ")
 
     def note(self, shape: Shape, words: str) -> None:
         place = shape.places[0] if shape.places else "a statement outside of the project's code"

@@ -85,6 +85,27 @@ class Parsed:
                     found.add(place)
         return found
 
+    def unknown_functions(self) -> list[str]:
+        """Calls of functions that sqlglot has no type for, or that stand in a schema."""
+        found = []
+        for call in self.tree.find_all(self.exp.Func):
+            above = call.parent
+            if isinstance(above, self.exp.Dot) and call is above.expression:
+                found.append(f"{above.this.name}.{call.name or call.sql_name()}")
+            elif isinstance(call, self.exp.Anonymous):
+                found.append(str(call.name))
+        return found
+
+    def names_itself(self, schema: str) -> bool:
+        """Does it write `schema.` where the same is meant without it?"""
+        nodes = list(self.tree.find_all(self.exp.Table, self.exp.Column))
+        qualified = [node for node in nodes if self.name(node.args.get("db")) == schema]
+        others = {alias.name for alias in self.tree.find_all(self.exp.TableAlias)}
+        tables = {node.name for node in nodes if isinstance(node, self.exp.Table)}
+        ctes = {cte.alias for cte in self.tree.find_all(self.exp.CTE)}
+        clash = schema in others | tables or any(node.name in ctes for node in qualified)
+        return bool(qualified) and not clash
+
     def paging(self) -> tuple[int, int]:
         """OFFSET and LIMIT; 0 where there is none, or where it can't be told."""
         found = []

@@ -7,7 +7,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.errors import DatabaseError
-from toolkit.database.urls import Kind, kind_of, mask
+from toolkit.database.scratch import Wish
+from toolkit.database.urls import Kind, kind_of
 from toolkit.queries.capture.record import Statement
 from toolkit.queries.plans import sqlite
 from toolkit.queries.plans.bench import Clock, Stopped
@@ -20,6 +21,8 @@ from toolkit.queries.plans.parse import load_sqlglot
 from toolkit.queries.plans.postgresql import run as on_postgresql
 from toolkit.queries.plans.postgresql.rows import NoCopy
 from toolkit.queries.plans.symptoms import symptom_findings
+from toolkit.report.exits import Exit
+from toolkit.report.masking import mask
 
 MEASURES: dict[Kind, Callable[[URL, Sequence[Shape], Job], None]] = {
     "postgresql": on_postgresql.measure,
@@ -33,7 +36,9 @@ def measure_statements(
     statements: Sequence[Statement],
     limits: Limits,
     units: Mapping[int, str],
+    *,
     say: Callable[[str], None],
+    wish: Wish | None,
 ) -> PlansReport:
     """See `toolkit.queries.plans.measure_statements`."""
     kind = kind_of(url.drivername)
@@ -43,7 +48,7 @@ def measure_statements(
     shapes = shapes_of(statements, kind, units)
     if not shapes:
         return PlansReport(skipped="no SELECT, UPDATE or DELETE of the application was captured")
-    job = Job(kind, limits, Clock(limits.seconds), say, sqlglot)
+    job = Job(kind, limits, Clock(limits.seconds), say, sqlglot, wish)
     skipped = words if sqlglot is None else None
     if sqlglot is not None and words:
         job.notes.add(words)
@@ -52,6 +57,8 @@ def measure_statements(
     except Stopped:
         job.stopped = True
     except DatabaseError as error:
+        if error.problem.exit_code == Exit.INTERNAL:
+            raise  # the server is not as it was: that is no matter of this layer alone
         skipped = one_line(str(error), url)
     except NoCopy as error:
         skipped = f"no scratch copy of the tables can be made: {error}"

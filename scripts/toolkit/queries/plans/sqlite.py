@@ -5,12 +5,12 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import URL
 
 from toolkit.database.scratch import open_scratch
+from toolkit.database.sqlite_reading import file_of, readable
 from toolkit.queries.finding import Index
 from toolkit.queries.plans.bench import Built, Clock, Failed, Sample, quickest
 from toolkit.queries.plans.captured import Shape
@@ -122,11 +122,10 @@ def rows_scanned(details: Sequence[str], tables: Mapping[str, Table]) -> float:
 
 
 def backup(url: URL, path: str, job: Job) -> None:
-    """A consistent copy, also while others write. The file is opened for reading only."""
-    database = url.database or ""
-    if database in ("", ":memory:") or "mode=memory" in database:
+    """A consistent copy, also while others write. Nothing changes in the file or beside it."""
+    file = file_of(url)
+    if file is None:
         raise NoFile("a database in memory can't be copied: give the URL of a file")
-    file = Path(database.removeprefix("file:").partition("?")[0]).absolute()
     if not file.is_file():
         raise NoFile(f"there is no file {file.name}")
     if file.stat().st_size > job.limits.copy_bytes:
@@ -135,8 +134,8 @@ def backup(url: URL, path: str, job: Job) -> None:
     def check(_status: int, _left: int, _all: int) -> None:
         job.clock.check()
 
-    address = f"{file.as_uri()}?mode=ro"
     with (
+        readable(file) as address,
         closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as source,
         closing(sqlite3.connect(path)) as target,
     ):

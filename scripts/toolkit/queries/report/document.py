@@ -4,18 +4,18 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from toolkit.database.urls import mask
 from toolkit.queries.finding import Fix, Index, Loader, QueryFinding
 from toolkit.queries.plans.measure import Measured, Node, Timing
 from toolkit.queries.report.words import counts
 from toolkit.queries.result import Change, Excerpt, LayerState, Result, Route
+from toolkit.report.masking import MASKER
 
 
 def as_document(result: Result) -> dict[str, Any]:
     """Everything in `result`; `json.dumps` takes it as it is."""
-    return {
+    document = {
         "title": result.title,
-        "command": mask(result.command),
+        "command": result.command,
         "database": result.database,
         "counts": {str(confidence): number for confidence, number in counts(result.new).items()},
         "layers": [layer(one) for one in result.layers],
@@ -26,6 +26,8 @@ def as_document(result: Result) -> dict[str, Any]:
         "changes": [change(one) for one in result.changes],
         "notes": list(result.notes),
     }
+    masked: dict[str, Any] = MASKER.data(document)
+    return masked
 
 
 def layer(one: LayerState) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def finding(one: QueryFinding, result: Result) -> dict[str, Any]:
         "table": one.table,
         "shape": one.shape,
         "fix": fix(one.fix),
-        "verify": mask(one.verify),
+        "verify": one.verify,
         "cost_ms": number(one.cost_ms),
         "fingerprint": one.fingerprint,
         "known": one.fingerprint in result.known,

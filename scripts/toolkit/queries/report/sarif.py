@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from toolkit.database.urls import mask
 from toolkit.queries.finding import Confidence, QueryFinding
 from toolkit.queries.result import Result
 from toolkit.report.sarif import Entry, as_run
@@ -44,6 +43,6 @@ def entry(one: QueryFinding, result: Result, root: Path, stand_in: Path) -> Entr
             "unit": one.unit,
             "table": one.table,
             "fix": one.fix.text if one.fix else "",
-            "verify": mask(one.verify),
+            "verify": one.verify,
         },
     )

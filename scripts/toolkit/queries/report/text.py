@@ -7,17 +7,16 @@ finds by --json; so everything that is cut says so.
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from toolkit.database.urls import mask
 from toolkit.queries.finding import Confidence, QueryFinding
 from toolkit.queries.report.words import (
     amount,
-    clean,
     count,
     duration,
     most_expensive,
     one_line,
     place,
     ratio,
+    shown,
     verdict,
 )
 from toolkit.queries.result import Change, LayerState, Result, Route
@@ -56,7 +55,7 @@ def head(result: Result, width: int) -> Iterator[str]:
     if costly:
         yield from wrapped(f"Most expensive: {'; '.join(costly)}.", width)
     if result.findings and result.command:
-        yield f"Below, ... is: {one_line(mask(result.command))}"
+        yield f"Below, ... is: {one_line(result.command)}"
 
 
 def layers(states: Sequence[LayerState], width: int) -> Iterator[str]:
@@ -72,7 +71,7 @@ def layers(states: Sequence[LayerState], width: int) -> Iterator[str]:
 def findings(result: Result, width: int) -> Iterator[str]:
     sure = [one for one in result.new if one.confidence != Confidence.SUSPECTED]
     suspected = [one for one in result.new if one.confidence == Confidence.SUSPECTED]
-    command = one_line(mask(result.command))
+    command = one_line(result.command)
     blocks = [
         list(paragraph(number, one, width, command)) for number, one in enumerate(sure[:IN_FULL], 1)
     ]
@@ -131,9 +130,9 @@ def paragraph(number: int, one: QueryFinding, width: int, command: str) -> Itera
     if one.fix:
         yield f"   fix ({one_line(one.fix.kind)}):"
         # Not wrapped: it is there to be copied.
-        yield textwrap.indent(clean(textwrap.dedent(one.fix.text)).strip("\n"), "       ")
+        yield textwrap.indent(shown(textwrap.dedent(one.fix.text)).strip("\n"), "       ")
     if one.verify:
-        verify = one_line(mask(one.verify))
+        verify = one_line(one.verify)
         short = f"... {verify.removeprefix(command).strip()}"
         yield f"   verify: {short if command and verify.startswith(command) else verify}"
 

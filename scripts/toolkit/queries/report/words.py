@@ -1,12 +1,12 @@
 """Numbers, places and untrusted texts as the reports write them."""
 
 import math
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from toolkit.queries.finding import Confidence, Layer, QueryFinding
 from toolkit.queries.result import Result
+from toolkit.report.masking import MASKER, clean
 
 STRENGTHS = {
     Layer.CODE: "the source was read, nothing was run",
@@ -31,29 +31,16 @@ FIXES = {
 }
 
 
-def clean(text: str) -> str:
-    """`text` with control and direction characters written out.
-
-    Statement texts and names come from the database and from requests: they must neither
-    steer a terminal nor reorder a line, and lone surrogates cannot be written as UTF-8.
+def shown(text: str) -> str:
+    """`text` as it may be seen: secrets hidden, before anything is cut off that would be a half
+    of one, and what steers a terminal or reorders a line written out.
     """
-    return "".join(
-        one if one in "\n\t" or unicodedata.category(one) not in UNSAFE else written_out(one)
-        for one in text.replace("\r\n", "\n")
-    )
-
-
-UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-
-
-def written_out(character: str) -> str:
-    number = ord(character)
-    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+    return clean(MASKER(text))
 
 
 def one_line(text: str, limit: int | None = None) -> str:
-    """`text` cleaned, its whitespace collapsed, cut to `limit` characters with `...`."""
-    line = " ".join(clean(text).split())
+    """`text` as it may be shown, its whitespace collapsed, cut to `limit` characters with `...`."""
+    line = " ".join(shown(text).split())
     return line if limit is None or len(line) <= limit else line[: max(limit - 3, 0)] + "..."
 
 

@@ -1,4 +1,4 @@
-"""Fill an empty database: `DATABASE_URL=... python -m app.seed [small|large]`."""
+"""Fill an empty database: `DATABASE_URL=... python -m app.seed [small|medium|large]`."""
 
 import asyncio
 import sys
@@ -26,6 +26,7 @@ class Size:
 
 SIZES = {
     "small": Size(40, 90, 240, 60, 45, 30, 30, 10),
+    "medium": Size(6_000, 30_000, 24_000, 6_000, 24_000, 600, 180, 40),
     "large": Size(10_000, 50_000, 40_000, 10_000, 40_000, 1_000, 300, 40),
 }
 CATEGORIES = 12

@@ -10,7 +10,7 @@ for the same one need not wait for it a second time.
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -131,6 +131,7 @@ class MysqlBench:
 
     def build(self, index: Index) -> Built:
         self.clock.check()
+        before = self.size(index.table)
         started = time.perf_counter()
         try:
             self.connection.exec_driver_sql(
@@ -139,20 +140,21 @@ class MysqlBench:
         except DBAPIError as error:
             raise Failed(reason_of(error)) from None
         build_ms = (time.perf_counter() - started) * 1000
-        self.connection.exec_driver_sql(f"ANALYZE TABLE {quote(index.table)}")
-        return Built(self.size(index), build_ms)
+        self.analyze(index.table)
+        return Built(self.size(index.table) - before, build_ms)
 
-    def size(self, index: Index) -> int | None:
-        """None where the role may not read InnoDB's statistics."""
-        with suppress(DBAPIError):
-            found = self.connection.exec_driver_sql(
-                "SELECT stat_value * @@innodb_page_size FROM mysql.innodb_index_stats WHERE"
-                " database_name = database() AND table_name = %s AND index_name = %s"
-                " AND stat_name = 'size'",
-                (index.table, index.name),
-            ).scalar_one_or_none()
-            return int(found) if found is not None else None
-        return None
+    def analyze(self, table: str) -> None:
+        self.connection.exec_driver_sql(f"ANALYZE TABLE {quote(table)}").fetchall()
+
+    def size(self, table: str) -> int:
+        """Bytes of its indexes. InnoDB's own statistics of each are closed to most roles."""
+        return int(
+            self.connection.exec_driver_sql(
+                "SELECT coalesce(index_length, 0) FROM information_schema.tables"
+                " WHERE table_schema = database() AND table_name = %s",
+                (table,),
+            ).scalar_one()
+        )
 
     def keep(self, index: Index) -> None:
         self.show(index)
@@ -163,6 +165,7 @@ class MysqlBench:
 
     def remove(self, index: Index) -> None:
         self.connection.exec_driver_sql(f"DROP INDEX {quote(index.name)} ON {quote(index.table)}")
+        self.analyze(index.table)
 
     def write_ratio(self, index: Index) -> float | None:
         """Two clones of a part of the table, one of them without the index."""

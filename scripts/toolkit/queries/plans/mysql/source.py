@@ -1,6 +1,7 @@
 """The given MySQL or MariaDB database: its tables and their rows. Only read."""
 
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,9 +20,12 @@ BATCH = 1000
 LOCK_SECONDS = 1
 LOOK_UPS = ("system", "const", "eq_ref")
 """Ways to reach a table by which it gives one row at most."""
+ENGINES = frozenset({"innodb", "rocksdb", "myisam", "aria", "memory"})
+"""Those whose tables hold their own rows. A MERGE, FEDERATED, CONNECT or SPIDER table is another
+one, also when it is made again elsewhere."""
 TABLES = """
     SELECT t.table_name, coalesce(t.table_rows, 0),
-           coalesce(t.data_length, 0) + coalesce(t.index_length, 0)
+           coalesce(t.data_length, 0) + coalesce(t.index_length, 0), t.engine
     FROM information_schema.tables t
     WHERE t.table_schema = database() AND t.table_type = 'BASE TABLE'
 """
@@ -34,6 +38,16 @@ INDEXES = """
     FROM information_schema.statistics WHERE table_schema = database()
     ORDER BY table_name, index_name, seq_in_index
 """
+
+
+SETTINGS = re.compile(
+    r"optimizer_(?!trace)\w+|eq_range_index_dive_limit|join_buffer_size|join_cache_level"
+    r"|max_heap_table_size|tmp_table_size|sort_buffer_size|read_rnd_buffer_size|use_stat_tables"
+    r"|range_alloc_block_size"
+)
+FOREIGN_KEY = re.compile(r"\s+CONSTRAINT (?:`[^`]+`|\"[^\"]+\") FOREIGN KEY ")
+NEXT_NUMBER = re.compile(r" DEFAULT \(?nextval\((?:`[^`]+`\.)?`[^`]+`\)\)?", re.I)
+TABLESPACE = re.compile(r"(?:/\*!\d+ )?\s*TABLESPACE[ =]+`[^`]+`(?: \*/)?")
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,10 @@ def begin(connection: Connection, limits: Limits) -> None:
     """One snapshot, in which nothing can be written and nothing waits for long."""
     run = connection.exec_driver_sql
     run(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+    run(f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
+    # As the copy has it. Also what comes after a transaction that the server ended reads only.
+    run("SET SESSION sql_mode = ''")
+    run("SET SESSION TRANSACTION READ ONLY")
     limit_statements(connection, limits.statement_seconds)
     connection.rollback()
     run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -69,7 +87,7 @@ def limit_statements(connection: Connection, seconds: float) -> None:
 
 
 def read_tables(connection: Connection) -> dict[str, Table]:
-    """The tables of the database that the URL names."""
+    """The tables of the database that the URL names, as far as they hold their rows."""
     columns: dict[str, dict[str, Column]] = {}
     for table, name, kind, _, data in connection.exec_driver_sql(COLUMNS):
         enum = data == "enum" or kind == "tinyint(1)"
@@ -78,7 +96,9 @@ def read_tables(connection: Connection) -> dict[str, Table]:
     for row in connection.exec_driver_sql(INDEXES):
         keys.setdefault(row[0], {}).setdefault(row[1], []).append(row)
     found = {}
-    for name, rows, size in connection.exec_driver_sql(TABLES):
+    for name, rows, size, engine in connection.exec_driver_sql(TABLES):
+        if str(engine).lower() not in ENGINES:
+            continue
         mine = keys.get(name, {})
         indexes = [
             ExistingIndex(
@@ -109,8 +129,20 @@ def read_copies(connection: Connection, tables: Sequence[Table], limits: Limits)
         left -= min(table.bytes, int(fair))
         name = quote(table.place.name)
         ddl = connection.exec_driver_sql(f"SHOW CREATE TABLE {name}").one()[1]
-        found.append(Copied(table, ddl, tuple(written[table.place.name]), share))
+        found.append(Copied(table, alone(ddl), tuple(written[table.place.name]), share))
     return found
+
+
+def alone(ddl: str) -> str:
+    """The table as SHOW CREATE TABLE writes it, without what ties it to others: foreign keys
+    would hinder who writes into the tables that they name, a tablespace and a sequence are shared.
+    """
+    first, *lines = ddl.split("\n")
+    end = next(number for number, line in enumerate(lines) if line.startswith(")"))
+    kept = [
+        NEXT_NUMBER.sub("", line.rstrip(",")) for line in lines[:end] if not FOREIGN_KEY.match(line)
+    ]
+    return "\n".join([first, ",\n".join(kept), *(TABLESPACE.sub("", it) for it in lines[end:])])
 
 
 def quote(name: str) -> str:
@@ -190,6 +222,19 @@ def copy_rows(
         raise
     finally:
         reader.join()
+
+
+def version(connection: Connection) -> str:
+    """`MariaDB 10.11`: what decides about plans."""
+    text = str(connection.exec_driver_sql("SELECT version()").scalar_one())
+    numbers = ".".join(text.partition("-")[0].split(".")[:2])
+    return f"{'MariaDB' if 'mariadb' in text.lower() else 'MySQL'} {numbers}"
+
+
+def settings(connection: Connection) -> dict[str, str]:
+    """What the session's planner goes by."""
+    rows = connection.exec_driver_sql("SHOW SESSION VARIABLES")
+    return {str(name): str(value) for name, value in rows if SETTINGS.fullmatch(str(name))}
 
 
 def costs(

@@ -16,7 +16,7 @@ from toolkit.queries.finding import Index
 from toolkit.queries.plans.bench import Built, Clock, Failed, Sample, quickest
 from toolkit.queries.plans.model import Limits, Place, create_index
 from toolkit.queries.plans.postgresql import plan as plans
-from toolkit.queries.plans.postgresql.definition import attempt, quote
+from toolkit.queries.plans.postgresql.definition import extend, quote
 from toolkit.queries.plans.postgresql.source import explain, reason_of
 from toolkit.queries.plans.query import Query
 from toolkit.queries.plans.values import NotRestored
@@ -43,7 +43,7 @@ class PostgresBench:
     ) -> None:
         """`schemas`: table name to schema, for tables that DDL may name without it."""
         self.connection, self.limits, self.clock, self.schemas = connection, limits, clock, schemas
-        self.hypothetical = attempt(connection, "CREATE EXTENSION IF NOT EXISTS hypopg")
+        self.hypothetical = extend(connection, "hypopg")
         connection.commit()
 
     def sample(self, query: Query) -> Sample:

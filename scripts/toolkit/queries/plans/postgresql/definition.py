@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from toolkit.queries.plans.model import Place
+from toolkit.queries.plans.postgresql.plain import EXTENSIONS as PLAIN_EXTENSIONS
 
 COLUMNS = """
     SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
@@ -37,7 +38,14 @@ INDEXES = """
 STATISTICS = "SELECT pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxrelid = :oid"
 EXTENSIONS = """
     SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-    WHERE e.extname NOT IN ('plpgsql', 'pg_stat_statements', 'hypopg')
+    WHERE e.extname = ANY(:plain)
+"""
+# As JSON, since newer versions have more of these columns and other names for them.
+LOCALE = """
+    SELECT d.datcollate, d.datctype, coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'),
+           coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale', ''),
+           current_setting('server_version_num')::int / 10000
+    FROM pg_database d WHERE d.datname = current_database()
 """
 # Plans depend on these; the given database's session has them from its role and database, too.
 SETTINGS = """
@@ -63,6 +71,36 @@ class Copied:
 
 
 @dataclass(frozen=True)
+class Locale:
+    """How a database sorts text."""
+
+    collate: str
+    ctype: str
+    provider: str
+    """`c` is the operating system's, `i` ICU's, `b` PostgreSQL's own."""
+    locale: str
+
+    def __str__(self) -> str:
+        return self.locale or self.collate
+
+    @property
+    def clause(self) -> str:
+        """For CREATE DATABASE."""
+        words = f"LC_COLLATE {quote_text(self.collate)} LC_CTYPE {quote_text(self.ctype)}"
+        if self.provider == "i":
+            words += f" LOCALE_PROVIDER icu ICU_LOCALE {quote_text(self.locale)}"
+        elif self.provider == "b":
+            words += f" LOCALE_PROVIDER builtin BUILTIN_LOCALE {quote_text(self.locale)}"
+        return words
+
+
+def read_locale(connection: Connection) -> tuple[Locale, int]:
+    """Of the database of this connection, and the server's major version."""
+    *parts, version = connection.exec_driver_sql(LOCALE).one()
+    return Locale(*parts), int(version)
+
+
+@dataclass(frozen=True)
 class Schema:
     """Everything that is needed before the rows."""
 
@@ -71,8 +109,10 @@ class Schema:
     extensions: tuple[tuple[str, str], ...]
     types: tuple[str, ...]
     search_path: tuple[str, ...]
+    locale: Locale
+    version: int
+    """Of the server, the major one."""
     settings: dict[str, str] = field(default_factory=dict)
-    collation: str = ""
 
 
 def read_schema(connection: Connection, oids: dict[int, Place]) -> Schema:
@@ -85,12 +125,11 @@ def read_schema(connection: Connection, oids: dict[int, Place]) -> Schema:
     labels: dict[tuple[str, str], list[str]] = {}
     for schema, name, label in connection.execute(text(ENUMS), {"oids": sorted(enums)}):
         labels.setdefault((schema, name), []).append(label)
-    extensions = [(str(name), str(schema)) for name, schema in connection.execute(text(EXTENSIONS))]
+    rows = connection.execute(text(EXTENSIONS), {"plain": list(PLAIN_EXTENSIONS)})
+    extensions = [(str(name), str(schema)) for name, schema in rows]
     path = connection.exec_driver_sql("SELECT unnest(current_schemas(false))").scalars()
     settings = {name: value for name, value in connection.execute(text(SETTINGS))}
-    collation = connection.exec_driver_sql(
-        "SELECT datcollate FROM pg_database WHERE datname = current_database()"
-    ).scalar_one()
+    locale, version = read_locale(connection)
     schemas = {place.schema for place in oids.values()} | {schema for schema, _ in labels}
     schemas |= {schema for _, schema in extensions}
     return Schema(
@@ -102,8 +141,9 @@ def read_schema(connection: Connection, oids: dict[int, Place]) -> Schema:
             for (schema, name), all_ in labels.items()
         ),
         tuple(path),
+        locale,
+        version,
         settings,
-        str(collation),
     )
 
 
@@ -149,8 +189,7 @@ def make_schema(connection: Connection, schema: Schema) -> list[str]:
     for name in schema.schemas:
         connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {quote(name)}")
     for name, place in schema.extensions:
-        statement = f"CREATE EXTENSION IF NOT EXISTS {quote(name)} SCHEMA {quote(place)} CASCADE"
-        if not attempt(connection, statement):
+        if not extend(connection, name, place):
             notes.append(f"the scratch server has no extension {name}, or not for this role")
     for statement in schema.types:
         connection.exec_driver_sql(statement)
@@ -182,6 +221,15 @@ def session(connection: Connection, schema: Schema, milliseconds: int) -> None:
     run(f"SET search_path = {', '.join(map(quote, schema.search_path)) or 'public'}")
     run("SET standard_conforming_strings = on")
     run(f"SET statement_timeout = {milliseconds}")
+
+
+def extend(connection: Connection, name: str, place: str | None = None) -> bool:
+    """Make an extension, on a private server with the administrator's help; is it there?"""
+    wanted = f"{quote_text(name)}, {'NULL' if place is None else quote_text(place)}, NULL"
+    attempt(connection, f"SELECT pg_catalog.alembic_scratch_extension({wanted})")
+    within = "" if place is None else f" SCHEMA {quote(place)}"
+    statement = f"CREATE EXTENSION IF NOT EXISTS {quote(name)}{within} CASCADE"
+    return attempt(connection, statement)
 
 
 def attempt(connection: Connection, statement: str) -> bool:

@@ -8,13 +8,14 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
-from toolkit.database.scratch import Scratch, execute, open_scratch
+from toolkit.database.scratch import execute, open_scratch
 from toolkit.queries.plans.captured import Shape
 from toolkit.queries.plans.connections import on_connection
 from toolkit.queries.plans.job import Job, parsed_of, try_all, worst
 from toolkit.queries.plans.model import Place, Table
-from toolkit.queries.plans.postgresql import definition, plan, rows, source
+from toolkit.queries.plans.postgresql import definition, plain, plan, rows, source
 from toolkit.queries.plans.postgresql.bench import PostgresBench
+from toolkit.queries.plans.postgresql.place import copy_database
 from toolkit.queries.plans.symptoms import no_statistics
 
 LOOKED_AT = 10
@@ -25,6 +26,7 @@ LOOKED_AT = 10
 class Reading:
     """What was read of the given database."""
 
+    strange: plain.Strange
     shapes: list[Shape] = field(default_factory=list)
     """The worst, of those that can be planned."""
     tables: dict[Shape, dict[Place, Table]] = field(default_factory=dict)
@@ -39,7 +41,7 @@ def measure(url: URL, shapes: Sequence[Shape], job: Job) -> None:
     reading = on_connection(url, lambda one: read(one, shapes, job), job.clock)
     if not reading.shapes:
         return
-    with open_scratch("postgresql", server_url=url) as scratch, ExitStack() as files:
+    with open_scratch("postgresql", server_url=url, wish=job.wish) as scratch, ExitStack() as stack:
         job.note_scratch(scratch)
 
         def copy_out(connection: Connection) -> tuple[definition.Schema, list[rows.Dumped]]:
@@ -49,24 +51,27 @@ def measure(url: URL, shapes: Sequence[Shape], job: Job) -> None:
             sizes = {place: found[place].bytes for place in reading.oids.values()}
             percents = rows.shares(sizes, job.limits.copy_bytes)
             return schema, rows.dump(
-                connection, schema, percents, files=files, clock=job.clock, say=job.say
+                connection, schema, percents, files=stack, clock=job.clock, say=job.say
             )
 
         schema, dumped = on_connection(url, copy_out, job.clock)
-        fill(scratch, schema, dumped, job)
+        copy = stack.enter_context(copy_database(scratch, schema, job))
+        fill(copy, schema, dumped, job)
         for one in dumped:
             if one.percent is not None:
                 job.sampled[one.table.place.name] = (
                     f"measured on a sample of {one.percent:.3g} % of its rows; the times are the"
                     " sample's"
                 )
-        on_connection(scratch.url, lambda one: try_on(one, schema, reading, job), job.clock)
+        on_connection(copy, lambda one: try_on(one, schema, reading, job), job.clock)
 
 
 def read(connection: Connection, shapes: Sequence[Shape], job: Job) -> Reading:
     """Plans of all, tables of the worst."""
     source.begin(connection, job.limits)
     shapes = shapes[: LOOKED_AT * job.limits.statements]
+    strange = plain.read_strange(connection, [shape.query for shape in shapes])
+    shapes = [shape for shape in shapes if is_plain(connection, shape, strange, job)]
     found = source.read_plans(connection, [shape.query for shape in shapes])
     costs: dict[int, float] = {}
     lean: set[int] = set()
@@ -81,14 +86,33 @@ def read(connection: Connection, shapes: Sequence[Shape], job: Job) -> Reading:
             costs[number] = plan.to_spare(each["Plan"]) * shapes[number].executions
             if plan.is_lean(each["Plan"]):
                 lean.add(number)
-    reading = Reading()
+    reading = Reading(strange)
     for number in worst(costs, lean, job):
         add(connection, reading, shapes[number], plans[number], job)
     return reading
 
 
+def is_plain(connection: Connection, shape: Shape, strange: plain.Strange, job: Job) -> bool:
+    """May it be planned on the given database? It is said where it may not."""
+
+    def tables() -> set[int] | None:
+        parsed = parsed_of(shape, job)
+        if parsed is None:
+            return None
+        return set(source.resolve(connection, parsed.tables(), source.ONE).values())
+
+    why = plain.why_not(shape.query, strange, tables)
+    if why:
+        job.note(shape, f"not measured: {why}")
+    return not why
+
+
 def add(
-    connection: Connection, reading: Reading, shape: Shape, tree: dict[str, Any], job: Job
+    connection: Connection,
+    reading: Reading,
+    shape: Shape,
+    tree: dict[str, Any],
+    job: Job,
 ) -> None:
     """Note what a statement needs, unless one of its tables can't be copied."""
     parsed = parsed_of(shape, job)
@@ -97,6 +121,8 @@ def add(
     oids = source.resolve(connection, names)
     tables = source.read_tables(connection, oids.values())
     whys = [why for _, why in tables.values() if why]
+    strange = reading.strange.relations
+    whys += [strange[oid] for oid in tables if oid in strange]
     if whys or not tables:
         job.note(shape, f"not measured: {whys[0] if whys else 'it reads no table'}")
         return
@@ -107,15 +133,13 @@ def add(
     reading.oids |= {oid: table.place for oid, (table, _) in tables.items()}
 
 
-def fill(
-    scratch: Scratch, schema: definition.Schema, dumped: Sequence[rows.Dumped], job: Job
-) -> None:
+def fill(copy: URL, schema: definition.Schema, dumped: Sequence[rows.Dumped], job: Job) -> None:
     """Tables, rows and indexes of the copy."""
 
     def work(connection: Connection) -> list[str]:
         notes = definition.make_schema(connection, schema)
         # For candidates; where it can't be had, a finding says so.
-        definition.attempt(connection, "CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        definition.extend(connection, "pg_trgm")
         for one in dumped:
             job.clock.check()
             rows.load(connection, one)
@@ -125,23 +149,23 @@ def fill(
         connection.commit()
         return notes
 
-    for note in on_connection(scratch.url, work, job.clock):
+    for note in on_connection(copy, work, job.clock):
         job.notes.add(note)
     # Also the visibility map, without which no index alone answers anything.
-    execute(scratch.url, "VACUUM (ANALYZE)")
+    execute(copy, "VACUUM (ANALYZE)")
 
 
 def try_on(connection: Connection, schema: definition.Schema, reading: Reading, job: Job) -> None:
     """The search on the copy."""
     definition.session(connection, schema, int(job.limits.statement_seconds * 1000))
     connection.commit()
-    here = connection.exec_driver_sql(
-        "SELECT datcollate FROM pg_database WHERE datname = current_database()"
-    ).scalar_one()
-    if here != schema.collation:
+    here, version = definition.read_locale(connection)
+    if str(here) != str(schema.locale):
         job.notes.add(
-            f"the scratch database sorts text as {here}, the given one as {schema.collation}"
+            f"the scratch database sorts text as {here}, the given one as {schema.locale}"
         )
+    if version != schema.version:
+        job.note_versions(f"PostgreSQL {version}", f"PostgreSQL {schema.version}")
     schemas = {place.name: place.schema for place in reading.oids.values()}
     bench = PostgresBench(connection, job.limits, job.clock, schemas)
     definition.session(connection, schema, int(job.limits.statement_seconds * 1000))

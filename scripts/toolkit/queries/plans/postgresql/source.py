@@ -21,6 +21,7 @@ TABLES = """
 """
 # The parent stands for its partitions: the statements name it.
 ROOTS = "SELECT coalesce(pg_partition_root(to_regclass(:name)), to_regclass(:name))::oid::bigint"
+ONE = "SELECT to_regclass(:name)::oid::bigint"
 COLUMNS = """
     SELECT a.attname, format_type(a.atttypid, a.atttypmod), t.typtype::text, s.n_distinct
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -119,13 +120,13 @@ def reason_of(error: DBAPIError) -> str:
     return f"the server refuses it (SQLSTATE {state or 'unknown'})"
 
 
-def resolve(connection: Connection, names: Iterable[Place]) -> dict[Place, int]:
+def resolve(connection: Connection, names: Iterable[Place], query: str = ROOTS) -> dict[Place, int]:
     """The oid of each table that is found under its name; partitions give their root's."""
     found = {}
     for place in sorted(names):
         parts = [part for part in (place.schema, place.name) if part]
         name = ".".join('"' + part.replace('"', '""') + '"' for part in parts)
-        oid = connection.execute(text(ROOTS), {"name": name}).scalar_one()
+        oid = connection.execute(text(query), {"name": name}).scalar_one()
         if oid is not None:
             found[place] = int(oid)
     return found

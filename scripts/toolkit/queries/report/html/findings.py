@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from toolkit.database.urls import mask
 from toolkit.queries.finding import Confidence, Layer, QueryFinding
 from toolkit.queries.plans.measure import Measured
 from toolkit.queries.report.html.parts import (
@@ -200,7 +199,7 @@ def fix(one: QueryFinding) -> Html | None:
 def check(one: QueryFinding) -> Html | None:
     if not one.verify:
         return None
-    return copyable("Check it", mask(one.verify), "check")
+    return copyable("Check it", one.verify, "check")
 
 
 def known(result: Result) -> Html | None:

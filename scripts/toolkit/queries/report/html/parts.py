@@ -4,7 +4,7 @@ import textwrap
 
 from toolkit.queries.finding import Confidence
 from toolkit.queries.report.html.tags import Child, Html, tag, together
-from toolkit.queries.report.words import clean
+from toolkit.queries.report.words import shown
 
 # A filled, a half and an empty circle: told apart without colours.
 SHAPES = {
@@ -48,7 +48,7 @@ def meter(share: float, kind: str = "", *, mark: float | None = None) -> Html:
 
 def code(text: str, label: str) -> Html:
     """A block in a box that scrolls by itself, by the keyboard too; `label` says what it is."""
-    text = clean(textwrap.dedent(text).strip("\n"))
+    text = shown(textwrap.dedent(text).strip("\n"))
     return tag("pre", tag("code", text), tabindex=0, role="region", aria_label=label)
 
 

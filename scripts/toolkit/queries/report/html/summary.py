@@ -1,6 +1,5 @@
 """The page's head: what was found, what it costs most, and what was looked at."""
 
-from toolkit.database.urls import mask
 from toolkit.queries.finding import QueryFinding
 from toolkit.queries.report.html.parts import section, symbol
 from toolkit.queries.report.html.tags import Html, tag, together
@@ -29,7 +28,7 @@ def title(result: Result) -> Html:
         tag(
             "dl",
             fact("Database", result.database or "none was reached"),
-            fact("Command", tag("code", mask(result.command))),
+            fact("Command", tag("code", result.command)),
             class_="facts",
         ),
         tag("p", verdict(result), class_="verdict"),

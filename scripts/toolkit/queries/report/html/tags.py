@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterable
 
-from toolkit.queries.report.words import clean
+from toolkit.queries.report.words import shown
 
 VOID = {"meta", "link", "input"}
 
@@ -44,7 +44,7 @@ def together(children: Iterable[Child]) -> Html:
 
 
 def escaped(text: str) -> str:
-    return html.escape(clean(text), quote=True)
+    return html.escape(shown(text), quote=True)
 
 
 def verbatim(name: str, text: str) -> Html:

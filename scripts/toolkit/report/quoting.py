@@ -1,0 +1,35 @@
+"""Names in printed commands, quoted for whoever will read them: a shell or a server.
+
+A printed command is there to be copied: whatever a path, a revision or a role is called, it
+stays one word.
+"""
+
+import shlex
+from collections.abc import Iterable
+
+from toolkit.report.masking import in_a_line
+
+
+def word(text: object) -> str:
+    """One word of a command; what steers a terminal as bash's `$'...'` writes it."""
+    text = str(text)
+    if in_a_line(text) == text:
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{in_a_line(escaped)}'"
+
+
+def command(words: Iterable[object]) -> str:
+    return " ".join(map(word, words))
+
+
+def identifier(name: object, kind: str = "postgresql") -> str:
+    """A name in SQL."""
+    mark = "`" if kind == "mysql" else '"'
+    return f"{mark}{str(name).replace(mark, mark * 2)}{mark}"
+
+
+def literal(text: object, kind: str = "postgresql") -> str:
+    """A text in SQL; MySQL reads backslashes in it."""
+    text = str(text).replace("\\", "\\\\") if kind == "mysql" else str(text)
+    return "'" + text.replace("'", "''") + "'"
