@@ -1,6 +1,7 @@
 """What Python's audit hook does not see, the kernel stops; and the hook does without it."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,17 +179,13 @@ def test_the_hook_alone_holds_where_the_kernel_does_not_help(
 ) -> None:
     """As in a container, and on macOS. And the skill lies in the project that it looks at."""
     root = tmp_path / "project"
-    fence = root / "skill" / "toolkit" / "fence"
-    fence.mkdir(parents=True)
-    for path in FENCE.parent.glob("*.py"):
-        text = path.read_text()
-        if path.name == "kernel.py":
-            text = text.replace('if sys.platform != "linux":\n        return ()', "return ()")
-            assert text.count("    return ()\n") == 1
-        (fence / path.name).write_text(text)
-    worker = fence.parent / "project" / "import_worker.py"
-    worker.parent.mkdir()
-    worker.write_text(prove._WORKER.read_text())
+    toolkit = root / "skill" / "toolkit"
+    shutil.copytree(FENCE.parents[1], toolkit)
+    copy = toolkit / "fence" / "kernel.py"
+    text = copy.read_text().replace('if sys.platform != "linux":\n        return ()', "return ()")
+    assert text.count("    return ()\n") == 1
+    copy.write_text(text)
+    worker = toolkit / "project" / "import_worker.py"
     monkeypatch.setattr(prove, "_WORKER", worker)
     report = import_models(project_of(root, production, models=WAYS[way]), ["models"])
     (failure,) = report.errors
