@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harm.hostile import PROGRAMS, WAYS, project_of, sync_url
+from harm.going_round import PROGRAMS, WAYS, project_of, sync_url
 from harm.production import Production
 from projects import warm
 from toolkit.connection.source import evaluate

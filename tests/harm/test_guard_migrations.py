@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harm.hostile import WAYS, project_of, sync_url
+from harm.going_round import WAYS, project_of, sync_url
 from harm.production import SHOP, Production
 from toolkit.database.alembic_process import AlembicResult, run_alembic
 from toolkit.database.scratch import Scratch, execute, open_scratch

@@ -13,6 +13,7 @@ import run_toolkit
 from projects import warm
 from projects.layouts import Layout
 from projects.setup_door import SCRIPTS
+from toolkit.report import interrupt
 from toolkit.report.exits import Exit
 from toolkit.setup import command
 
@@ -228,7 +229,7 @@ def test_a_bug_is_told_without_a_password(
 
     monkeypatch.setattr(command, "main", bug)
     # Handlers of signals belong to the process, which is the test's here.
-    monkeypatch.setattr(run_toolkit.interrupt, "SIGNALS", ())
+    monkeypatch.setattr(interrupt, "listen", lambda: None)
     assert run_toolkit.main(["setup"]) == Exit.INTERNAL
     told = capsys.readouterr().err
     assert "LookupError: mysql+none://app:***@db.example/shop" in told
