@@ -101,7 +101,9 @@ def spaced(connection: str, password: str) -> str:
     return connection.replace(password, f"''{password}''")
 
 
-def measured(url: str, *statements: Any, say: Callable[[str], None] = print) -> PlansReport:
+def measured(
+    url: str, *statements: Any, say: Callable[[str], None] = lambda _: None
+) -> PlansReport:
     return measure_statements(make_url(url), statements, say=say)
 
 
