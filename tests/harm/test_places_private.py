@@ -1,5 +1,8 @@
 """A proof on a private server: it needs nothing of production, and is no way out of the server."""
 
+import os
+import pwd
+import subprocess
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -67,8 +70,13 @@ MYSQL = [
 
 
 @pytest.fixture(autouse=True)
-def no_given_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_given_scratch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SCRATCH_VARIABLE, raising=False)
+    if "dialect" in request.fixturenames:
+        try:
+            private_server.find_programs(request.getfixturevalue("dialect"))
+        except private_server.NoBinaries as error:
+            pytest.skip(str(error))
 
 
 @pytest.mark.dialects("postgresql", "mysql")
@@ -268,6 +276,21 @@ def test_the_wheel_is_found_and_started(monkeypatch: pytest.MonkeyPatch, tmp_pat
         assert succeeding(scratch.url, made.split("; ")) == made.split("; ")
         statements = [one.format(folder=tmp_path) for one in POSTGRES]
         assert succeeding(scratch.url, statements) == []
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_wheel_that_is_closed_to_the_server_s_account_is_copied(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As below /root, when root runs the script: the account may not enter there."""
+    monkeypatch.setattr(private_server, "may_run", lambda _program, _account: False)
+    programs = private_server.in_wheel("initdb", "postgres")
+    account = pwd.getpwuid(os.getuid())
+    copied = private_server.reachable(programs, tmp_path, account)
+    for name, path in copied.items():
+        assert Path(path).is_relative_to(tmp_path)
+        asked = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+        assert name in asked.stdout
 
 
 @pytest.mark.any_sqlalchemy
