@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ class Workplace:
         made = make_url(url)
         kind = kind_of(made.drivername)
         assert kind is not None
-        scratch = Scratch(kind, made, "a test's server")
+        scratch = Scratch(kind, made, "a test's server", nullcontext)  # type: ignore[arg-type]
         extra = {"action": action}
         return run_alembic(self.project, arguments, scratch, ini=self.ini, extra=extra).report
 

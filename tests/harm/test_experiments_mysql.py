@@ -13,6 +13,7 @@ from toolkit.queries.plans import measure_statements
 from toolkit.queries.plans.bench import Clock
 from toolkit.queries.plans.job import Job
 from toolkit.queries.plans.model import Limits, PlansReport
+from toolkit.queries.plans.mysql import source
 from toolkit.queries.plans.mysql.run import made_table
 from toolkit.queries.plans.mysql.source import alone
 
@@ -76,6 +77,14 @@ def test_functions_of_the_server_are_plain(production: Production) -> None:
     sql = f"SELECT {calls} FROM customers WHERE name = %s"
     report = measured(production, capture.statement(sql, "x"))
     assert report.notes == () and len(report.measured) == 1
+
+
+def test_what_comes_after_a_semicolon_is_not_sent(production: Production) -> None:
+    """Whether a driver sends it or not."""
+    sql = f"SELECT id FROM customers WHERE id = %s--1; COMMIT; DELETE FROM {CRM}.archive"
+    report = measured(production, capture.statement(sql, 3))
+    assert production.harm() == []
+    assert report.notes == ("app/crud.py:10: not measured: it is several statements",)
 
 
 def test_a_comment_that_the_server_runs_is_no_comment(production: Production) -> None:
@@ -204,7 +213,15 @@ def test_nothing_is_made_on_the_given_server(production: Production) -> None:
     assert len(looks) >= 3 and looks == [[]] * len(looks)
 
 
-def test_a_right_to_read_suffices(production: Production) -> None:
+def test_a_right_to_read_suffices(production: Production, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is said when the copy is on another server than the given one."""
+    read = source.version
+
+    def version(connection: Any) -> str:
+        given = connection.engine.url.database == SHOP
+        return "MySQL 5.7" if given else read(connection)
+
+    monkeypatch.setattr(source, "version", version)
     made = ("CREATE USER harm_reading@'%' IDENTIFIED BY 'r'",
             f"GRANT SELECT ON {SHOP}.customers TO harm_reading@'%'")  # fmt: skip
     with also(production, made, ("DROP USER harm_reading@'%'",)):
@@ -212,6 +229,8 @@ def test_a_right_to_read_suffices(production: Production) -> None:
         found = [capture.statement("SELECT id FROM customers WHERE name = %s", "x")]
         report = measure_statements(url, found)
     assert report.skipped is None and len(report.measured) == 1
+    [note] = report.notes
+    assert note.endswith("the given database is on MySQL 5.7: plans may differ")
 
 
 def test_a_table_of_mysql_on_mariadb(make_database: Callable[[str], str]) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from harm.production import APP, CRM, READER, Production
 from projects import plans_capture as capture
 from servers.postgres import PostgresServer
+from toolkit.database import private_server
 from toolkit.queries.plans import measure_statements
 from toolkit.queries.plans.model import PlansReport
 
@@ -100,7 +101,9 @@ def spaced(connection: str, password: str) -> str:
     return connection.replace(password, f"''{password}''")
 
 
-def measured(url: str, *statements: Any, say: Callable[[str], None] = print) -> PlansReport:
+def measured(
+    url: str, *statements: Any, say: Callable[[str], None] = lambda _: None
+) -> PlansReport:
     return measure_statements(make_url(url), statements, say=say)
 
 
@@ -209,6 +212,15 @@ def test_a_spelling_that_hides_a_name_is_not_believed(production: Production) ->
     assert "its spelling hides what it calls" in report.notes[0]
 
 
+def test_what_comes_after_a_semicolon_is_not_sent(production: Production) -> None:
+    """psycopg sends all of it, and COMMIT ends the transaction that only reads."""
+    sql = "SELECT id FROM customers WHERE id = %s; COMMIT; DELETE FROM billing.invoices"
+    url = make_url(production.url).set(drivername="postgresql+psycopg")
+    report = measure_statements(url, [capture.statement(sql, 3)])
+    assert production.harm() == []
+    assert report.notes == ("app/crud.py:10: not measured: it is several statements",)
+
+
 def test_what_acts_on_the_server_is_left_out(production: Production) -> None:
     calls = ("nextval('customers_id_seq')", "pg_notify('harm', name)", "pg_advisory_lock(7)",
              "lo_create(0)", "currval('customers_id_seq')", 'public."nextval"(id)')  # fmt: skip
@@ -241,12 +253,45 @@ def test_the_copy_is_elsewhere_and_statements_have_no_power_there(
             capture.statement(
                 "SELECT id FROM customers WHERE id > 0 AND current_setting('is_superuser') = 'on'"
             ),
+            capture.statement(
+                "SELECT id FROM customers WHERE id > 0 AND to_regproc('hypopg_reset') IS NOT NULL"
+            ),
             say=look,
         )
     assert len(looks) >= 4 and looks == [[]] * len(looks)
-    select, update = report.measured
-    assert select.before.plan.rows == 0
+    power, hypothetical, update = report.measured
+    assert power.before.plan.rows == 0
+    # What the search for indexes needs of a superuser was made for it.
+    is_there = "SELECT 50 * count(*) FROM pg_available_extensions WHERE name = 'hypopg'"
+    [(expected,)] = capture.script(production.superuser_url, is_there)
+    assert hypothetical.before.plan.rows == expected
     assert update.shape.startswith("UPDATE")
+
+
+def test_without_a_private_server_production_is_not_taken(
+    production: Production, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A developer's own server is, by a role that owns the copy and nothing else."""
+
+    def no_programs(_kind: str) -> dict[str, str]:
+        raise private_server.NoBinaries("no PostgreSQL programs are on this machine")
+
+    monkeypatch.setattr(private_server, "find_programs", no_programs)
+    found = [
+        capture.statement("SELECT id FROM customers WHERE name = $1", "x"),
+        capture.statement("SELECT audit.note(name) FROM customers WHERE id = $1", 3),
+    ]
+    own = measured(production.superuser_url, *found)
+    assert production.harm() == []
+    assert len(own.measured) == 1
+    assert any(note.startswith("scratch copy: on the server 127.0.0.1") for note in own.notes)
+    monkeypatch.setenv("APP_ENV", "production")
+    report = measured(production.superuser_url, *found)
+    assert production.harm() == []
+    assert report.measured == ()
+    assert report.skipped and "\n" not in report.skipped
+    assert report.skipped.startswith("No scratch PostgreSQL database can be made: no PostgreSQL")
+    assert "APP_ENV is production" in report.skipped
 
 
 def test_a_right_to_read_suffices(production: Production) -> None:

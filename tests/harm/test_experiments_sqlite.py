@@ -145,6 +145,16 @@ def test_what_was_committed_is_seen_and_nothing_else(
     assert more == (ROWS if state in (killed_with_wal, copied_with_wal, linked) else 0)
 
 
+def test_several_statements_in_one_are_said(tmp_path: Path) -> None:
+    file = tmp_path / "shop.db"
+    make(file, "delete")
+    before = look(tmp_path)
+    found = [capture.statement("SELECT id FROM posts WHERE id = ?; DELETE FROM posts", 1)]
+    report = measure_statements(make_url(f"sqlite+aiosqlite:///{file}"), found)
+    assert report.notes == ("app/crud.py:10: not measured: it is several statements",)
+    assert look(tmp_path) == before
+
+
 def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     url = make_url(f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}")
     with pytest.raises(FileNotFoundError, match=r"shop\.db"):

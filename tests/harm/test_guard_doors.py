@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harm.hostile import MODELS, raw
+from harm.going_round import MODELS, raw
 from harm.production import Production
 from projects import warm
 from projects.layouts import write

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harm.hostile import PROGRAMS, WAYS, project_of, sync_url
+from harm.going_round import PROGRAMS, WAYS, project_of, sync_url
 from harm.production import Production
 from projects import warm
 from toolkit.connection.source import evaluate
@@ -143,6 +143,9 @@ def test_what_modules_usually_do_is_no_failure(production: Production, tmp_path:
         "pathlib.Path('notes.txt').write_text('mine')\n"
         "assert pathlib.Path('notes.txt').read_text() == 'mine'\n"
         "os.makedirs('uploads', exist_ok=True)\n"
+        f"home = pathlib.Path({str(tmp_path)!r}, 'home', '.app')\n"
+        "home.mkdir(parents=True, exist_ok=True)\n"
+        "open(home / 'app.log', 'a').write('x')\n"
         "subprocess.check_output(['git', '--version'])\n"
         "try:\n    subprocess.run(['psql', '--version'])\nexcept FileNotFoundError:\n    pass\n"
         "ctypes.util.find_library('c'), platform.platform(), uuid.getnode()\n"
@@ -154,3 +157,4 @@ def test_what_modules_usually_do_is_no_failure(production: Production, tmp_path:
     assert report.ok, report.errors
     assert not (root / "app.log").exists()
     assert not (root / "notes.txt").exists()
+    assert not (tmp_path / "home").exists()

@@ -1,6 +1,7 @@
 """What Python's audit hook does not see, the kernel stops; and the hook does without it."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from harm.hostile import WAYS, project_of
+from harm.going_round import WAYS, project_of
 from harm.production import Production
 from servers.postgres import PostgresServer
 from toolkit.fence import kernel
@@ -77,11 +78,12 @@ if child == 0:
     os._exit(libc.unlink(b"kept") == 0)
 print(json.dumps([had, os.waitpid(child, 0)[1], libc.open(b"new", 0o101, 0o600),
     libc.open(b"ours/new", 0o101, 0o600) > 0, libc.truncate(b"kept", 0),
-    libc.rename(b"kept", b"ours/kept"), libc.open(b"/dev/null", 1) > 0]))
+    libc.rename(b"kept", b"ours/kept"), libc.open(b"/dev/null", 1) > 0,
+    libc.mkdir(b"ours/a", 0o700), libc.rename(b"ours/new", b"ours/a/new")]))
 """
     had, *rest = confined(tmp_path, program)
     needs("files", had)
-    assert rest == [0, -1, True, -1, -1, True]
+    assert rest == [0, -1, True, -1, -1, True, 0, 0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "ours"]
 
 
@@ -157,7 +159,8 @@ child = os.fork()
 if child == 0:
     kernel.die_with_parent()
     os.write(1, b"%d\\n" % os.getpid())
-    time.sleep(600)
+    time.sleep(60)
+    os.write(1, b"it lives")
 os.wait()
 """
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
@@ -176,17 +179,13 @@ def test_the_hook_alone_holds_where_the_kernel_does_not_help(
 ) -> None:
     """As in a container, and on macOS. And the skill lies in the project that it looks at."""
     root = tmp_path / "project"
-    fence = root / "skill" / "toolkit" / "fence"
-    fence.mkdir(parents=True)
-    for path in FENCE.parent.glob("*.py"):
-        text = path.read_text()
-        if path.name == "kernel.py":
-            text = text.replace('if sys.platform != "linux":\n        return ()', "return ()")
-            assert text.count("    return ()\n") == 1
-        (fence / path.name).write_text(text)
-    worker = fence.parent / "project" / "import_worker.py"
-    worker.parent.mkdir()
-    worker.write_text(prove._WORKER.read_text())
+    toolkit = root / "skill" / "toolkit"
+    shutil.copytree(FENCE.parents[1], toolkit)
+    copy = toolkit / "fence" / "kernel.py"
+    text = copy.read_text().replace('if sys.platform != "linux":\n        return ()', "return ()")
+    assert text.count("    return ()\n") == 1
+    copy.write_text(text)
+    worker = toolkit / "project" / "import_worker.py"
     monkeypatch.setattr(prove, "_WORKER", worker)
     report = import_models(project_of(root, production, models=WAYS[way]), ["models"])
     (failure,) = report.errors

@@ -3,37 +3,42 @@
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harm.hostile import WAYS, private_url, project_of, scratch_of, sync_url
+from harm.going_round import WAYS, project_of, sync_url
 from harm.production import SHOP, Production
 from toolkit.database.alembic_process import AlembicResult, run_alembic
-from toolkit.database.scratch import Scratch, execute
+from toolkit.database.scratch import Scratch, execute, open_scratch
+from toolkit.database.urls import Kind
 from toolkit.migration.situation import choose_setup, probe, server_url
 from toolkit.project.facts import Project
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, str | None]]:
-    """Private servers, as proofs have them, each when it is first asked for."""
+def places() -> Iterator[dict[str, Scratch]]:
+    """Where proofs run, each made when it is first asked for: of servers a private one."""
     with contextlib.ExitStack() as stack:
 
-        class Servers(dict[str, str | None]):
-            def __missing__(self, dialect: str) -> str | None:
-                self[dialect] = stack.enter_context(private_url(dialect))
-                return self[dialect]
+        class Places(dict[str, Scratch]):
+            def __missing__(self, kind: Kind) -> Scratch:
+                self[kind] = stack.enter_context(open_scratch(kind, server_url=None))
+                return self[kind]
 
-        yield Servers()
+        yield Places()
 
 
 @pytest.fixture
-def scratch(
-    dialect: str, servers: dict[str, str | None], production: Production, tmp_path: Path
-) -> Iterator[Scratch]:
-    with scratch_of(dialect, servers[dialect], tmp_path) as made:
-        yield made
+def scratch(dialect: Kind, places: dict[str, Scratch], production: Production) -> Iterator[Scratch]:
+    """A database of its own for each test."""
+    with contextlib.ExitStack() as stack:
+        if dialect == "sqlite":
+            yield stack.enter_context(open_scratch(dialect, server_url=None))
+        else:
+            url = stack.enter_context(places[dialect].another())
+            yield replace(places[dialect], url=url)
 
 
 def upgrade(project: Project, scratch: Scratch) -> AlembicResult:

@@ -1,6 +1,11 @@
 """A proof on a private server: it needs nothing of production, and is no way out of the server."""
 
+import os
+import pwd
+import subprocess
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import URL, make_url
@@ -10,7 +15,8 @@ from harm.production import CRM, SHOP, Production
 from projects.setup_door import setup
 from projects.shop import Shop
 from toolkit.database import private_server
-from toolkit.database.scratch import open_scratch
+from toolkit.database.lacking import lacking
+from toolkit.database.scratch import Scratch, open_scratch
 from toolkit.database.session import FAILURES, Session
 from toolkit.database.urls import SCRATCH_VARIABLE
 from toolkit.report.exits import Exit
@@ -64,8 +70,13 @@ MYSQL = [
 
 
 @pytest.fixture(autouse=True)
-def no_given_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_given_scratch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SCRATCH_VARIABLE, raising=False)
+    if "dialect" in request.fixturenames:
+        try:
+            private_server.find_programs(request.getfixturevalue("dialect"))
+        except private_server.NoBinaries as error:
+            pytest.skip(str(error))
 
 
 @pytest.mark.dialects("postgresql", "mysql")
@@ -181,10 +192,10 @@ def test_a_table_of_another_schema_is_mapped_to_one_that_is_ours(
     monkeypatch.setenv(SCRATCH_VARIABLE, production.superuser_url)
     for path in shop.versions():
         path.unlink()
-    for refused in (setup(shop.root, url=production.url), shop.generate("x", url=production.url)):
-        assert refused.code == Exit.PROOF_FAILED, refused.err
-        assert f"reaches the schema {CRM}" in refused.err
-        assert "private server" in refused.err
+    refused = setup(shop.root, url=production.url)
+    assert refused.code == Exit.PROOF_FAILED, refused.err
+    assert f"reaches the schema {CRM}" in refused.err
+    assert "private server" in refused.err
     assert shop.versions() == []
     assert production.harm() == []
 
@@ -193,15 +204,18 @@ INCLUDED = "connection=connection, include_schemas=True,"
 INCLUDED += f' include_name=lambda name, kind, _: kind != "schema" or name in (None, "{CRM}"),'
 
 
+NOBODY = {
+    "postgresql": "postgresql+asyncpg://shop:p4ss@db.example.invalid/shop",
+    "mysql": "mysql+aiomysql://shop:p4ss@db.example.invalid/shop",
+}
+NEAR = {
+    "postgresql": "postgresql+asyncpg://shop:p4ss@127.0.0.1:1/shop",
+    "mysql": "mysql+aiomysql://shop:p4ss@127.0.0.1:1/shop",
+}
+NAMED = "127.0.0.1:1"
 LACKS = {
-    "postgresql": [
-        ("CREATE EXTENSION no_such_thing", 'extension "no_such_thing"', "--scratch-on"),
-        ("SET log_statement = 'all'", "permission denied", "no right over its server"),
-    ],
-    "mysql": [
-        ("CREATE TABLE t (x text COLLATE utf8mb4_0900_xx_ci)", "Unknown collation", "--scratch-on"),
-        ("SET GLOBAL max_connections = 7", "denied", "no right over its server"),
-    ],
+    "postgresql": ("CREATE EXTENSION no_such_thing", "no_such_thing", f"--scratch-on {NAMED}"),
+    "mysql": ("SET GLOBAL max_connections = 7", "denied", "no right over its server"),
 }
 
 
@@ -209,17 +223,42 @@ LACKS = {
 @pytest.mark.any_sqlalchemy
 def test_what_can_not_be_had_is_no_finding_about_the_revision(dialect: str, tmp_path: Path) -> None:
     """Neither `fails` nor a hazard: it can't be tried, and the line says where it can."""
+    statement, said, remedy = LACKS[dialect]
     shop = Shop(tmp_path / "my shop")
-    for statement, said, remedy in LACKS[dialect]:
-        shop.add_revision("first", None, f'op.execute("{statement}")')
-        ended = shop.generate("--review", url=NEAR[dialect])
-        assert ended.code == Exit.PROOF_FAILED, ended.err
-        assert said in ended.err
-        assert remedy in ended.err
-        if remedy == "--scratch-on":
-            assert f"--scratch-on {NAMED}" in ended.err
-            refused = shop.generate("--review", *f"{remedy} {NAMED}".split(), url=NEAR[dialect])
-            assert refused.code == Exit.NO_SCRATCH, refused.err
+    shop.add_revision("first", None, f'op.execute("{statement}")')
+    ended = shop.generate("--review", url=NEAR[dialect])
+    assert ended.code == Exit.PROOF_FAILED, ended.err
+    assert said in ended.err
+    assert remedy in ended.err
+    if dialect == "postgresql":
+        # As printed: it goes there, where nobody is.
+        refused = shop.generate("--review", *remedy.split(), url=NEAR[dialect])
+        assert refused.code == Exit.NO_SCRATCH, refused.err
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("kind", "private", "message", "remedy"),
+    [
+        ("postgresql", True, 'type "vector" does not exist', "--scratch-on db:1"),
+        ("postgresql", True, 'access method "hnsw" does not exist', "--scratch-on db:1"),
+        ("mysql", True, "(1273, \"Unknown collation: 'utf8mb4_0900_ai_ci'\")", "--scratch-on db:1"),
+        ("postgresql", True, "must be superuser to create event trigger", "no right over"),
+        ("postgresql", True, "the extension dblink reaches out of the server", "no right over"),
+        ("postgresql", False, "permission denied to create role", "private server has room"),
+        ("mysql", False, "(1049, \"Unknown database 'crm'\")", "reaches the schema crm"),
+        ("mysql", False, "denied to user 'x'@'y' for table `crm`.`calls`", "the schema crm"),
+        ("postgresql", True, 'relation "users" does not exist', None),
+        ("sqlite", True, "permission denied", None),
+    ],
+)
+def test_for_want_of_what(kind: Any, private: bool, message: str, remedy: str | None) -> None:
+    where = Scratch(kind, make_url("x://"), "", nullcontext, private=private)  # type: ignore[arg-type]
+    found = lacking(message, where, "db:1", sure=False)
+    assert (found is None) is (remedy is None)
+    assert (remedy or "") in (found or "")
+    if "type " in message:  # which may be the migration's own fault
+        assert lacking(message, where, "db:1", sure=True) is None
 
 
 @pytest.mark.any_sqlalchemy
@@ -240,19 +279,23 @@ def test_the_wheel_is_found_and_started(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.any_sqlalchemy
+def test_a_wheel_that_is_closed_to_the_server_s_account_is_copied(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As below /root, when root runs the script: the account may not enter there."""
+    monkeypatch.setattr(private_server, "may_run", lambda _program, _account: False)
+    programs = private_server.in_wheel("initdb", "postgres")
+    account = pwd.getpwuid(os.getuid())
+    copied = private_server.reachable(programs, tmp_path, account)
+    for name, path in copied.items():
+        assert Path(path).is_relative_to(tmp_path)
+        asked = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+        assert name in asked.stdout
+
+
+@pytest.mark.any_sqlalchemy
 @pytest.mark.dialects("postgresql", "mysql")
 def test_the_project_s_server_is_not_needed(dialect: str) -> None:
     with open_scratch(dialect, server_url=make_url(NOBODY[dialect])) as scratch:
         assert scratch.origin == "on a private server"
         assert scratch.notes == ()
-
-
-NOBODY = {
-    "postgresql": "postgresql+asyncpg://shop:p4ss@db.example.invalid/shop",
-    "mysql": "mysql+aiomysql://shop:p4ss@db.example.invalid/shop",
-}
-NEAR = {
-    "postgresql": "postgresql+asyncpg://shop:p4ss@127.0.0.1:1/shop",
-    "mysql": "mysql+aiomysql://shop:p4ss@127.0.0.1:1/shop",
-}
-NAMED = "127.0.0.1:1"

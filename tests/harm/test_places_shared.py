@@ -5,6 +5,7 @@ it, on the address that the proof has.
 """
 
 import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from harm.asking import succeeding, succeeds
-from harm.production import APP, CRM, OWNER, READER, SHOP, Production
+from harm.production import APP, CRM, OWNER, READER, SCRATCH, SHOP, Production
 from projects.shop import Shop
 from toolkit.database.errors import DatabaseError
+from toolkit.database.folders import new_name
 from toolkit.database.scratch import open_scratch
 from toolkit.database.session import Session
 from toolkit.database.urls import SCRATCH_VARIABLE
@@ -316,21 +318,23 @@ def no_such_process(_pid: int, _signal: int) -> None:
 def test_a_database_that_only_looks_like_a_scratch_is_not_swept(
     production: Production, productions: dict[str, Any], dialect: str
 ) -> None:
-    """Of the name, but of another owner; of an owner, but of another name."""
-    names = ("alembic_scratch_00112233445566zz", "alembic_scratch_prod", "alembic_scratch_1")
-    run(productions, dialect, *(f"CREATE DATABASE {name}" for name in names))
+    """Of the form, but of another owner; of the owner, but of another form."""
+    formed, others = f"{SCRATCH}0011223344556677", [f"{SCRATCH}prod", f"{SCRATCH}1_2_3"]
+    owner = f" OWNER {OWNER}" if dialect == "postgresql" else ""
+    run(productions, dialect, f"CREATE DATABASE {formed}{owner}")
+    run(productions, dialect, *(f"CREATE DATABASE {name}" for name in others))
     try:
         with open_scratch(dialect, server_url=None):
             pass
         there = set(production.fingerprint())
-        assert {f"database {name}" for name in names} <= there
+        assert {f"database {name}" for name in (formed, *others)} <= there
     finally:
-        run(productions, dialect, *(f"DROP DATABASE {name}" for name in names))
+        run(productions, dialect, *(f"DROP DATABASE {name}" for name in (formed, *others)))
 
 
-def test_scratches_have_no_name_of_a_host_or_a_process(dialect: str, tmp_path: Path) -> None:
-    from toolkit.database.folders import new_name
-
+@pytest.mark.any_sqlalchemy
+def test_scratches_have_no_name_of_a_host_or_a_process() -> None:
     names = {new_name() for _ in range(100)}
     assert len(names) == 100
-    assert all(len(name) == 32 for name in names), "MySQL allows a user no more"
+    assert all(re.fullmatch("alembic_scratch_[0-9a-f]{16}", name) for name in names)
+    assert all(len(name) <= 32 for name in names), "MySQL allows a user no more"

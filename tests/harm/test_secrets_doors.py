@@ -14,7 +14,7 @@ from projects import warm
 from projects.setup_door import SCRIPTS
 from projects.shop import Shop
 from toolkit.report.command_line import refused
-from toolkit.report.endings import ending_of
+from toolkit.report.endings import ending_of, proof_code
 from toolkit.report.exits import Exit
 
 pytestmark = pytest.mark.any_sqlalchemy
@@ -71,6 +71,10 @@ FORMS = (
     ("--stats-url", f"postgresql://app:{SECRET}@h/d"),
     ("--project", f"postgresql://app:{SECRET}@h/d"),
     (f"postgresql://app:{SECRET}@h/d",),
+    (f"like postgresql://app:{SECRET}@h/d",),
+    ("--url", f"postgresql://app:with blanks {SECRET}@h/d"),
+    (f"postgresql://app:with blanks {SECRET}@h/d",),
+    (f"postgresql://h/d?password={SECRET}",),
 )
 INNOCENT = (
     ("--url", "postgresql://app@h:5432/d?sslmode=require"),
@@ -81,6 +85,7 @@ INNOCENT = (
     ("--connect-arg", "password_encryption=scram-sha-256"),
     ("--connect-arg", "statement_cache_size=0"),
     ("add password and token columns; see https://example.com/a:b",),
+    ("as http://localhost:8000/docs has it, for me@example.com",),
     ("--fill", "users.password=md5('x')"),
     ("--run", f"DATABASE_URL=postgresql://app:{SECRET}@h/d pytest"),
     ("--budget", "GET /login?password=3"),
@@ -192,6 +197,12 @@ def test_what_is_no_bug_has_a_line_and_a_code(error: Exception, code: Exit) -> N
     assert ending is not None
     assert ending.code == code
     assert "\n" not in ending.message
+
+
+def test_a_proof_fails_by_what_is_proved_or_by_what_is_under_it() -> None:
+    assert proof_code("OperationalError: server closed the connection") == Exit.SERVER_GONE
+    assert proof_code("OSError: [Errno 28] No space left on device") == Exit.DISK_FULL
+    assert proof_code("OperationalError: no such table: users") == Exit.PROOF_FAILED
 
 
 def test_a_bug_stays_one() -> None:

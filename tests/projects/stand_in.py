@@ -39,12 +39,13 @@ def main(address: str, program: str, arguments: list[str]) -> int:
     plain = arguments and (not arguments[0].startswith("-") or arguments[0] in {"-m", "-c"})
     if not plain or EARLY & os.environ.keys():
         os.execv(program, [program, *sys.argv[3:]])
+    order["descriptors"] = [0, 1, 2, *passed()]
     server = socket.socket(socket.AF_UNIX)
     server.connect(address)
     for name in FORWARDED:
         signal.signal(name, lambda number, _frame: server.send(bytes([number])))
     text = marshal.dumps(order)
-    descriptors = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+    descriptors = b"".join(number.to_bytes(4, sys.byteorder) for number in order["descriptors"])
     server.sendmsg([b"%12d" % len(text)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
     server.sendall(text)
     answer = b""
@@ -58,6 +59,16 @@ def main(address: str, program: str, arguments: list[str]) -> int:
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
+
+
+def passed() -> list[int]:
+    """What else is open here was given by who started this, as `pass_fds` gives a pipe."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        number = int(name)
+        if number > 2 and os.path.exists(f"/proc/self/fd/{number}"):  # noqa: PTH110
+            found.append(number)
+    return found
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ by the names of `PROGRAMS` be such programs, through `stand_in.py`. What is abou
 import atexit
 import compileall
 import contextlib
+import fcntl
 import functools
 import gc
 import importlib
@@ -37,6 +38,7 @@ from typing import IO, Any
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 STAND_IN = Path(__file__).with_name("stand_in.py")
 _servers: "list[subprocess.Popen[bytes]]" = []
+MOST_DESCRIPTORS = 64
 PROGRAMS = ("python", "python3", "alembic", "pytest", "uvicorn")
 
 
@@ -250,7 +252,7 @@ class _Server:
     def accept(self) -> tuple[dict[str, Any], list[int]] | None:
         """Fork; the order in the child, None in the server."""
         connection, _ = self.listener.accept()
-        header, descriptors, _, _ = socket.recv_fds(connection, 12, 3)
+        header, descriptors, _, _ = socket.recv_fds(connection, 12, MOST_DESCRIPTORS)
         with connection.makefile("rb") as stream:
             order = marshal.loads(stream.read(int(header)))
         child = os.fork()
@@ -294,7 +296,11 @@ class _Server:
 
 
 def _become(request: dict[str, Any], descriptors: list[int]) -> None:
-    for number, descriptor in enumerate(descriptors):
+    # First out of the way: one may have the number that another is to get.
+    high = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 1000) for one in descriptors]
+    for one in descriptors:
+        os.close(one)
+    for number, descriptor in zip(request.get("descriptors", (0, 1, 2)), high, strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.environ.clear()

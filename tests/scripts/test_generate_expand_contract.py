@@ -252,7 +252,10 @@ def test_options_that_do_not_go(shop: Shop, options: tuple[str, ...], words: str
 def test_all_files_or_none(tmp_path: Path) -> None:
     steps = [Step(Path(name), "text", name, None, "", None) for name in ("a/1.py", "2.py", "3.py")]
     (tmp_path / "2.py").write_text("another's")
-    bench: Any = SimpleNamespace(situation=SimpleNamespace(destination=tmp_path, hooks=False))
+    bench: Any = SimpleNamespace(
+        situation=SimpleNamespace(destination=tmp_path, hooks=False),
+        scratch=SimpleNamespace(check=lambda: None),
+    )
     with pytest.raises(FileExistsError):
         put_all_in_place(bench, steps, print)
     assert [path.name for path in tmp_path.iterdir()] == ["2.py"]

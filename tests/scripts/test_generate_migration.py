@@ -661,19 +661,6 @@ def test_password_in_an_option_is_refused(shop: Shop) -> None:
 
 
 @pytest.mark.any_sqlalchemy
-def test_help_lists_the_exit_codes() -> None:
-    ended = subprocess.run(
-        ["bash", str(DOOR), "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "VIRTUAL_ENV": sys.prefix},
-    )
-    for code in Exit:
-        assert code.meaning in ended.stdout
-
-
-@pytest.mark.any_sqlalchemy
 def test_words() -> None:
     operations = [
         {"op": "CreateTable", "table": "a", "schema": "s", "columns": 1, "unique_constraints": 0,

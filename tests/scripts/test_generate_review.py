@@ -381,7 +381,7 @@ def test_sizes_come_from_the_database_that_is_named(first: Shop, database_url: s
 def test_sizes_that_cannot_be_read_are_one_line(shop: Shop) -> None:
     more = {"STATS_DATABASE_URL": "postgresql+asyncpg://me:s3cr3t-pw@127.0.0.1:1/x"}
     ended = shop.generate("one", more=more)
-    assert ended.code == Exit.USAGE
+    assert ended.code == Exit.NETWORK
     assert "statistics of the tables cannot be read" in ended.err
     assert "s3cr3t-pw" not in ended.out + ended.err
     assert shop.versions() == []

@@ -144,7 +144,8 @@ def report(forum: str, untouched: Callable[[], Any]) -> PlansReport:
     values = ["done", 9, capture.as_json(decimal.Decimal(2000))]
     found.append(dataclasses.replace(found[0], sql=sql, shape="UPDATE", parameters=values))
     before = untouched()
-    report = measure_statements(make_url(forum), found, units={1: "GET /posts"})
+    with capture.scratch_on(""):  # a private one has HypoPG, which saves more than its start takes
+        report = measure_statements(make_url(forum), found, units={1: "GET /posts"})
     assert untouched() == before
     left = capture.script(forum, f"SELECT datname FROM pg_database WHERE datname LIKE '{PREFIX}%'")
     assert left == []

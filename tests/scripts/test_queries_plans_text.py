@@ -14,11 +14,13 @@ from toolkit.queries.plans import measure_statements
 from toolkit.queries.plans.candidates import trials
 from toolkit.queries.plans.captured import explainable, shapes_of
 from toolkit.queries.plans.model import Column, ExistingIndex, Place, Table, create_index
+from toolkit.queries.plans.mysql.plain import within
 from toolkit.queries.plans.parse import Parsed
 from toolkit.queries.plans.postgresql.plan import redacted
 from toolkit.queries.plans.postgresql.rows import shares
 from toolkit.queries.plans.query import take_apart
 from toolkit.queries.plans.values import NotRestored, literal, restored
+from toolkit.queries.plans.words import words_of
 
 pytestmark = pytest.mark.any_sqlalchemy
 
@@ -251,3 +253,54 @@ def test_nothing_to_do_is_said() -> None:
     assert report.skipped == "no SELECT, UPDATE or DELETE of the application was captured"
     other = measure_statements(make_url("oracle://a@b/c"), [])
     assert other.skipped == "oracle is no database that plans are read of"
+
+
+@pytest.mark.parametrize(
+    ("kind", "sql", "calls"),
+    [
+        ("postgresql", "SELECT f ($1), \"G h\"(1), x.k/* ( */(2) FROM a JOIN b ON (a.id = b.id)",
+         {"f", "G h", "k", "on"}),
+        ("postgresql", "SELECT 'f(1)', $$g(1)$$, $x$ h($$) $x$, E'it\\'s k(1)', p(1) -- q(1)",
+         {"p"}),
+        ("postgresql", "SELECT Lower(name) FROM t WHERE id IN (1, 2)", {"lower", "in"}),
+        ("mysql", "SELECT `f` (1), \"g(1)\", 'it\\'s h(1)', s.`k``l`(2) FROM t", {"f", "k`l"}),
+    ],
+)  # fmt: skip
+def test_what_a_statement_calls_stands_outside_of_strings(
+    kind: Kind, sql: str, calls: set[str]
+) -> None:
+    found = words_of(take_apart(sql, [1], kind), kind)
+    assert found.calls == calls and found.understood
+
+
+@pytest.mark.parametrize(
+    ("kind", "sql"),
+    [
+        ("postgresql", 'SELECT U&"\\0066"(1)'),
+        ("postgresql", "SELECT 1 /* /* */ ' */ , f(1) --'"),
+        ("mysql", "SELECT 1 /*!50000 , f(1) */"),
+        ("mysql", "SELECT 1 /*M! , f(1) */"),
+    ],
+)
+def test_a_spelling_that_is_not_understood(kind: Kind, sql: str) -> None:
+    assert not words_of(take_apart(sql, [], kind), kind).understood
+
+
+@pytest.mark.parametrize(
+    ("sql", "within_copy"),
+    [
+        ("SELECT shop.t.a, 'shop.t' FROM shop.t WHERE `shop` . `t`.b = %s",
+         "SELECT t.a, 'shop.t' FROM t WHERE `t`.b = ?"),
+        ("UPDATE shop.t SET a = %s", "UPDATE t SET a = ?"),
+        # The same word means something else, or would.
+        ("SELECT shop.a FROM shop.t AS shop WHERE b = %s", None),
+        ("SELECT shop.a FROM shop.shop WHERE b = %s", None),
+        ("WITH t AS (SELECT 1 AS a) SELECT * FROM shop.t WHERE a = %s", None),
+        ("SELECT a FROM other.t WHERE b = %s", None),
+        ("SELECT a FROM t WHERE b = %s", None),
+    ],
+)  # fmt: skip
+def test_the_own_database_s_name_is_left_out(sql: str, within_copy: str | None) -> None:
+    query = take_apart(sql, [1], "mysql")
+    found = within(query, Parsed(sqlglot, query, "mysql"), "shop").joined(lambda _: "?")
+    assert found == (within_copy or sql.replace("%s", "?"))

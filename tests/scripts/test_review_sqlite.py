@@ -1,10 +1,13 @@
 """Every revision of the corpus runs on SQLite and gets exactly the verdicts it expects."""
 
 import ast
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from corpus.runner import CORPUS, ENV, SYNC_ENV, Case, Workplace, cases
 from toolkit.migration.review import findings_of
@@ -21,15 +24,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return Workplace(tmp_path_factory.mktemp("corpus") / "p", FOLDER, env=AS_USUAL + ENV)
 
 
+@pytest.fixture(scope="module")
+def base(place: Workplace) -> Path:
+    """The file of a database at the base revision, to be copied."""
+    file = place.root / "base.db"
+    report = place.run("upgrade", "before", url=f"sqlite+aiosqlite:///{file}")
+    assert "error" not in report, report["error"]
+    return file
+
+
 @pytest.fixture
-def database(make_database: Callable[[str], str]) -> str:
-    return make_database("sqlite")
+def database(base: Path, make_database: Callable[[str], str]) -> str:
+    url = make_database("sqlite")
+    shutil.copyfile(base, str(make_url(url).database))
+    return url
 
 
 def run(place: Workplace, database: str, name: str) -> tuple[dict[str, Any], list[Finding]]:
     """The trace of one revision on top of the base, and its findings."""
-    base = place.run("upgrade", "before", url=database)
-    assert "error" not in base, base["error"]
     trace = place.run("upgrade", name, url=database)["trace"]
     return trace, findings_of(trace)
 

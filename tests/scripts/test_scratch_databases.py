@@ -126,7 +126,7 @@ HOLD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from toolkit.database.scratch import open_scratch
-with open_scratch(sys.argv[2], server_url=None) as made:
+with open_scratch(sys.argv[2], server_url=None) as made, made.another():
     print(made.url.render_as_string(hide_password=False), flush=True)
     time.sleep(600)
 """

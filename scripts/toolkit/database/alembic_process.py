@@ -290,6 +290,9 @@ def be_worker(requests: int, answers: int, errors: int, *, dies: bool) -> NoRetu
         os.environ.update(variables)
         sys.dont_write_bytecode = True
         door.leave()
+        # What they were may be anything, as in a test or a notebook; a project prints to 1 and 2.
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            setattr(sys, name, os.fdopen(number, "w", buffering=1, closefd=False))
         forget_toolkit()
         runpy.run_path(str(WORKER), run_name="__main__")
     except SystemExit as ended:

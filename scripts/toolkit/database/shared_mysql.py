@@ -36,8 +36,13 @@ UNION ALL SELECT privilege_type, table_schema FROM information_schema.schema_pri
 UNION ALL SELECT privilege_type, table_schema FROM information_schema.table_privileges
     WHERE grantee = {{who}}
 """
+# A schema of ours has a user that was made for a scratch, or one that may only make scratches.
 DATABASES = f"""
-SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '{PREFIX}%'
+SELECT schema_name FROM information_schema.schemata s WHERE schema_name LIKE '{PREFIX}%'
+    AND EXISTS (SELECT 1 FROM information_schema.schema_privileges p
+        WHERE p.grantee LIKE '''{PREFIX}%'
+            AND REPLACE(p.table_schema, '\\\\', '') = s.schema_name
+        OR REPLACE(p.table_schema, '\\\\', '') = '{PREFIX}%')
 UNION SELECT REPLACE(SUBSTRING_INDEX(grantee, '@', 1), '''', '')
     FROM information_schema.user_privileges WHERE grantee LIKE '''{PREFIX}%'
 """

@@ -35,11 +35,12 @@ LOCKED = """
 SELECT lpad(to_hex((classid::bigint << 32) | objid::bigint), 16, '0') FROM pg_locks
 WHERE locktype = 'advisory' AND objsubid = 1
 """
-# A database of ours belongs to the role of its name, or to the role that asks.
+# A database of ours belongs to a role that was made for a scratch, or to the one that asks.
 LEFT_OVER = f"""
 SELECT datname FROM pg_database d
 WHERE datname ~ '^{PREFIX}[0-9a-f]{{16}}$'
-    AND pg_get_userbyid(datdba) IN (datname, current_user)
+    AND (pg_get_userbyid(datdba) = current_user
+        OR pg_get_userbyid(datdba) ~ '^{PREFIX}[0-9a-f]{{16}}$')
     AND substr(datname, {len(PREFIX) + 1}) NOT IN ({LOCKED})
 UNION SELECT rolname FROM pg_roles
 WHERE rolname ~ '^{PREFIX}[0-9a-f]{{16}}$' AND substr(rolname, {len(PREFIX) + 1}) NOT IN ({LOCKED})

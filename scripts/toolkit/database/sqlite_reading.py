@@ -117,7 +117,8 @@ def readable(path: Path) -> Iterator[str]:
     state = state_of(path)
     if not state.needs_copy:
         # Without its -shm, SQLite would create it; nobody has it open, and the WAL is empty.
-        still = "&immutable=1" if state.wal and not state.in_use else ""
+        # With it, even a reader would leave a mark there.
+        still = ("&readonly_shm=1" if state.in_use else "&immutable=1") if state.wal else ""
         yield f"file:{quote(str(path))}?mode=ro{still}"
         return
     with own_folder() as folder:

@@ -16,7 +16,7 @@ import sys
 from typing import Any
 
 from .addresses import Hiding
-from .hook import Fence
+from .hook import Fence, WritingIsRefused
 
 CONFIGURATION = (".ini", ".toml", ".yaml", ".yml", ".json", ".cfg", ".conf", ".properties", ".env")
 LARGEST = 2**20
@@ -29,17 +29,30 @@ class Files:
         self.folder = folder
         self.hiding = hiding
         self._open = io.open
+        self._mkdir = os.mkdir
         self._instead: dict[str, str] = {}
+        self._folders: set[str] = set()
+        """Those that were to be made where nothing is."""
 
     def install(self) -> None:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
         builtins.open = io.open = self.open
+        os.mkdir = self.mkdir
 
     def open(self, file: Any, mode: Any = "r", *more: Any, **options: Any) -> Any:
         instead = None
         if isinstance(file, str | bytes | os.PathLike) and isinstance(mode, str):
             instead = self.led(os.path.realpath(os.fsdecode(file)), os.fsdecode(file), mode)
         return self._open(instead or file, mode, *more, **options)
+
+    def mkdir(self, path: Any, *more: Any, **options: Any) -> None:
+        """As if it had been made: a folder below the user's home, for data or for logs."""
+        try:
+            self._mkdir(path, *more, **options)
+        except WritingIsRefused:
+            if os.path.lexists(path):
+                raise
+            self._folders.add(os.path.realpath(os.fsdecode(path)))
 
     def led(self, path: str, given: str, mode: str) -> str | None:
         """The file to open in its place; None for the file itself."""
@@ -50,7 +63,8 @@ class Files:
         return self.hidden(path) if self.hiding and is_configuration(path) else None
 
     def written(self, path: str, mode: str) -> str | None:
-        if not os.path.isdir(os.path.dirname(path)) or os.path.isdir(path):
+        folder = os.path.dirname(path)
+        if not (folder in self._folders or os.path.isdir(folder)) or os.path.isdir(path):
             return None
         if path not in self._instead:
             there = os.path.isfile(path)

@@ -37,6 +37,13 @@ QUESTIONS = {
 SCRIPTS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))) + os.sep
 PATIENCE = 5  # some wait for their database and try for ever
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+RULES = {
+    "database": "code that nobody has read reaches the scratch database only",
+    "network": "code that nobody has read reaches the scratch database only",
+    "program": "code that nobody has read starts no programs",
+    "writing": "code that nobody has read writes in the run's own folder only",
+    "secret": "code that nobody has read is told no passwords",
+}
 
 
 class Refused(OSError):
@@ -64,7 +71,7 @@ class RefusedTooOften(BaseException):
 class Fence:
     """`refused` keeps what was refused, also when the project swallowed it: kind and line.
 
-    Kinds: `database` (to go on after that proves nothing), `network`, `program`, `writing`.
+    Kinds: `database` (to go on after that proves nothing), and the others of RULES.
     """
 
     def __init__(self, order: dict[str, Any]) -> None:
@@ -147,7 +154,7 @@ class Fence:
         )
 
     def _note(self, kind: str, what: str, error: Callable[[str], Any]) -> Any:
-        line = f"{self.place()} wanted to {what}: refused, only the scratch database is for it"
+        line = f"{self.place()} wanted to {what}: refused, {RULES[kind]}"
         self.refused.append((kind, line))
         if kind == "database" and self.refused.count((kind, line)) > PATIENCE:
             raise RefusedTooOften(line)
@@ -211,7 +218,7 @@ class Fence:
             return
         name = os.fsdecode(path)
         if SECRET.search(name):
-            raise self._note("writing", f"read {name}", WritingIsRefused)
+            raise self._note("secret", f"read {name}", WritingIsRefused)
         if isinstance(flags, int) and flags & WRITING:
             self._may_change(name)
 

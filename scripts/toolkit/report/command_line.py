@@ -19,6 +19,7 @@ OWN_COMMAND = "--run"
 """Its value is the user's command: what it gives its program is masked, and not refused."""
 VARIABLE = re.compile(r"[A-Za-z_]\w*")
 KEY = re.compile(rf"{NAME}['\"]?\s*[=:]\s*['\"]?[^\s'\"]")
+SCHEME = re.compile(r"[\w+]+://")
 LOGIN = re.compile(r"[^\s:/@?#]*:.+@")
 
 
@@ -27,7 +28,10 @@ def refused(door: str, arguments: Sequence[str]) -> str | None:
     for option, value in values_of(arguments):
         if option == OWN_COMMAND:
             continue
-        if holds_password(value) or (option in ADDRESSES and is_login(value)):
+        is_address = option in ADDRESSES or SCHEME.match(value) is not None
+        # Only where an address is meant, it may have raw blanks.
+        words = [value] if is_address else value.split()
+        if any(map(holds_password, words)) or (option in ADDRESSES and is_login(value)):
             named = "--url-env NAME" if door in WITH_URL_ENV else "--url-from env:NAME"
             place = VARIABLES.get(option, f"a variable and name that, {named}")
             return (

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from toolkit.report.command_line import OWN_COMMAND, values_of
 from toolkit.report.masking import MASKER, clean
 
 
@@ -96,8 +97,11 @@ def opened(arguments: Sequence[str] = ()) -> Iterator[None]:
     MASKER.forget()
     MASKER.learn_environment(os.environ)
     MASKER.learn_folder(project_in(arguments))
-    for argument in arguments:
-        MASKER.learn_command(argument)
+    for option, value in values_of(arguments):
+        if option == OWN_COMMAND:
+            MASKER.learn_command(value)
+        elif "://" in value:
+            MASKER.learn(value)
     before = sys.stdout, sys.stderr
     doors = Door(sys.stdout), Door(sys.stderr, must_arrive=False)
     sys.stdout, sys.stderr = (cast(TextIO, door) for door in doors)

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.scratch import execute
-from toolkit.database.sqlite_reading import readable
+from toolkit.database.sqlite_reading import name_in, readable
 from toolkit.database.urls import kind_of
 from toolkit.migration.situation import choose_setup, probe, server_url
 from toolkit.project.facts import Project
@@ -37,7 +37,7 @@ def look_at_target(project: Project, ini: Path, timeout: float = 120.0) -> Targe
         return Target(None, "the project's own database was not looked at: its URL is not set")
     try:
         if kind == "sqlite":
-            names = _sqlite_tables(ini.parent / str(seen["database"]))
+            names = _sqlite_tables(ini.parent / name_in(str(seen["database"]))[0])
         else:
             url = server_url(seen, kind)
             assert url is not None

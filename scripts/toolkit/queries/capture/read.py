@@ -97,7 +97,9 @@ class _Process:
     def unit(self, number: int, fields: dict[str, Any]) -> Unit:
         error = fields.get("error")
         if error:
-            self.records.away = self.records.away or away_in(": ".join(error))
+            # Redis has a ConnectionError of its own.
+            said = "" if error[0] == "ConnectionError" else ": ".join(error)
+            self.records.away = self.records.away or away_in(said)
         return Unit(
             number=self.first + number,
             kind=fields["kind"],

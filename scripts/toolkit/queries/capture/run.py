@@ -25,6 +25,7 @@ from toolkit.queries.capture.read import Records, away_in, unit_errors
 from toolkit.queries.capture.record import Capture
 from toolkit.queries.capture.requests import Request
 from toolkit.queries.errors import QueriesError, database_away, nothing_seen, run_failed
+from toolkit.report.exits import Exit
 from toolkit.report.masking import Masker, mask
 
 Say = Callable[[str], None]
@@ -37,6 +38,7 @@ GRACE = 0.8
 # Waits for the number of a process group, then for a word; ends the group if none comes, which
 # is when this program was killed and could not do it itself (#11).
 WATCH = 'read -r group && { read -r _ || kill -s KILL -- "-$group"; }'
+DRIVERS = re.compile(r"sqlalchemy|asyncpg|psycopg|pymysql|aiomysql|MySQLdb|asyncmy|pg8000")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _SHELL = {"|", "||", "&", "&&", ";", "<", ">", ">>", "2>&1"}
 
@@ -240,7 +242,7 @@ class _Workplace:
         records = Records(self.root)
         records.read(self.records)
         if not records.statements:
-            if away := records.away or away_in(self.output_text()):
+            if away := records.away or self.away():
                 raise database_away(command, away, self.root)
             if status != 0:
                 raise self.cannot_start(f"`{command}` ended with {status}", late, timeout, secrets)
@@ -296,6 +298,11 @@ class _Workplace:
         for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text[-TAIL:]
+
+    def away(self) -> Exit | None:
+        """How the database was not there, by what a driver of one has the command print."""
+        said = self.output_text()
+        return away_in(said) if DRIVERS.search(said) else None
 
     def output_text(self) -> str:
         """The end of it as it is: with all that is secret."""

@@ -21,6 +21,7 @@ from toolkit.queries.plans.parse import load_sqlglot
 from toolkit.queries.plans.postgresql import run as on_postgresql
 from toolkit.queries.plans.postgresql.rows import NoCopy
 from toolkit.queries.plans.symptoms import symptom_findings
+from toolkit.queries.plans.words import words_of
 from toolkit.report.exits import Exit
 from toolkit.report.masking import mask
 
@@ -49,6 +50,7 @@ def measure_statements(
     if not shapes:
         return PlansReport(skipped="no SELECT, UPDATE or DELETE of the application was captured")
     job = Job(kind, limits, Clock(limits.seconds), say, sqlglot, wish)
+    shapes = [shape for shape in shapes if is_one(shape, job)]
     skipped = words if sqlglot is None else None
     if sqlglot is not None and words:
         job.notes.add(words)
@@ -69,6 +71,14 @@ def measure_statements(
     if job.stopped:
         job.notes.add(f"after {limits.seconds:,.0f} s the rest was left out")
     return report(job, skipped)
+
+
+def is_one(shape: Shape, job: Job) -> bool:
+    """Is it one statement? It is said where it is several."""
+    several = words_of(shape.query, job.kind).several
+    if several:
+        job.note(shape, "not measured: it is several statements")
+    return not several
 
 
 def report(job: Job, skipped: str | None) -> PlansReport:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from toolkit.queries.plans.captured import Shape
 from toolkit.queries.plans.parse import Parsed
 from toolkit.queries.plans.query import Query
 from toolkit.queries.plans.words import COMMENTS, NAMES, STRINGS, words_of
@@ -80,13 +79,13 @@ def why_not(parsed: Parsed, functions: Functions) -> str:
     return ""
 
 
-def within(shape: Shape, parsed: Parsed, database: str) -> Query:
-    """The statement's query without the name of the given database, which the copy's is not."""
+def within(query: Query, parsed: Parsed, database: str) -> Query:
+    """The statement without the name of the given database, which the copy's is not."""
     if not parsed.names_itself(database):
-        return shape.query
+        return query
     name = re.escape(database)
     own = rf"(?<![\w$.`])(?:`{name}`|{name})\s*\.\s*(?=[`\w])"
-    others = rf"(?P<other>{STRINGS['mysql']} | {NAMES['mysql']} | {COMMENTS})"
+    others = rf"(?P<other>{STRINGS['mysql']} | {NAMES['mysql']} | {COMMENTS['mysql']})"
     pattern = re.compile(rf"(?:{own})|{others}", re.X | re.S)
-    parts = tuple(pattern.sub(lambda found: found["other"] or "", one) for one in shape.query.parts)
-    return replace(shape.query, parts=parts)
+    parts = tuple(pattern.sub(lambda found: found["other"] or "", one) for one in query.parts)
+    return replace(query, parts=parts)

@@ -83,7 +83,7 @@ def read(connection: Connection, url: URL, shapes: Sequence[Shape], job: Job) ->
         if one.query.missing:
             job.note(one, f"not measured: a parameter ({one.query.missing}) was not kept")
             continue
-        shape = replace(one, query=plain.within(one, parsed, str(url.database)))
+        shape = replace(one, query=plain.within(one.query, parsed, str(url.database)))
         parsed = parsed_of(shape, job) or parsed
         if why := why_not(parsed, tables, functions):
             job.note(shape, f"not measured: {why}")

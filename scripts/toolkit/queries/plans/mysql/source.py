@@ -38,8 +38,6 @@ INDEXES = """
     FROM information_schema.statistics WHERE table_schema = database()
     ORDER BY table_name, index_name, seq_in_index
 """
-
-
 SETTINGS = re.compile(
     r"optimizer_(?!trace)\w+|eq_range_index_dive_limit|join_buffer_size|join_cache_level"
     r"|max_heap_table_size|tmp_table_size|sort_buffer_size|read_rnd_buffer_size|use_stat_tables"

@@ -225,7 +225,7 @@ def session(connection: Connection, schema: Schema, milliseconds: int) -> None:
 
 def extend(connection: Connection, name: str, place: str | None = None) -> bool:
     """Make an extension, on a private server with the administrator's help; is it there?"""
-    wanted = f"{quote_text(name)}, {'NULL' if place is None else quote_text(place)}, NULL"
+    wanted = f"{quote_text(name)}, {quote_text(place) if place else 'current_schema()'}, NULL"
     attempt(connection, f"SELECT pg_catalog.alembic_scratch_extension({wanted})")
     within = "" if place is None else f" SCHEMA {quote(place)}"
     statement = f"CREATE EXTENSION IF NOT EXISTS {quote(name)}{within} CASCADE"

@@ -15,9 +15,9 @@ from toolkit.queries.plans.words import words_of
 
 EXTENSIONS = (
     "bloom", "btree_gin", "btree_gist", "citext", "cube", "dict_int", "dict_xsyn",
-    "earthdistance", "fuzzystrmatch", "hstore", "intarray", "isn", "ltree", "pg_trgm",
-    "pg_uuidv7", "pgcrypto", "postgis", "rum", "seg", "tsm_system_rows", "tsm_system_time",
-    "unaccent", "uuid-ossp", "vector",
+    "earthdistance", "fuzzystrmatch", "h3", "hll", "hstore", "intarray", "ip4r", "isn", "ltree",
+    "pg_bigm", "pg_trgm", "pg_uuidv7", "pgcrypto", "postgis", "rum", "seg", "tsm_system_rows",
+    "tsm_system_time", "unaccent", "uuid-ossp", "vector",
 )  # fmt: skip
 """Types, operators and functions that compute. Others reach files or servers, or run texts."""
 COMPUTES = (

@@ -3,18 +3,12 @@
 The address is a literal of the source: nothing that is hidden in an environment helps.
 """
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
 from harm.production import Production
 from projects.layouts import write
-from toolkit.database.folders import new_name
-from toolkit.database.private_server import private_server
-from toolkit.database.scratch import Scratch, execute
-from toolkit.database.urls import driver_for, kind_of
 from toolkit.project import read_project
 from toolkit.project.facts import Project
 
@@ -215,35 +209,3 @@ def project_of(
         made["migrations/versions/0001.py"] = REVISION % "\n".join(f"    {one}" for one in lines)
     write(root, made | {name.replace("__", "."): text for name, text in files.items()})
     return read_project(root)
-
-
-@contextlib.contextmanager
-def scratch_of(dialect: str, server: str | None, folder: Path) -> Iterator[Scratch]:
-    """A scratch database on a private `server`, as a proof would have it."""
-    kind = kind_of(dialect)
-    assert kind is not None
-    if server is None:
-        place = folder / "scratch"
-        place.mkdir()
-        yield Scratch(kind, make_url(f"sqlite+aiosqlite:///{place / 'scratch.db'}"), "here")
-        return
-    admin, name = make_url(server), new_name()
-    execute(admin, f"CREATE DATABASE {name}")
-    try:
-        yield Scratch(kind, admin.set(database=name), "here")
-    finally:
-        execute(admin, f"DROP DATABASE {name}")
-
-
-@contextlib.contextmanager
-def private_url(dialect: str) -> Iterator[str | None]:
-    """A private server for several tests; None for SQLite."""
-    kind = kind_of(dialect)
-    if kind in (None, "sqlite"):
-        yield None
-        return
-    with private_server(str(kind)) as server:
-        made = server.administrator.set(drivername=f"{kind}+{driver_for(kind)}", database=None)  # type: ignore[arg-type]
-        if kind == "postgresql":
-            made = made.set(database="postgres")
-        yield made.render_as_string(hide_password=False)
