@@ -151,7 +151,7 @@ def test_a_probe_sees_the_address_and_reaches_nothing(
     )
     project = project_of(tmp_path / "project", production, env=env)
     result = probe(project, choose_setup(project), {}, 60)
-    assert result.stderr.count("wanted to") == 2, result.message
+    assert result.stdout.count("wanted to") == 2, result.message
     seen = result.report["seen"]
     if production.dialect == "sqlite":
         assert seen["database"] == str(production.folder / f"{SHOP}.db")  # type: ignore[operator]
