@@ -111,7 +111,6 @@ def opened(arguments: Sequence[str] = ()) -> Iterator[None]:
         sys.stdout, sys.stderr = before
         for door in doors:
             door.flush()
-        MASKER.forget()
 
 
 def leave() -> None:
