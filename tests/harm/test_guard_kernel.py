@@ -180,7 +180,13 @@ def test_the_hook_alone_holds_where_the_kernel_does_not_help(
     """As in a container, and on macOS. And the skill lies in the project that it looks at."""
     root = tmp_path / "project"
     toolkit = root / "skill" / "toolkit"
-    shutil.copytree(FENCE.parents[1], toolkit)
+    # What this worker is made of: to look at all of the toolkit takes seconds.
+    for name in ("fence", "project/import_worker.py", "report/masking.py"):
+        for path in (FENCE.parents[1] / name, *(FENCE.parents[1] / name).glob("*.py")):
+            if path.suffix == ".py":
+                target = toolkit / path.relative_to(FENCE.parents[1])
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
     copy = toolkit / "fence" / "kernel.py"
     text = copy.read_text().replace('if sys.platform != "linux":\n        return ()', "return ()")
     assert text.count("    return ()\n") == 1
