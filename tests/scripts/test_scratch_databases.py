@@ -19,9 +19,8 @@ from toolkit.database import folders, private_server, scratch
 from toolkit.database.errors import DatabaseError
 from toolkit.database.folders import PREFIX
 from toolkit.database.scratch import execute, open_scratch
-from toolkit.database.urls import mask, secrets_of
 from toolkit.report.exits import Exit
-from toolkit.report.masking import MASKER
+from toolkit.report.masking import MASKER, mask, secrets_of
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 LIST = {

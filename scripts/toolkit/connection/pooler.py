@@ -19,6 +19,7 @@ from toolkit.connection.address import Target
 from toolkit.connection.connecting import close, make_engine
 from toolkit.connection.load import Load, described
 from toolkit.connection.steps import Layer, Status, Step, Verdict, judged, ok, stop
+from toolkit.report.quoting import identifier
 
 MINE = "%/* test-connection */%"
 HOLD_SECONDS = 0.1
@@ -135,8 +136,7 @@ async def clean(engine: AsyncEngine, since: datetime.datetime) -> None:
     try:
         rows = await connection.execute(text(LEFT), {"mine": MINE, "since": since})
         for name in list(rows.scalars()):
-            quoted = str(name).replace('"', '""')
-            await connection.exec_driver_sql(f'DEALLOCATE "{quoted}"')
+            await connection.exec_driver_sql(f"DEALLOCATE {identifier(name)}")
         await asyncio.sleep(HOLD_SECONDS)
     finally:
         await close(connection)

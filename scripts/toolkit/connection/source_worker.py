@@ -8,12 +8,14 @@ output, which is a pipe: a file would keep the password. What the project prints
 
 import contextlib
 import importlib
-import importlib.util
 import json
 import os
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
+
+LOADING = Path(__file__).resolve().parents[1] / "fence" / "loading.py"
 
 
 def main() -> None:
@@ -21,40 +23,12 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     request = json.load(sys.stdin)
     sys.dont_write_bytecode = True
-    add_paths(request)
-    enter_fence(request)
+    runpy.run_path(str(LOADING))["enter_to_import"](request)
     answers = {reference: evaluate(reference) for reference in request["references"]}
     with os.fdopen(answer, "w", encoding="utf-8") as pipe:
         json.dump(answers, pipe)
     # Threads that the project started must not keep this process alive.
     os._exit(0)
-
-
-def enter_fence(request: dict[str, Any]) -> None:
-    """From here on this process reaches no database, and writes nothing that is not ours."""
-    package = "_reading_fence"
-    folder = Path(__file__).resolve().parents[1] / "fence"
-    spec = importlib.util.spec_from_file_location(
-        package, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[package] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[package])
-    importlib.import_module(f"{package}.child").enter(request["fence"])
-
-
-def add_paths(request: dict[str, Any]) -> None:
-    """The project's folders, as its own programs have them; for these modules too late.
-
-    The interpreter was started without them, and what any program with SQLAlchemy imports
-    is there already: a project may have a `platform.py`.
-    """
-    with contextlib.suppress(ImportError):
-        import sqlalchemy.ext.asyncio  # noqa: PLC0415
-        import sqlalchemy.orm  # noqa: F401, PLC0415
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:0] = list(dict.fromkeys([request["import_root"], request["root"], *paths]))
 
 
 def evaluate(reference: str) -> dict[str, str]:

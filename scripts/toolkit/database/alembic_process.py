@@ -25,12 +25,13 @@ from typing import Any, NoReturn
 from toolkit.database.errors import DatabaseError
 from toolkit.database.folders import own_folder
 from toolkit.database.scratch import Scratch
-from toolkit.database.urls import child_environment, mask, secrets_of
+from toolkit.database.urls import child_environment
 from toolkit.fence.environment import Child, fenced
 from toolkit.fence.kernel import die_with_parent
 from toolkit.project.facts import Problem, Project
 from toolkit.report import door
 from toolkit.report.exits import Exit
+from toolkit.report.masking import mask, secrets_of
 
 SAID_ALREADY = frozenset({
     "CommandError", "DatabaseRefused", "Ended",

@@ -18,6 +18,7 @@ import importlib
 import importlib.util
 import json
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -40,7 +41,9 @@ with contextlib.suppress(ImportError):
     import sqlalchemy.orm  # noqa: F401
 
 Report = dict[str, Any]
-SCRIPTS = Path(__file__).resolve().parents[2]  # ours, also where they lie in the project
+TOOLKIT = Path(__file__).resolve().parents[1]
+SCRIPTS = TOOLKIT.parent  # ours, also where they lie in the project
+load_fence = runpy.run_path(str(TOOLKIT / "fence" / "loading.py"))["load_fence"]
 PARSER = CommandLine(prog="alembic").parser
 
 # What nearly all projects import, which starts no thread and opens nothing when it is
@@ -128,20 +131,6 @@ def enter_fence(request: Report) -> Any:
     """From here on this process reaches the scratch database and nothing else."""
     order = {**request["fence"], "by_main_thread": True}
     return load_fence("child").enter(order, tuple(request["migrations"]))
-
-
-def load_fence(name: str) -> ModuleType:
-    """A module of the folder `fence`, under a name that no project has."""
-    package = "_alembic_scratch_fence"
-    if package not in sys.modules:
-        folder = Path(__file__).resolve().parents[1] / "fence"
-        spec = importlib.util.spec_from_file_location(
-            package, folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        assert spec is not None and spec.loader is not None
-        sys.modules[package] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[package])
-    return importlib.import_module(f"{package}.{name}")
 
 
 def load_beside(name: str) -> ModuleType:

@@ -21,9 +21,10 @@ from toolkit.database.errors import DatabaseError
 from toolkit.database.folders import new_name
 from toolkit.database.places import server_name
 from toolkit.database.session import FAILURES, Session
-from toolkit.database.urls import Kind, mask
+from toolkit.database.urls import Kind
 from toolkit.project.facts import Problem
 from toolkit.report.exits import Exit
+from toolkit.report.masking import mask
 
 State = dict[str, str]
 S = TypeVar("S", bound="Server")

@@ -5,13 +5,10 @@ import os
 from collections.abc import Mapping
 from typing import Literal
 
-# Also imported from here.
-from toolkit.report.masking import mask as mask  # noqa: PLC0414
-from toolkit.report.masking import secrets_of as secrets_of  # noqa: PLC0414
-
 SCRATCH_VARIABLE = "SCRATCH_DATABASE_URL"
-STATS_VARIABLE = "STATS_DATABASE_URL"
 """The environment variable that names the server for scratch databases."""
+STATS_VARIABLE = "STATS_DATABASE_URL"
+"""The one that names the database whose tables have real sizes."""
 
 WHERE = """\
 The scratch database is made on a private server, which is started from programs of this

@@ -5,9 +5,7 @@ prove.py). Imports nothing of this toolkit, because a project may have a package
 of the same name.
 """
 
-import contextlib
 import importlib
-import importlib.util
 import json
 import os
 import runpy
@@ -23,8 +21,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper
 
 T = TypeVar("T")
-MASKING = Path(__file__).resolve().parents[1] / "report" / "masking.py"
-SCRIPTS = Path(__file__).resolve().parents[2]  # ours, also where they lie in the project
+TOOLKIT = Path(__file__).resolve().parents[1]
+SCRIPTS = TOOLKIT.parent  # ours, also where they lie in the project
 
 
 def main() -> None:
@@ -34,8 +32,7 @@ def main() -> None:
     root = Path(request["root"])
     sys.dont_write_bytecode = True
     mask = masker_of(root)
-    add_paths(request)
-    enter_fence(request)
+    runpy.run_path(str(TOOLKIT / "fence" / "loading.py"))["enter_to_import"](request)
     answer = Importer(root, mask).run(request["modules"], request["metadata"])
     target = Path(request["answer"])
     target.write_text(json.dumps(answer), encoding="utf-8")
@@ -43,36 +40,9 @@ def main() -> None:
     os._exit(0)
 
 
-def enter_fence(request: dict[str, Any]) -> None:
-    """From here on this process reaches no database, and writes nothing that is not ours."""
-    package = "_reading_fence"
-    folder = Path(__file__).resolve().parents[1] / "fence"
-    spec = importlib.util.spec_from_file_location(
-        package, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[package] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[package])
-    importlib.import_module(f"{package}.child").enter(request["fence"])
-
-
-def add_paths(request: dict[str, Any]) -> None:
-    """The project's folders, as its own programs have them; for these modules too late.
-
-    The interpreter was started without them, and what any program with SQLAlchemy imports
-    is there already: a project may have a `platform.py`.
-    """
-    with contextlib.suppress(ImportError):
-        import sqlalchemy.ext.asyncio  # noqa: PLC0415
-        import sqlalchemy.orm  # noqa: F401, PLC0415
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:0] = list(dict.fromkeys([request["import_root"], request["root"], *paths]))
-
-
 def masker_of(root: Path) -> Callable[[str], str]:
     """The toolkit's own, loaded by its path. It knows the environment and the settings files."""
-    made = runpy.run_path(str(MASKING))["Masker"]()
+    made = runpy.run_path(str(TOOLKIT / "report" / "masking.py"))["Masker"]()
     made.learn_environment(os.environ)
     made.learn_folder(root)
     mask: Callable[[str], str] = made

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.database.folders import own_folder
-from toolkit.database.urls import mask, secrets_of
 from toolkit.fence.environment import fenced
 from toolkit.fence.process import run_worker
 from toolkit.project.facts import MappedClass, Project
+from toolkit.report.masking import mask, secrets_of
 
 _WORKER = Path(__file__).with_name("import_worker.py")
 

@@ -1,4 +1,4 @@
-"""Names in printed commands, quoted for whoever will read them: a shell or a server.
+"""Names in commands and statements, quoted for whoever will read them: a shell or a server.
 
 A printed command is there to be copied: whatever a path, a revision or a role is called, it
 stays one word.
@@ -27,6 +27,11 @@ def identifier(name: object, kind: str = "postgresql") -> str:
     """A name in SQL."""
     mark = "`" if kind == "mysql" else '"'
     return f"{mark}{str(name).replace(mark, mark * 2)}{mark}"
+
+
+def qualified(*names: object) -> str:
+    """A name in SQL with those of what it is in, from the outermost."""
+    return ".".join(map(identifier, names))
 
 
 def literal(text: object, kind: str = "postgresql") -> str:

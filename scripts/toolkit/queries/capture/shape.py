@@ -16,7 +16,6 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)")
 _ONE_IN = re.compile(r"\b(IN) \(\?\)", re.IGNORECASE)
 _ROWS = re.compile(r"(\bVALUES\s*)(\([^()]*\))(?:\s*,\s*\([^()]*\))+", re.IGNORECASE)
 

@@ -18,6 +18,7 @@ from toolkit.queries.catalog.report import (
     quoter,
 )
 from toolkit.queries.finding import Confidence, Fix
+from toolkit.report.quoting import identifier
 
 quote = quoter("sqlite")
 TABLES = """
@@ -63,13 +64,9 @@ def shadow_tables(reader: Reader) -> set[str]:
 def size(reader: Reader, table: str) -> tuple[int, int]:
     """Rows, counted no further than it matters, and bytes (unknown here, hence none)."""
     count = reader.rows(
-        f"SELECT count(*) FROM (SELECT 1 FROM {quote_always(table)} LIMIT 100000)"  # noqa: S608
+        f"SELECT count(*) FROM (SELECT 1 FROM {identifier(table)} LIMIT 100000)"  # noqa: S608
     )[0][0]
     return int(count), 0
-
-
-def quote_always(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def pragma(reader: Reader, name: str, argument: str) -> list[tuple[Any, ...]]:

@@ -16,7 +16,6 @@ Kind = Literal["async", "sync"]
 _NAME = re.compile(r"_?(async_)?(db_?)?(session|sess|db)(_?async)?")
 READS = {"execute", "scalar", "scalars", "get", "get_one", "stream", "stream_scalars"}
 ASYNC_NAMES = {"AsyncSession", "async_scoped_session"}
-SYNC_NAMES = {"Session", "scoped_session"}
 FACTORIES = {"async_sessionmaker", "sessionmaker"}
 
 

@@ -64,7 +64,7 @@ def measure_statements(
         skipped = one_line(str(error), url)
     except NoCopy as error:
         skipped = f"no scratch copy of the tables can be made: {error}"
-    except sqlite.NoFile as error:
+    except sqlite.NoCopy as error:
         skipped = f"no scratch copy of the database can be made: {error}"
     except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:
         skipped = f"the database does not answer: {one_line(reason(error), url)}"

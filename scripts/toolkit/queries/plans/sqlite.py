@@ -27,6 +27,7 @@ from toolkit.queries.plans.model import (
 )
 from toolkit.queries.plans.query import Query
 from toolkit.queries.plans.values import NotRestored
+from toolkit.report.quoting import identifier
 
 BUSY_SECONDS = 5.0
 PAGES_A_STEP = 2000
@@ -39,7 +40,7 @@ WRITTEN_ROWS = 500
 WRITE_RUNS = 5
 
 
-class NoFile(Exception):
+class NoCopy(Exception):
     """There is no database file to copy. The text says why."""
 
 
@@ -125,11 +126,11 @@ def backup(url: URL, path: str, job: Job) -> None:
     """A consistent copy, also while others write. Nothing changes in the file or beside it."""
     file = file_of(url)
     if file is None:
-        raise NoFile("a database in memory can't be copied: give the URL of a file")
+        raise NoCopy("a database in memory can't be copied: give the URL of a file")
     if not file.is_file():
-        raise NoFile(f"there is no file {file.name}")
+        raise NoCopy(f"there is no file {file.name}")
     if file.stat().st_size > job.limits.copy_bytes:
-        raise NoFile(f"{file.name} is larger than {job.limits.copy_bytes:,} bytes")
+        raise NoCopy(f"{file.name} is larger than {job.limits.copy_bytes:,} bytes")
 
     def check(_status: int, _left: int, _all: int) -> None:
         job.clock.check()
@@ -145,7 +146,7 @@ def backup(url: URL, path: str, job: Job) -> None:
 def drop_triggers(connection: sqlite3.Connection) -> None:
     names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
     for (name,) in names:
-        connection.execute(f"DROP TRIGGER {quote(name)}")
+        connection.execute(f"DROP TRIGGER {identifier(name)}")
 
 
 def read_tables(connection: sqlite3.Connection) -> dict[str, Table]:
@@ -156,10 +157,10 @@ def read_tables(connection: sqlite3.Connection) -> dict[str, Table]:
     found = {}
     for (name,) in names:
         columns = {}
-        rows = connection.execute(f"SELECT count(*) FROM {quote(name)}").fetchone()[0]  # noqa: S608
-        info = connection.execute(f"PRAGMA table_info({quote(name)})").fetchall()
+        rows = connection.execute(f"SELECT count(*) FROM {identifier(name)}").fetchone()[0]  # noqa: S608
+        info = connection.execute(f"PRAGMA table_info({identifier(name)})").fetchall()
         for _, column, kind, _, _, _ in info:
-            few = f"SELECT DISTINCT {quote(column)} FROM {quote(name)} LIMIT {FEW}"  # noqa: S608
+            few = f"SELECT DISTINCT {identifier(column)} FROM {identifier(name)} LIMIT {FEW}"  # noqa: S608
             distinct = connection.execute(f"SELECT count(*) FROM ({few})").fetchone()[0]  # noqa: S608
             columns[column] = Column(column, kind, float(distinct), kind.upper() == "BOOLEAN")
         keys = [row[1] for row in sorted(info, key=lambda row: row[5]) if row[5]]
@@ -171,9 +172,9 @@ def read_tables(connection: sqlite3.Connection) -> dict[str, Table]:
 
 
 def read_indexes(connection: sqlite3.Connection, table: str) -> Iterator[ExistingIndex]:
-    rows = connection.execute(f"PRAGMA index_list({quote(table)})").fetchall()
+    rows = connection.execute(f"PRAGMA index_list({identifier(table)})").fetchall()
     for _, name, unique, _, partial in rows:
-        keys = connection.execute(f"PRAGMA index_xinfo({quote(name)})").fetchall()
+        keys = connection.execute(f"PRAGMA index_xinfo({identifier(name)})").fetchall()
         texts = [
             (quoted(column) if column else "?") + (" DESC" if descending else "")
             for _, _, column, descending, _, is_key in keys
@@ -186,10 +187,6 @@ def read_indexes(connection: sqlite3.Connection, table: str) -> Iterator[Existin
         ).fetchone()
         where = re.split(r"\bWHERE\b", sql[0], flags=re.I)[-1].strip() if partial and sql else ""
         yield ExistingIndex(name, tuple(texts), bool(unique), "btree", where)
-
-
-def quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 class SqliteBench:
@@ -286,7 +283,7 @@ class SqliteBench:
         size = self.connection.execute("PRAGMA page_size").fetchone()[0]
         built = Built((self.pages() - pages) * size, build_ms)
         if self.analyzed:
-            self.connection.execute(f"ANALYZE {quote(index.name)}")
+            self.connection.execute(f"ANALYZE {identifier(index.name)}")
         return built
 
     def pages(self) -> int:
@@ -298,11 +295,11 @@ class SqliteBench:
         self.build(index)
 
     def drop(self, index: Index) -> None:
-        self.connection.execute(f"DROP INDEX {quote(index.name)}")
+        self.connection.execute(f"DROP INDEX {identifier(index.name)}")
 
     def write_ratio(self, index: Index) -> float | None:
         """Rows of the table are taken out and put in again; SQLite undoes that without a trace."""
-        table = quote(index.table)
+        table = identifier(index.table)
         some = f"SELECT rowid FROM {table} LIMIT {WRITTEN_ROWS}"  # noqa: S608
         self.connection.execute("SAVEPOINT written")
         try:
@@ -311,7 +308,7 @@ class SqliteBench:
             self.connection.execute(f"DELETE FROM {table} WHERE rowid IN ({some})")  # noqa: S608
             insert = f"INSERT INTO {table} SELECT * FROM _written"  # noqa: S608
             with_it = min(self.run(insert, ())[1] for _ in range(WRITE_RUNS))
-            self.connection.execute(f"DROP INDEX {quote(index.name)}")
+            self.connection.execute(f"DROP INDEX {identifier(index.name)}")
             without = min(self.run(insert, ())[1] for _ in range(WRITE_RUNS))
         except (sqlite3.Error, Failed):
             return None
@@ -326,7 +323,7 @@ class SqliteBench:
         return [None] * len(trials)
 
     def rows(self, place: Place) -> int:
-        found = self.connection.execute(f"SELECT count(*) FROM {quote(place.name)}").fetchone()  # noqa: S608
+        found = self.connection.execute(f"SELECT count(*) FROM {identifier(place.name)}").fetchone()  # noqa: S608
         return int(found[0])
 
 

@@ -19,8 +19,6 @@ milliseconds, of which one run would speak and the next would not.
 """
 LEAST_MS = 2.0
 """Of a statement that is worth a word when there is no index to offer."""
-SPILL_MEMORY = 3
-"""A sort in memory needs about three times the room that it takes on disk."""
 NARROW = (
     "# where the long columns are not used\nselect(Model).options(load_only(Model.id, Model.title))"
 )

@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from toolkit.queries.statements.counted import Counted, Statistics, merged
 from toolkit.queries.statements.shape import join_key
+from toolkit.report.quoting import identifier
 
 MOST = 1000
 INSTALLED = """
@@ -47,8 +48,7 @@ def read(connection: Connection) -> Statistics | str:
     installed = rows(INSTALLED)
     if not installed:
         return REMEDY
-    schema = str(installed[0][0]).replace('"', '""')
-    view = f'"{schema}".pg_stat_statements'
+    view = f"{identifier(installed[0][0])}.pg_stat_statements"
     columns = {str(name) for (name,) in rows(COLUMNS.format(view=view.replace("'", "''")))}
     total = "total_exec_time" if "total_exec_time" in columns else "total_time"
     try:

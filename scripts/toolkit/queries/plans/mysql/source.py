@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from toolkit.queries.plans.bench import Clock, Stopped
 from toolkit.queries.plans.connections import on_connection
 from toolkit.queries.plans.model import Column, ExistingIndex, Limits, Place, Table, quoted
+from toolkit.report.quoting import identifier
 
 BATCH = 1000
 LOCK_SECONDS = 1
@@ -145,7 +146,7 @@ def alone(ddl: str) -> str:
 
 def quote(name: str) -> str:
     # A percent sign is doubled for the driver.
-    return "`" + name.replace("`", "``").replace("%", "%%") + "`"
+    return identifier(name, "mysql").replace("%", "%%")
 
 
 class Pipe:

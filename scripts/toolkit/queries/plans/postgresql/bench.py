@@ -16,10 +16,11 @@ from toolkit.queries.finding import Index
 from toolkit.queries.plans.bench import Built, Clock, Failed, Sample, quickest
 from toolkit.queries.plans.model import Limits, Place, create_index
 from toolkit.queries.plans.postgresql import plan as plans
-from toolkit.queries.plans.postgresql.definition import extend, quote
+from toolkit.queries.plans.postgresql.definition import extend
 from toolkit.queries.plans.postgresql.source import explain, reason_of
 from toolkit.queries.plans.query import Query
 from toolkit.queries.plans.values import NotRestored
+from toolkit.report.quoting import qualified
 
 WRITTEN_ROWS = 500
 CLONED_ROWS = 10_000
@@ -107,7 +108,7 @@ class PostgresBench:
         run(f"SET LOCAL statement_timeout = {int(self.limits.statement_seconds * 1000)}")
         size = self.connection.execute(
             text("SELECT pg_relation_size(to_regclass(:name))"),
-            {"name": f"{quote(self.schema(index))}.{quote(index.name)}"},
+            {"name": qualified(self.schema(index), index.name)},
         ).scalar_one()
         return Built(int(size), build_ms)
 
@@ -122,16 +123,14 @@ class PostgresBench:
         self.connection.commit()
 
     def drop(self, index: Index) -> None:
-        self.connection.exec_driver_sql(
-            f"DROP INDEX {quote(self.schema(index))}.{quote(index.name)}"
-        )
+        self.connection.exec_driver_sql(f"DROP INDEX {qualified(self.schema(index), index.name)}")
         self.connection.commit()
 
     def schema(self, index: Index) -> str:
         return index.schema or self.schemas[index.table]
 
     def name(self, index: Index) -> str:
-        return f"{quote(self.schema(index))}.{quote(index.table)}"
+        return qualified(self.schema(index), index.table)
 
     def write_ratio(self, index: Index) -> float | None:
         """Two clones of a part of the table, one of them with the index: what is written into
@@ -190,7 +189,7 @@ class PostgresBench:
             self.connection.exec_driver_sql("SELECT hypopg_reset()")
 
     def rows(self, place: Place) -> int:
-        name = f"{quote(place.schema)}.{quote(place.name)}"
+        name = qualified(place.schema, place.name)
         found = self.connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one()
         return int(found)
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from toolkit.queries.plans.model import Place
 from toolkit.queries.plans.postgresql.plain import EXTENSIONS as PLAIN_EXTENSIONS
+from toolkit.report.quoting import identifier, literal, qualified
 
 COLUMNS = """
     SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
@@ -86,11 +87,11 @@ class Locale:
     @property
     def clause(self) -> str:
         """For CREATE DATABASE."""
-        words = f"LC_COLLATE {quote_text(self.collate)} LC_CTYPE {quote_text(self.ctype)}"
+        words = f"LC_COLLATE {literal(self.collate)} LC_CTYPE {literal(self.ctype)}"
         if self.provider == "i":
-            words += f" LOCALE_PROVIDER icu ICU_LOCALE {quote_text(self.locale)}"
+            words += f" LOCALE_PROVIDER icu ICU_LOCALE {literal(self.locale)}"
         elif self.provider == "b":
-            words += f" LOCALE_PROVIDER builtin BUILTIN_LOCALE {quote_text(self.locale)}"
+            words += f" LOCALE_PROVIDER builtin BUILTIN_LOCALE {literal(self.locale)}"
         return words
 
 
@@ -137,7 +138,7 @@ def read_schema(connection: Connection, oids: dict[int, Place]) -> Schema:
         tuple(sorted(schemas - {"pg_catalog"})),
         tuple(extensions),
         tuple(
-            f"CREATE TYPE {quote(schema)}.{quote(name)} AS ENUM ({quoted_texts(all_)})"
+            f"CREATE TYPE {qualified(schema, name)} AS ENUM ({quoted_texts(all_)})"
             for (schema, name), all_ in labels.items()
         ),
         tuple(path),
@@ -164,20 +165,20 @@ def read_table(connection: Connection, oid: int, place: Place) -> tuple[Copied, 
             enums.add(int(type_oid))
         if category == "d" and base:
             kind = base  # noqa: PLW2901  (a domain is its base type with a check)
-        more = f" COLLATE {quote(schema)}.{quote(collation)}" if collation else ""
+        more = f" COLLATE {qualified(schema, collation)}" if collation else ""
         more += " NOT NULL" if required else ""
         names.append(name)
-        definitions.append(f"{quote(name)} {kind}{more}")
-        as_text.append(f"{quote(name)} text")
+        definitions.append(f"{identifier(name)} {kind}{more}")
+        as_text.append(f"{identifier(name)} text")
         if target >= 0:
-            column = f"{quote(place.schema)}.{quote(place.name)} ALTER COLUMN {quote(name)}"
+            column = f"{qualified(place.schema, place.name)} ALTER COLUMN {identifier(name)}"
             indexes.append(f"ALTER TABLE {column} SET STATISTICS {target}")
     for definition, primary, index, unique in connection.execute(text(INDEXES), {"oid": oid}):
         # Of a partitioned table it says ON ONLY, and builds nothing that is used.
         indexes.append(definition.replace(" ON ONLY ", " ON ", 1))
         if primary and unique:
-            constraint = f"{quote(place.schema)}.{quote(place.name)} ADD PRIMARY KEY USING INDEX"
-            indexes.append(f"ALTER TABLE {constraint} {quote(index)}")
+            constraint = f"{qualified(place.schema, place.name)} ADD PRIMARY KEY USING INDEX"
+            indexes.append(f"ALTER TABLE {constraint} {identifier(index)}")
     indexes += connection.execute(text(STATISTICS), {"oid": oid}).scalars()
     table = Copied(place, tuple(names), tuple(as_text), tuple(definitions), tuple(indexes))
     return table, enums
@@ -187,16 +188,16 @@ def make_schema(connection: Connection, schema: Schema) -> list[str]:
     """Make types and empty tables on the scratch copy; what could not be had, a line each."""
     notes = []
     for name in schema.schemas:
-        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {quote(name)}")
+        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {identifier(name)}")
     for name, place in schema.extensions:
         if not extend(connection, name, place):
             notes.append(f"the scratch server has no extension {name}, or not for this role")
     for statement in schema.types:
         connection.exec_driver_sql(statement)
-    path = ", ".join(map(quote, schema.search_path)) or "public"
+    path = ", ".join(map(identifier, schema.search_path)) or "public"
     connection.exec_driver_sql(f"SET search_path = {path}")
     for table in schema.tables:
-        name = f"{quote(table.place.schema)}.{quote(table.place.name)}"
+        name = qualified(table.place.schema, table.place.name)
         if attempt(connection, f"CREATE UNLOGGED TABLE {name} ({', '.join(table.definitions)})"):
             continue
         columns = [
@@ -217,18 +218,18 @@ def session(connection: Connection, schema: Schema, milliseconds: int) -> None:
     """Give the scratch session what plans depend on."""
     run = connection.exec_driver_sql
     for name, value in schema.settings.items():
-        attempt(connection, f"SET {quote(name)} = {quote_text(value)}")
-    run(f"SET search_path = {', '.join(map(quote, schema.search_path)) or 'public'}")
+        attempt(connection, f"SET {identifier(name)} = {literal(value)}")
+    run(f"SET search_path = {', '.join(map(identifier, schema.search_path)) or 'public'}")
     run("SET standard_conforming_strings = on")
     run(f"SET statement_timeout = {milliseconds}")
 
 
 def extend(connection: Connection, name: str, place: str | None = None) -> bool:
     """Make an extension, on a private server with the administrator's help; is it there?"""
-    wanted = f"{quote_text(name)}, {quote_text(place) if place else 'current_schema()'}, NULL"
+    wanted = f"{literal(name)}, {literal(place) if place else 'current_schema()'}, NULL"
     attempt(connection, f"SELECT pg_catalog.alembic_scratch_extension({wanted})")
-    within = "" if place is None else f" SCHEMA {quote(place)}"
-    statement = f"CREATE EXTENSION IF NOT EXISTS {quote(name)}{within} CASCADE"
+    within = "" if place is None else f" SCHEMA {identifier(place)}"
+    statement = f"CREATE EXTENSION IF NOT EXISTS {identifier(name)}{within} CASCADE"
     return attempt(connection, statement)
 
 
@@ -254,13 +255,5 @@ def possible(connection: Connection, statement: str) -> bool:
     return True
 
 
-def quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def quoted_texts(values: Iterable[str]) -> str:
-    return ", ".join(map(quote_text, values))
-
-
-def quote_text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    return ", ".join(map(literal, values))

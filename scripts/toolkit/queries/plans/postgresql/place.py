@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from toolkit.database.scratch import Scratch, execute
 from toolkit.queries.plans.connections import on_connection
 from toolkit.queries.plans.job import Job
-from toolkit.queries.plans.postgresql.definition import Locale, Schema, quote, read_locale
+from toolkit.queries.plans.postgresql.definition import Locale, Schema, read_locale
+from toolkit.report.quoting import identifier
 
 # Those that only a superuser may create are in the databases that he prepared, and in no other.
 NOT_TRUSTED = """
@@ -48,7 +49,7 @@ def sorted_database(url: URL, locale: Locale) -> Iterator[URL]:
     """A new one where the machine has this order, else the database of `url`."""
     name = f"{url.database}_sorted"
     try:
-        execute(url, f"CREATE DATABASE {quote(name)} TEMPLATE template0 {locale.clause}")
+        execute(url, f"CREATE DATABASE {identifier(name)} TEMPLATE template0 {locale.clause}")
     except (SQLAlchemyError, OSError):
         yield url
         return
@@ -56,4 +57,4 @@ def sorted_database(url: URL, locale: Locale) -> Iterator[URL]:
         yield url.set(database=name)
     finally:
         with suppress(SQLAlchemyError, OSError):
-            execute(url, f"DROP DATABASE {quote(name)} WITH (FORCE)")
+            execute(url, f"DROP DATABASE {identifier(name)} WITH (FORCE)")

@@ -17,7 +17,8 @@ from sqlalchemy.util import await_only
 
 from toolkit.queries.plans.bench import Clock
 from toolkit.queries.plans.model import Place
-from toolkit.queries.plans.postgresql.definition import Copied, Schema, quote
+from toolkit.queries.plans.postgresql.definition import Copied, Schema
+from toolkit.report.quoting import identifier, qualified
 
 CHUNK = 1 << 20
 
@@ -77,8 +78,8 @@ def dump(
         say(f"copying {table.place.name} to a scratch database")
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(clock.left * 1000) + 1}")
         percent = percents[table.place]
-        columns = ", ".join(map(quote, table.columns))
-        sql = f"SELECT {columns} FROM {quote(table.place.schema)}.{quote(table.place.name)}"
+        columns = ", ".join(map(identifier, table.columns))
+        sql = f"SELECT {columns} FROM {qualified(table.place.schema, table.place.name)}"
         if percent is not None:
             sql += f" TABLESAMPLE SYSTEM ({percent:.4f})"
         file = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
@@ -118,8 +119,8 @@ def copy_in(connection: Connection, table: Copied, file: IO[bytes]) -> None:
             )
         )
     elif hasattr(driver, "pgconn"):
-        columns = ", ".join(map(quote, table.columns))
-        name = f"{quote(table.place.schema)}.{quote(table.place.name)}"
+        columns = ", ".join(map(identifier, table.columns))
+        name = qualified(table.place.schema, table.place.name)
         with driver.cursor() as cursor, cursor.copy(f"COPY {name} ({columns}) FROM STDIN") as copy:
             while chunk := file.read(CHUNK):
                 copy.write(chunk)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from toolkit.queries.plans.model import Column, ExistingIndex, Limits, Place, Table
 from toolkit.queries.plans.query import Query
 from toolkit.queries.plans.values import NotRestored
+from toolkit.report.quoting import qualified
 
 LOCK_MS = 1000
 TABLES = """
@@ -125,7 +126,7 @@ def resolve(connection: Connection, names: Iterable[Place], query: str = ROOTS) 
     found = {}
     for place in sorted(names):
         parts = [part for part in (place.schema, place.name) if part]
-        name = ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+        name = qualified(*parts)
         oid = connection.execute(text(query), {"name": name}).scalar_one()
         if oid is not None:
             found[place] = int(oid)
