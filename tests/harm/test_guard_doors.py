@@ -12,6 +12,8 @@ from projects.layouts import write
 from projects.setup_door import SCRIPTS, environment, tree
 from toolkit.report.exits import Exit
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 DATABASE = """
 import os
 from sqlalchemy import create_engine
@@ -72,7 +74,6 @@ def run_all(root: Path, production: Production) -> dict[str, "subprocess.Complet
     return all_ended
 
 
-@pytest.mark.any_sqlalchemy
 def test_a_project_as_in_fastapis_tutorial(production: Production, tmp_path: Path) -> None:
     """It works: create_all at import is no fault, only not what migrations are for."""
     root = tmp_path / "project"
@@ -85,7 +86,6 @@ def test_a_project_as_in_fastapis_tutorial(production: Production, tmp_path: Pat
     assert len(list(root.glob("alembic/versions/*.py"))) == 1
 
 
-@pytest.mark.any_sqlalchemy
 def test_a_project_that_harms_when_it_is_imported(production: Production, tmp_path: Path) -> None:
     root = tmp_path / "project"
     files = {"raw.py": raw(production), "models.py": MODELS + DATABASE + HOSTILE}

@@ -15,6 +15,8 @@ from projects import warm
 from toolkit.connection.source import evaluate
 from toolkit.project.prove import ImportReport, import_models
 
+pytestmark = pytest.mark.older_sqlalchemy_on("postgresql")
+
 CREATE_ALL = """
 from sqlalchemy import create_engine
 
@@ -35,7 +37,6 @@ def imported(root: Path, production: Production, models: str, **files: str) -> I
     return import_models(project_of(root, production, models=models, **files), ["models"])
 
 
-@pytest.mark.older_sqlalchemy_on("postgresql")
 @pytest.mark.parametrize("way", [way for way in WAYS if way not in PROGRAMS])
 def test_a_module_that_goes_round_sqlalchemy(
     way: str, production: Production, tmp_path: Path

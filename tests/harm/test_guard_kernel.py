@@ -31,6 +31,7 @@ had = kernel.confine([request["ours"]], request["root"], socket=request["socket"
 libc = ctypes.CDLL(None, use_errno=True)
 """
 
+pytestmark = pytest.mark.any_sqlalchemy
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
 
 
@@ -68,7 +69,6 @@ def confined(
 
 
 @linux
-@pytest.mark.any_sqlalchemy
 def test_only_our_folders_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("x")
     program = f"""
@@ -88,7 +88,6 @@ print(json.dumps([had, os.waitpid(child, 0)[1], libc.open(b"new", 0o101, 0o600),
 
 
 @linux
-@pytest.mark.any_sqlalchemy
 @pytest.mark.dialects("postgresql")
 def test_there_is_no_network_and_no_other_socket(
     postgres_server: PostgresServer, tmp_path: Path
@@ -126,7 +125,6 @@ print(json.dumps([had, *met]))
 
 
 @linux
-@pytest.mark.any_sqlalchemy
 @pytest.mark.dialects("postgresql")
 def test_of_a_shared_server_only_the_port_is_open(
     postgres_server: PostgresServer, tmp_path: Path
@@ -148,7 +146,6 @@ with socket.socket() as one, socket.socket() as other:
 
 
 @linux
-@pytest.mark.any_sqlalchemy
 def test_it_ends_with_its_parent() -> None:
     program = f"""
 import importlib.util, os, sys, time

@@ -16,6 +16,10 @@ from toolkit.database.urls import Kind
 from toolkit.migration.situation import choose_setup, probe, server_url
 from toolkit.project.facts import Project
 
+# What SQLAlchemy does in a guarded process is the same whichever database it is; SQLite's
+# second file has a test of its own.
+pytestmark = pytest.mark.older_sqlalchemy_on("postgresql")
+
 
 @pytest.fixture(scope="module")
 def places() -> Iterator[dict[str, Scratch]]:
@@ -213,6 +217,7 @@ def test_a_second_file_of_sqlite_is_a_copy(
 
 
 @pytest.mark.dialects("sqlite")
+@pytest.mark.older_sqlalchemy_on("sqlite")
 def test_a_second_file_that_a_listener_attaches_lives_as_long_as_the_scratch(
     production: Production, scratch: Scratch, tmp_path: Path
 ) -> None:

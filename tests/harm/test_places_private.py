@@ -21,6 +21,8 @@ from toolkit.database.session import FAILURES, Session
 from toolkit.database.urls import SCRATCH_VARIABLE
 from toolkit.report.exits import Exit
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 # What a superuser of the server could do to the machine, and ways to become one.
 POSTGRES = [
     "COPY (SELECT 1) TO PROGRAM 'touch {folder}/run'",
@@ -80,7 +82,6 @@ def no_given_scratch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 def test_it_is_no_way_out_of_the_server(dialect: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o777)  # so that the server's account could write there
     with open_scratch(dialect, server_url=None) as scratch:
@@ -105,7 +106,6 @@ def harmless(statement: str) -> bool:
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 def test_only_the_run_has_the_administrator(dialect: str) -> None:
     name = private_server.ADMINISTRATOR[dialect]
     with open_scratch(dialect, server_url=None) as scratch:
@@ -159,7 +159,6 @@ UPGRADE = {
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 def test_what_a_new_server_lacks_is_made(
     production: Production, dialect: str, tmp_path: Path
 ) -> None:
@@ -173,7 +172,6 @@ def test_what_a_new_server_lacks_is_made(
 
 
 @pytest.mark.dialects("mysql")
-@pytest.mark.any_sqlalchemy
 def test_a_table_of_another_schema_is_mapped_to_one_that_is_ours(
     production: Production, dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +218,6 @@ LACKS = {
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 def test_what_can_not_be_had_is_no_finding_about_the_revision(dialect: str, tmp_path: Path) -> None:
     """Neither `fails` nor a hazard: it can't be tried, and the line says where it can."""
     statement, said, remedy = LACKS[dialect]
@@ -236,7 +233,6 @@ def test_what_can_not_be_had_is_no_finding_about_the_revision(dialect: str, tmp_
         assert refused.code == Exit.NO_SCRATCH, refused.err
 
 
-@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     ("kind", "private", "message", "remedy"),
     [
@@ -261,7 +257,6 @@ def test_for_want_of_what(kind: Any, private: bool, message: str, remedy: str | 
         assert lacking(message, where, "db:1", sure=True) is None
 
 
-@pytest.mark.any_sqlalchemy
 def test_the_wheel_is_found_and_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without programs on PATH, as on a machine on which nobody is root."""
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -278,7 +273,6 @@ def test_the_wheel_is_found_and_started(monkeypatch: pytest.MonkeyPatch, tmp_pat
         assert succeeding(scratch.url, statements) == []
 
 
-@pytest.mark.any_sqlalchemy
 def test_a_wheel_that_is_closed_to_the_server_s_account_is_copied(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -293,7 +287,6 @@ def test_a_wheel_that_is_closed_to_the_server_s_account_is_copied(
         assert name in asked.stdout
 
 
-@pytest.mark.any_sqlalchemy
 @pytest.mark.dialects("postgresql", "mysql")
 def test_the_project_s_server_is_not_needed(dialect: str) -> None:
     with open_scratch(dialect, server_url=make_url(NOBODY[dialect])) as scratch:

@@ -21,6 +21,8 @@ from toolkit.database.scratch import open_scratch
 from toolkit.database.session import Session
 from toolkit.database.urls import SCRATCH_VARIABLE
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 # Of a server's rows, one has to be read, so that a refusal is no missing function.
 POSTGRES = [
     f"DROP ROLE {READER}",
@@ -90,7 +92,6 @@ def scratch_on_production(production: Production, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 @pytest.mark.usefixtures("scratch_on_production")
 def test_no_statement_reaches_production(
     production: Production, productions: dict[str, Any], dialect: str
@@ -118,7 +119,6 @@ HOSTILE = """
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 @pytest.mark.usefixtures("scratch_on_production")
 def test_a_revision_with_all_of_it_harms_nothing(
     production: Production, productions: dict[str, Any], dialect: str, tmp_path: Path
@@ -143,7 +143,6 @@ def production_session(productions: dict[str, Any], dialect: str) -> int:
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 @pytest.mark.usefixtures("scratch_on_production")
 def test_the_role_is_made_for_it_and_is_no_superuser(production: Production, dialect: str) -> None:
     given = make_url(production.superuser_url)
@@ -168,7 +167,6 @@ def test_the_role_is_made_for_it_and_is_no_superuser(production: Production, dia
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 def test_a_role_that_can_make_none_is_refused(
     production: Production, dialect: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,7 +190,6 @@ ALONE = {
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 def test_a_role_for_scratches_alone_is_used_as_it_is(
     production: Production,
     productions: dict[str, Any],
@@ -241,7 +238,6 @@ BY_OTHERS = {
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 @pytest.mark.usefixtures("scratch_on_production")
 def test_what_is_not_as_before_is_an_internal_error(
     production: Production, productions: dict[str, Any], dialect: str
@@ -263,7 +259,6 @@ def test_what_is_not_as_before_is_an_internal_error(
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 def test_what_can_not_be_dropped_is_said_with_the_command(
     production: Production,
     productions: dict[str, Any],
@@ -292,7 +287,6 @@ def test_what_can_not_be_dropped_is_said_with_the_command(
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 @pytest.mark.usefixtures("scratch_on_production")
 def test_hosts_of_one_name_leave_each_other_alone(
     production: Production, dialect: str, monkeypatch: pytest.MonkeyPatch
@@ -313,7 +307,6 @@ def no_such_process(_pid: int, _signal: int) -> None:
 
 
 @pytest.mark.dialects("postgresql", "mysql")
-@pytest.mark.any_sqlalchemy
 @pytest.mark.usefixtures("scratch_on_production")
 def test_a_database_that_only_looks_like_a_scratch_is_not_swept(
     production: Production, productions: dict[str, Any], dialect: str
@@ -332,7 +325,6 @@ def test_a_database_that_only_looks_like_a_scratch_is_not_swept(
         run(productions, dialect, *(f"DROP DATABASE {name}" for name in (formed, *others)))
 
 
-@pytest.mark.any_sqlalchemy
 def test_scratches_have_no_name_of_a_host_or_a_process() -> None:
     names = {new_name() for _ in range(100)}
     assert len(names) == 100

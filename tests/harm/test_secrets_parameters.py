@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from sqlalchemy import make_url
 
 from projects import warm
@@ -94,6 +95,7 @@ def downgrade() -> None:
 '''
 
 
+@pytest.mark.older_sqlalchemy_on("postgresql")
 def test_values_are_in_no_output(database_url: str, tmp_path: Path) -> None:
     """One project: its requests, its script that fails, its revision that fails."""
     shop = Shop(tmp_path / "shop")

@@ -23,7 +23,7 @@ class FileChange:
     after: str
     reason: str
     keep_backup: bool = False
-    """A person's file: the text before is kept beside it."""
+    """A person's file: the text before is kept, unless git has it."""
     overwrites: bool = False
     """A person's file is replaced as a whole, which only --force may do."""
 
