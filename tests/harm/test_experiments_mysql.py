@@ -1,12 +1,13 @@
 """optimize-queries on MySQL and MariaDB, where a schema is another database."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 from sqlalchemy import make_url
 
+from harm.asking import also
 from harm.production import CRM, SHOP, Production
 from projects import plans_capture as capture
 from toolkit.queries.plans import measure_statements
@@ -31,19 +32,6 @@ NO_KEEPER = (
     f"DROP FUNCTION {CRM}.keep",
     f"DROP TABLE {CRM}.kept",
 )
-
-
-@contextmanager
-def also(production: Production, made: Sequence[str], gone: Sequence[str]) -> Iterator[None]:
-    """Something more in this production, whose fingerprint has it then."""
-    capture.script(production.superuser_url, *made)
-    production.before = production.fingerprint()
-    try:
-        yield
-        assert production.harm() == []
-    finally:
-        capture.script(production.superuser_url, *gone)
-        production.before = production.fingerprint()
 
 
 def measured(

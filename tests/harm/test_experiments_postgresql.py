@@ -2,13 +2,13 @@
 
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import make_url
 
+from harm.asking import also
 from harm.production import APP, CRM, READER, Production
 from projects import plans_capture as capture
 from servers.postgres import PostgresServer
@@ -59,19 +59,6 @@ GONE = (
 def crm(production: Production) -> str:
     url = make_url(production.superuser_url).set(database=CRM)
     return url.render_as_string(hide_password=False)
-
-
-@contextmanager
-def also(production: Production, made: Sequence[str], gone: Sequence[str]) -> Iterator[None]:
-    """Something more in this production, whose fingerprint has it then."""
-    capture.script(production.superuser_url, *(one.replace(":", r"\:") for one in made))
-    production.before = production.fingerprint()
-    try:
-        yield
-        assert production.harm() == []
-    finally:
-        capture.script(production.superuser_url, *gone)
-        production.before = production.fingerprint()
 
 
 @pytest.fixture

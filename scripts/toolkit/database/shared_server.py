@@ -10,7 +10,6 @@ in use, whatever host they are on; what nobody locks is swept.
 
 import contextlib
 import secrets
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -23,6 +22,7 @@ from toolkit.database.places import server_name
 from toolkit.database.session import FAILURES, Session
 from toolkit.database.urls import Kind
 from toolkit.project.facts import Problem
+from toolkit.report.door import say
 from toolkit.report.exits import Exit
 from toolkit.report.masking import mask
 
@@ -175,7 +175,7 @@ class Shared:
             self.server.drop(name)
         except FAILURES as error:
             statements = "; ".join(self.server.dropping(name))
-            note(
+            say(
                 f"LEFT BEHIND on {self.server.name}: {name} could not be dropped"
                 f" ({first_line(error, self.server.session.url)}). The next run there tries again;"
                 f" or run there: {statements}"
@@ -188,7 +188,7 @@ class Shared:
             after = self.server.state()
         except FAILURES as error:
             said = first_line(error, self.server.session.url)
-            note(f"{self.server.name} could not be compared with before: {said}")
+            say(f"{self.server.name} could not be compared with before: {said}")
             return
         found = [f"{name} is gone" for name in self.before if name not in after]
         found += [
@@ -198,10 +198,6 @@ class Shared:
         ]
         if found:
             raise harmed(self.server.name, found)
-
-
-def note(line: str) -> None:
-    print(f"... {line}", file=sys.stderr, flush=True)
 
 
 def harmed(server: str, found: list[str]) -> DatabaseError:

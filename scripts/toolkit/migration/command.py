@@ -16,7 +16,7 @@ from toolkit.project.dependencies import install_line, missing_packages
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
 from toolkit.report.command_line import holds_password, is_login
-from toolkit.report.door import put_json
+from toolkit.report.door import put_json, say
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.report.masking import in_a_line
 from toolkit.setup.apply import BusyError, NotRestored, recover
@@ -45,10 +45,6 @@ exit codes:
 def main(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code."""
     options = parser().parse_args(arguments)
-
-    def say(line: str) -> None:
-        print(f"... {line}", file=sys.stderr, flush=True)
-
     try:
         code = run(options, say)
     except (Refusal, ProjectError, DatabaseError) as error:

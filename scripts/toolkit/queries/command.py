@@ -1,7 +1,6 @@
 """The command line of optimize-queries.sh."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from toolkit.project import read_project
 from toolkit.project.errors import ProjectError
 from toolkit.queries.errors import QueriesError
 from toolkit.queries.finding import Layer
+from toolkit.report.door import say
 from toolkit.report.exits import Exit, exit_code_table
 
 DESCRIPTION = """\
@@ -183,7 +183,7 @@ def run(options: argparse.Namespace) -> Exit:
         scratch_on=options.scratch_on,
     )
     for line in project.passed_over:
-        print(f"... {line}", file=sys.stderr)
+        say(line)
     require_packages(project, {"sqlalchemy[asyncio]"})
     # Not at the top: it imports SQLAlchemy, which may be what is missing.
     from toolkit.queries.outcome import optimize_and_show  # noqa: PLC0415

@@ -86,6 +86,11 @@ def put_json(document: Any) -> None:  # noqa: ANN401
         sys.stdout.write(text)
 
 
+def say(line: str) -> None:
+    """Progress, on standard error: standard output is the result's."""
+    print(f"... {line}", file=sys.stderr, flush=True)
+
+
 def plain(stream: TextIO) -> TextIO:
     """The stream behind the door, for what is safe by how it was made."""
     return stream.plain if isinstance(stream, Door) else stream

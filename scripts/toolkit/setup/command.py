@@ -13,7 +13,7 @@ from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages, sync_line
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Problem, Project
-from toolkit.report.door import put_json
+from toolkit.report.door import put_json, say
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.report.masking import in_a_line
 from toolkit.setup.apply import (
@@ -291,11 +291,6 @@ def not_installed(project: Project, missing: Sequence[str], line: str) -> SetupE
         f"install with: {line}",
         [f"Python: {sys.executable}"],
     )
-
-
-def say(line: str) -> None:
-    """Progress, on standard error: standard output is the result's."""
-    print(f"... {line}", file=sys.stderr, flush=True)
 
 
 def report_problem(problem: Problem, details: Sequence[str], *, as_json: bool) -> int:
