@@ -1,6 +1,5 @@
 """Which server a proof may run on, and by which signs one is production."""
 
-import contextlib
 import os
 import re
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from toolkit.database.urls import Kind
+from toolkit.files.reading import text_of
 
 PORTS: Mapping[Kind, int] = {"postgresql": 5432, "mysql": 3306, "sqlite": 0}
 LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1|\[::1\]", re.IGNORECASE)
@@ -70,7 +70,7 @@ def signs_here(url: URL, root: Path | None) -> list[str]:
         if value and PRODUCTION.fullmatch(value)
     ]
     variables = dict(os.environ)
-    for name, value in ASSIGNMENT.findall(settings_text(root)):
+    for name, value in ASSIGNMENT.findall(text_of(root / ".env") if root else ""):
         variables.setdefault(name, value.strip())
     found += [
         f"{name} is {value}"
@@ -78,15 +78,6 @@ def signs_here(url: URL, root: Path | None) -> list[str]:
         if STAGE.fullmatch(name) and PRODUCTION.fullmatch(value)
     ]
     return found
-
-
-def settings_text(root: Path | None) -> str:
-    """The project's `.env`, as far as it is an ordinary file."""
-    path = root / ".env" if root else None
-    with contextlib.suppress(OSError):
-        if path is not None and path.is_file() and path.stat().st_size < 1_000_000:
-            return path.read_text("utf-8", "replace")
-    return ""
 
 
 def install_line(kind: Kind) -> str:

@@ -81,7 +81,7 @@ def placeholder_url(kind: Kind, *, prefer_async: bool = True) -> str:
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that runs project code."""
+    """This program's, for a process that runs project code; the fence hides what is in it."""
     # libpq reads these itself and would prefer them to the address that the guard gives.
     misleading = {"PGSERVICE", "PGSERVICEFILE", "PGHOSTADDR", "PYTHONSAFEPATH", "ALEMBIC_CONFIG"}
     kept = {name: value for name, value in os.environ.items() if name not in misleading}
