@@ -177,7 +177,8 @@ def require_name(kind: Kind, own: URL | None, named: str) -> None:
     """
     if own is not None and is_named(own, kind, named):
         return
-    known = server_name(own, kind) if own is not None else "not known: no URL says it"
+    unknown = "not known: its URL is not set, or PGHOSTADDR or PGSERVICE goes before it"
+    known = server_name(own, kind) if own is not None else unknown
     raise DatabaseError(
         Problem(
             "scratch-on",
