@@ -19,7 +19,7 @@ import pytest
 
 from projects.layouts import LAYOUTS
 from projects.setup_door import SCRIPTS, environment, tree
-from toolkit.database.folders import PREFIX, own_folder, sweep_folders
+from toolkit.database.folders import HALF, PREFIX, own_folder, sweep_folders
 from toolkit.migration.command import parser, run
 from toolkit.migration.install import install, sweep_halves
 from toolkit.project.errors import ProjectError
@@ -480,3 +480,16 @@ def test_what_optimize_queries_watches_dies_with_it_and_its_folder_is_swept(
     with own_folder() as ours:
         sweep_folders()
         assert list(temporary.iterdir()) == [ours]
+
+
+def test_a_folder_that_has_not_got_its_name_is_removed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed in that moment; one that is in it now goes on."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, new = (tmp_path / f"{HALF}{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir()
+    os.utime(old, (1, 1))
+    sweep_folders()
+    assert list(tmp_path.iterdir()) == [new]

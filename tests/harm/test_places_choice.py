@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from harm.production import SHOP, Production
 from projects.setup_door import setup
 from projects.shop import Shop
+from toolkit.connection.address import places as tested
 from toolkit.database import places, private_server, scratch
 from toolkit.database.errors import DatabaseError
 from toolkit.database.places import is_local, is_named, server_name, signs_here
@@ -310,6 +311,40 @@ def test_names_of_servers(url: str, kind: Any, name: str, local: bool) -> None:
 
 
 @pytest.mark.dialects("sqlite")
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("variables", "url", "name", "local"),
+    [
+        ({}, "postgresql+asyncpg:///shop", "localhost:5432", True),
+        ({"PGHOST": "far", "PGPORT": "5433"}, "postgresql+asyncpg:///shop", "far:5433", False),
+        ({"PGHOST": "far"}, "postgresql+asyncpg://u@localhost/shop", "localhost:5432", True),
+        ({"PGHOST": "/run/pg"}, "postgresql+asyncpg:///shop", "/run/pg", True),
+        ({"PGHOST": "far,near"}, "postgresql+asyncpg:///shop", "far:5432", False),
+        ({"PGHOSTADDR": "10.0.0.1"}, "postgresql+psycopg://localhost/shop", None, False),
+        ({"PGSERVICE": "far"}, "postgresql+asyncpg://localhost/shop", None, False),
+    ],
+)
+def test_the_own_server_is_where_the_drivers_go(
+    variables: dict[str, str],
+    url: str,
+    name: str | None,
+    local: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The environment completes a URL, and a service goes before it."""
+    for variable in ("PGHOST", "PGPORT", "PGHOSTADDR", "PGSERVICE"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    own = scratch.own_server("postgresql", make_url(url))
+    if name and ":" in name:
+        host, port = name.split(":")
+        found, _ = tested(make_url(url), "postgresql")
+        assert (found[0] if found else ("localhost", 5432)) == (host, int(port))
+    assert (own and server_name(own, "postgresql")) == name
+    assert (own is not None and is_local(own)) is local
+
+
 def test_the_sqlite_scratch_is_a_file(production: Production) -> None:
     with open_scratch("sqlite", server_url=make_url(production.url)) as made:
         assert Path(str(made.url.database)).is_relative_to(production.temporary)

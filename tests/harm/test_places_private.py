@@ -236,7 +236,8 @@ def test_what_can_not_be_had_is_no_finding_about_the_revision(dialect: str, tmp_
 @pytest.mark.parametrize(
     ("kind", "private", "message", "remedy"),
     [
-        ("postgresql", True, 'type "vector" does not exist', "--scratch-on db:1"),
+        ("postgresql", True, 'type "vector" does not exist', "CREATE EXTENSION"),
+        ("postgresql", True, 'extension "vector" is not available', "--scratch-on db:1"),
         ("postgresql", True, 'access method "hnsw" does not exist', "--scratch-on db:1"),
         ("mysql", True, "(1273, \"Unknown collation: 'utf8mb4_0900_ai_ci'\")", "--scratch-on db:1"),
         ("postgresql", True, "must be superuser to create event trigger", "no right over"),

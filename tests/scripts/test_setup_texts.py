@@ -3,7 +3,9 @@
 import ast
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
+import alembic
 import pytest
 
 from projects.setup_door import SCRIPTS
@@ -18,7 +20,7 @@ from toolkit.setup.dependencies import (
     outdated,
     with_requirements,
 )
-from toolkit.setup.env_file import Wanted, plan_env, with_imports
+from toolkit.setup.env_file import Wanted, gives_no_metadata, plan_env, with_imports
 from toolkit.setup.ini import option, render_ini, with_import_root
 from toolkit.setup.settings_block import (
     BlockError,
@@ -247,3 +249,13 @@ def test_what_an_import_brings_along(tmp_path) -> None:
         "app.models.deep",
         "app.other",
     }
+
+
+def test_an_env_as_alembic_init_leaves_it_gives_no_metadata() -> None:
+    template = Path(alembic.__file__).parent / "templates" / "async" / "env.py"
+    text = template.read_text()
+    assert gives_no_metadata(text)
+    filled = "from app.models import Base\ntarget_metadata = Base.metadata"
+    assert not gives_no_metadata(text.replace("target_metadata = None", filled))
+    assert not gives_no_metadata(text.replace("metadata=target_metadata", "metadata=app.metadata"))
+    assert not gives_no_metadata("run(my_own)")

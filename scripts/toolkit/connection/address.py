@@ -310,6 +310,8 @@ def places(url: "URL", kind: Kind) -> tuple[tuple[tuple[str, int], ...], str | N
         return ((url.host or "localhost", port),), None
     hosts = several(url.query.get("host"))
     ports = several(url.query.get("port"))
+    if not url.port and os.environ.get("PGPORT", "").isdecimal():
+        port = int(os.environ["PGPORT"])
     if not hosts and url.host:
         return ((url.host, port),), None
     if not hosts and os.environ.get("PGHOST"):

@@ -12,11 +12,14 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = "alembic_scratch_"
 HALF = f".{PREFIX}half_"
+MOMENT = 3600.0
+"""Seconds after which a half folder is one of a run that was killed just then."""
 
 
 def new_name() -> str:
@@ -52,11 +55,24 @@ def sweep_folders() -> None:
         for entry in Path(parent).glob(f"{PREFIX}*"):
             with contextlib.suppress(OSError):
                 sweep(entry)
+        for entry in Path(parent).glob(f"{HALF}*"):
+            with contextlib.suppress(OSError):
+                sweep_half(entry)
+
+
+def is_ours(facts: os.stat_result) -> bool:
+    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid()
+
+
+def sweep_half(folder: Path) -> None:
+    """It may not be locked yet, and has this name for a moment only."""
+    facts = folder.lstat()
+    if is_ours(facts) and facts.st_mtime < time.time() - MOMENT:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:
-    facts = folder.lstat()
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
+    if not is_ours(folder.lstat()):
         return
     lock = os.open(folder / "lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

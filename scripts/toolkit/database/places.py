@@ -49,6 +49,26 @@ def socket_of(url: URL) -> str | None:
     return None
 
 
+def as_drivers_read(url: URL) -> URL | None:
+    """With host and port as PostgreSQL's drivers take them from the environment.
+
+    None where that says the address in a way that goes before the URL's own: what is judged has
+    to be what is connected to (#11).
+    """
+    if os.environ.get("PGHOSTADDR") or os.environ.get("PGSERVICE"):
+        return None
+    host, port = os.environ.get("PGHOST", ""), os.environ.get("PGPORT", "")
+    if host and not url.host and not url.query.get("host"):
+        several = tuple(host.split(",")) if "," in host else host
+        if several == host and not host.startswith("/"):
+            url = url.set(host=host)
+        else:
+            url = url.update_query_dict({"host": several})
+    if port.isdecimal() and not url.port and not url.query.get("port"):
+        url = url.set(port=int(port))
+    return url
+
+
 def is_local(url: URL) -> bool:
     """On this machine, by its loopback or a socket."""
     if url.query.get("hostaddr") or isinstance(url.query.get("host"), tuple):

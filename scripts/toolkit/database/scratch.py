@@ -24,6 +24,7 @@ from toolkit.database import private_rights
 from toolkit.database.errors import DatabaseError
 from toolkit.database.folders import PREFIX, new_name, own_folder, sweep_folders
 from toolkit.database.places import (
+    as_drivers_read,
     install_line,
     is_local,
     is_named,
@@ -166,7 +167,8 @@ def given_server(kind: Kind, given: str) -> URL:
 def own_server(kind: Kind, server_url: URL | None) -> URL | None:
     if server_url is None or kind_of(server_url.drivername) != kind:
         return None
-    return server_url.set(drivername=usable_driver(kind, server_url))
+    url = server_url.set(drivername=usable_driver(kind, server_url))
+    return as_drivers_read(url) if kind == "postgresql" else url
 
 
 def require_name(kind: Kind, own: URL | None, named: str) -> None:
@@ -175,7 +177,8 @@ def require_name(kind: Kind, own: URL | None, named: str) -> None:
     """
     if own is not None and is_named(own, kind, named):
         return
-    known = server_name(own, kind) if own is not None else "not known: its URL is not set"
+    unknown = "not known: its URL is not set, or PGHOSTADDR or PGSERVICE goes before it"
+    known = server_name(own, kind) if own is not None else unknown
     raise DatabaseError(
         Problem(
             "scratch-on",

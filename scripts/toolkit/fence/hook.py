@@ -14,6 +14,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 DRIVERS = frozenset({
@@ -204,10 +205,11 @@ class Fence:
         attach, allowed, denied = 24, 0, 1  # SQLITE_ATTACH, SQLITE_OK, SQLITE_DENY
 
         def authorize(action: int, name: Any, *_: Any) -> int:
-            # VACUUM INTO asks here as well.
-            if action != attach or self.may_open(sqlite_path(name or "")):
+            # VACUUM INTO asks here as well. No name: a parameter or an expression, of which
+            # SQLite says only later what it is (#11).
+            if action != attach or (name is not None and self.may_open(sqlite_path(name))):
                 return allowed
-            self.database(f"attach {sqlite_path(name)}")
+            self.database("attach a file" if name is None else f"attach {sqlite_path(name)}")
             return denied
 
         with contextlib.suppress(Exception):
@@ -318,10 +320,10 @@ def sqlite_path(database: Any) -> str:
     name = os.fsdecode(database)
     if not name.startswith("file:"):
         return name
-    path, _, query = name.removeprefix("file:").partition("?")
-    if "mode=memory" in query:
+    path, _, query = name.removeprefix("file:").partition("#")[0].partition("?")
+    if dict(parse_qsl(query)).get("mode") == "memory":
         return ":memory:"
-    return re.sub(r"^//(?:localhost)?(?=/)", "", path)
+    return unquote(re.sub(r"^//(?:localhost)?(?=/)", "", path))
 
 
 def folder_of(descriptor: int) -> str:

@@ -21,25 +21,24 @@ ATTACH = re.compile(
 def connection_class(fence: Fence, folder: str) -> type[sqlite3.Connection]:
     """For sqlite3.connect(factory=...): what it attaches is in `folder`."""
 
-    def led(path: Any) -> Any:
-        return copied(fence, folder, path) if isinstance(path, str | bytes | os.PathLike) else path
-
     def rewritten(statement: Any, parameters: Any) -> tuple[Any, Any]:
         if not isinstance(statement, str) or "attach" not in statement.lower():
             return statement, parameters
 
+        # A parameter becomes a literal, too: of what it is, the fence is not told.
         def literal(found: "re.Match[str]") -> str:
             nonlocal parameters
-            quote = found[2][0]
+            quote, path, rest = found[2][0], None, parameters
             if quote in "'\"":
                 path = found[2][1:-1].replace(quote * 2, quote)
-                return found[1] + "'" + str(led(path)).replace("'", "''") + "'"
-            if isinstance(parameters, dict):
-                name = found[2][1:]
-                parameters = {**parameters, name: led(parameters.get(name))}
-            elif parameters:
-                parameters = (led(parameters[0]), *parameters[1:])
-            return found[0]
+            elif isinstance(parameters, dict):
+                path = parameters.get(found[2][1:])
+            elif found[2] == "?" and parameters:
+                path, *rest = parameters
+            if not isinstance(path, str | bytes):
+                return found[0]
+            parameters = rest
+            return found[1] + "'" + copied(fence, folder, path).replace("'", "''") + "'"
 
         return ATTACH.sub(literal, statement), parameters
 

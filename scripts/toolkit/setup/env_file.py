@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.project.facts import AlembicSetup, Project, UrlSource
+from toolkit.project.imports import dotted
 from toolkit.project.reach import imports_by_rule, missing_modules, module_file, reachable
 from toolkit.setup.changes import FileChange, read_text
 from toolkit.setup.settings_block import EnvFile, modules_of, render_block, with_modules
@@ -103,8 +104,9 @@ def _hand_written(
     force: bool,
 ) -> EnvPlan:
     is_async = setup is not None and setup.is_async
-    if force or not is_async:
-        reason = "replaced by the template" if is_async else "synchronous, made asynchronous"
+    if force or not is_async or gives_no_metadata(before):
+        reason = "replaced by the template" if force else "it gives Alembic no metadata"
+        reason = reason if is_async else "synchronous, made asynchronous"
         text = _like(before, fresh.text())
         return EnvPlan(FileChange(path, before, text, reason, True, True))
     unchanged = FileChange(path, before, before, "")
@@ -119,6 +121,18 @@ def _hand_written(
         return EnvPlan(unchanged, (note,))
     reason = f"imports of models that it leaves out: {', '.join(missing)}"
     return EnvPlan(FileChange(path, before, with_imports(before, missing), reason, True))
+
+
+def gives_no_metadata(text: str) -> bool:
+    """As `alembic init` leaves it: to import the models there would not help."""
+    given = [
+        node.value
+        for node in ast.walk(ast.parse(text.removeprefix("\ufeff")))
+        if (isinstance(node, ast.keyword) and node.arg == "target_metadata")
+        or (isinstance(node, ast.Assign) and "target_metadata" in map(dotted, node.targets))
+    ]
+    own = [value for value in given if dotted(value) != "target_metadata"]
+    return bool(own) and all(isinstance(one, ast.Constant) and one.value is None for one in own)
 
 
 def with_imports(text: str, modules: Sequence[str]) -> str:
