@@ -132,6 +132,9 @@ UPGRADE = {
     op.execute("CREATE SCHEMA billing AUTHORIZATION shop_owner")
     op.execute("CREATE ROLE shop_made NOLOGIN")
     op.execute("GRANT shop_reader TO shop_made")
+    op.execute("DROP OWNED BY shop_gone")
+    op.execute("REASSIGN OWNED BY shop_former TO shop_owner")
+    op.execute("DROP ROLE shop_former")
     op.execute("DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'shop_app') THEN"
                " CREATE ROLE shop_app; END IF; END $$")
     op.execute("DROP ROLE shop_made")

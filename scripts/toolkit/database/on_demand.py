@@ -23,12 +23,14 @@ EXTENSION = re.compile(
 )
 # Only in statements about rights is a name behind TO or FROM a role's.
 RIGHTS = re.compile(
-    r"\b(?:GRANT|REVOKE|OWNER\s+TO|AUTHORIZATION|POLICY|(?:SET|ALTER|COMMENT\s+ON|FOR)\s+ROLE)\b",
+    r"\b(?:GRANT|REVOKE|OWNER\s+TO|AUTHORIZATION|POLICY|(?:SET|ALTER|DROP|COMMENT\s+ON|FOR)\s+ROLE"
+    r"|(?:DROP|REASSIGN)\s+OWNED)\b",
     re.IGNORECASE,
 )
 OWNERS = re.compile(r"\b(?:OWNER\s+TO|AUTHORIZATION)\b", re.IGNORECASE)
 ROLES = re.compile(
-    rf"\b(?:TO|FROM|AUTHORIZATION|ROLE|GROUP)\s+(?P<names>{NAME}(?:\s*,\s*{NAME})*)", re.IGNORECASE
+    rf"\b(?:TO|FROM|BY|AUTHORIZATION|ROLE|GROUP)\s+(?P<names>{NAME}(?:\s*,\s*{NAME})*)",
+    re.IGNORECASE,
 )
 MEMBERSHIP = re.compile(
     rf"\b(?:GRANT|REVOKE)\s+(?P<names>{NAME}(?:\s*,\s*{NAME})*)\s+(?:TO|FROM)\b", re.IGNORECASE

@@ -15,7 +15,10 @@ ROLES = "alembic_scratch_roles"
 SCHEMA = "alembic_scratch_tools.need_schema"
 
 # Those that reach other servers, files or programs. A language that is not trusted ends in u.
-REACHES_OUT = "(dblink|.*fdw|.*_?http|pg_net|pg_cron|adminpack|plsh|pl[a-z0-9]*u|pg_background)"
+REACHES_OUT = (
+    "(dblink|.*fdw|.*_?http|pg_net|pg_cron|adminpack|plsh|pl[a-z0-9]*u|plproxy|multicorn"
+    "|pg_background)"
+)
 
 POSTGRES_EXTENSION = rf"""
 CREATE FUNCTION pg_catalog.{EXTENSION}(name text, within text, version text) RETURNS boolean
