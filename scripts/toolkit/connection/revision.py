@@ -52,7 +52,8 @@ def read_history(project: Project | None) -> History | None:
     setup = project.alembic[0]
     parents = dict(
         found
-        for path in sorted(setup.versions.rglob("*.py"))
+        for folder in setup.versions
+        for path in sorted(folder.rglob("*.py"))
         if (found := read_revision(path)) is not None
     )
     env = read_text(setup.env)

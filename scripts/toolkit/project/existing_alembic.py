@@ -2,8 +2,9 @@
 
 import ast
 import configparser
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from toolkit.project.imports import Module, Resolver, parse
 from toolkit.project.root import Location, read_text, read_toml
 
 _ASYNC = re.compile(r"\b(?:async_engine_from_config|create_async_engine|AsyncEngine)\b")
+_SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
 
 @dataclass(frozen=True)
@@ -50,55 +52,92 @@ def _configured(location: Location) -> Iterator[AlembicSetup]:
         neighbour = path.with_name("pyproject.toml")
         if path.suffix == ".ini" and neighbour in location.files.configuration:
             options = {**(_options(neighbour) or {}), **options}
-        written = options.get("script_location")
-        if written:
-            yield _setup(path, written, options, location)
+        if options.get("script_location"):
+            yield _setup(path, options, location)
 
 
-def _options(path: Path) -> dict[str, str] | None:
-    """The `[alembic]` section, None when the file has none."""
+def _options(path: Path) -> dict[str, str | list[str]] | None:
+    """The `[alembic]` section as Alembic reads it, None when the file has none."""
+    here = {"here": path.absolute().parent.as_posix()}
     if path.suffix == ".toml":
         section = read_toml(path).get("tool", {}).get("alembic")
-        if section is None:
-            return None
-        return {key: str(value) for key, value in section.items() if isinstance(value, str)}
-    parser = configparser.RawConfigParser(strict=False)
+        return None if section is None else dict(_toml_values(section, here))
+    parser = configparser.ConfigParser(here, strict=False)
     try:
         parser.read_string(read_text(path))
     except configparser.Error:
         return None
-    return dict(parser.items("alembic")) if parser.has_section("alembic") else None
+    if not parser.has_section("alembic"):
+        return None
+    return {name: _interpolated(parser["alembic"], name, here) for name in parser["alembic"]}
 
 
-def _setup(ini: Path, written: str, options: dict[str, str], location: Location) -> AlembicSetup:
-    scripts = _folder(written, ini, location)
-    first = re.split(r"[\s,;]+|(?<!^\w):(?=[/.\w])", options.get("version_locations", "").strip())[
-        0
-    ]
-    versions = _folder(first, ini, location) if first else scripts / "versions"
+def _toml_values(section: object, here: dict[str, str]) -> Iterator[tuple[str, str | list[str]]]:
+    for key, value in section.items() if isinstance(section, dict) else ():
+        if isinstance(value, str):
+            yield key, _with_here(value, here)
+        elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+            yield key, [_with_here(one, here) for one in value]
+
+
+def _interpolated(section: configparser.SectionProxy, name: str, here: dict[str, str]) -> str:
+    try:
+        return section[name]
+    except configparser.InterpolationError:  # Alembic stops at it only where it needs it
+        return _with_here(str(section.get(name, raw=True)), here)
+
+
+def _with_here(text: str, here: dict[str, str]) -> str:
+    return text.replace("%(here)s", here["here"])
+
+
+def _setup(ini: Path, options: dict[str, str | list[str]], location: Location) -> AlembicSetup:
+    written = str(options["script_location"])
+    revisions = _version_locations(options)
+    folders = (ini.parent, location.import_root, location.root)
+    started_in = _started_in(folders, [written, *revisions])
+    scripts = _folder(written, started_in, location)
+    versions = tuple(_folder(one, started_in, location) for one in revisions)
     return AlembicSetup(
         ini=ini,
         script_location=scripts,
         env=scripts / "env.py",
-        versions=versions,
+        versions=versions or (scripts / "versions",),
         is_async=False,
-        configured_location=written,
+        started_in=started_in,
     )
 
 
-def _folder(written: str, ini: Path, location: Location) -> Path:
-    """Where `script_location` points, in any of the three ways to write it."""
-    text = written.replace("%(here)s", str(ini.parent))
-    package = re.fullmatch(r"([A-Za-z_][\w.]*):([\w./-]+)", text)
-    if package:
-        return location.import_root.joinpath(*package[1].split("."), package[2])
-    # Alembic reads a relative path from the folder it is started in: mostly the ini's own.
-    here = (ini.parent / text).resolve()
-    return (
-        here
-        if here.exists()
-        else next((path for path in [(location.root / text).resolve()] if path.exists()), here)
-    )
+def _version_locations(options: dict[str, str | list[str]]) -> list[str]:
+    """The paths in `version_locations`, cut where Alembic cuts them."""
+    text = options.get("version_locations", "")
+    if isinstance(text, list):
+        return text
+    named = options.get("path_separator", options.get("version_path_separator"))
+    if named is None:
+        parts = re.split(r", *| +", text)
+    else:
+        parts = text.split(_SEPARATORS.get(str(named), os.pathsep))
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _started_in(folders: Sequence[Path], written: Sequence[str]) -> Path:
+    """Where `alembic` is run: relative paths count from there, mostly the ini's own folder.
+
+    The first folder in which the most of them are there.
+    """
+    relative = [text for text in written if ":" not in text]
+    return max(folders, key=lambda folder: sum((folder / text).exists() for text in relative))
+
+
+def _folder(written: str, started_in: Path, location: Location) -> Path:
+    """Where one path of an ini points; `package:folder:folder` is looked up as an import."""
+    if ":" not in written or Path(written).is_absolute():
+        return (started_in / written).resolve()
+    package, *inside = written.split(":")
+    roots = (location.import_root, location.root, started_in)
+    found = [root.joinpath(*package.split(".")) for root in roots]
+    return next((path for path in found if path.is_dir()), found[0]).joinpath(*inside)
 
 
 def _standard_names(setups: list[AlembicSetup]) -> list[AlembicSetup]:

@@ -87,12 +87,13 @@ class AlembicSetup:
     ini: Path
     script_location: Path
     env: Path
-    versions: Path
+    versions: tuple[Path, ...]
+    """The folders of its revisions, as far as the ini's text tells; Alembic's answer counts."""
     is_async: bool
     imported_modules: tuple[str, ...] = ()
     """Project modules that env.py imports itself (not what those import in turn)."""
-    configured_location: str = ""
-    """`script_location` as written, so that a repair can keep it."""
+    started_in: Path = Path()
+    """The folder to run Alembic in: relative paths of the ini count from there."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from toolkit.setup.apply import (
 from toolkit.setup.changes import relative, unified_diff
 from toolkit.setup.dependencies import outdated
 from toolkit.setup.errors import SetupError
-from toolkit.setup.plan import Options, Plan, make_plan
+from toolkit.setup.plan import Options, Plan, has_revisions, make_plan
 
 if TYPE_CHECKING:
     from toolkit.setup.prove import Proof
@@ -238,8 +238,8 @@ def prove_and_look(options: argparse.Namespace, project: Project, result: Result
             result.notes += result.proof.notes
         if options.check_database:
             target = look_at_target(project, result.plan.ini)
-            has_revisions = any(project.alembic[0].versions.glob("**/*.py"))
-            words = target.message or advice(target.tables or (), has_revisions)
+            begun = has_revisions(project.alembic[0])
+            words = target.message or advice(target.tables or (), begun)
             result.notes.append(words)
     except (Refusal, DatabaseError, SetupError) as error:
         details = getattr(error, "details", ())
@@ -399,7 +399,7 @@ def as_document(result: Result) -> dict[str, Any]:
                 {
                     "ini": str(setup.ini),
                     "env": str(setup.env),
-                    "versions": str(setup.versions),
+                    "versions": [str(folder) for folder in setup.versions],
                     "async": setup.is_async,
                 }
                 for setup in project.alembic

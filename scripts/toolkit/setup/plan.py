@@ -125,7 +125,9 @@ def _place(project: Project) -> _Place:
         env = scripts / "env.py"
         if env.is_file():  # an environment that lost its ini
             text = read_text(env) or ""
-            setup = AlembicSetup(ini, scripts, env, scripts / "versions", "async" in text)
+            setup = AlembicSetup(
+                ini, scripts, env, (scripts / "versions",), "async" in text, started_in=project.root
+            )
             return _Place(ini, scripts, env, setup)
     # A package of that name would hide the library from everybody in this folder.
     name = "migrations" if (project.root / "alembic").exists() else "alembic"
@@ -150,6 +152,10 @@ def _ini(project: Project, place: _Place, template: str, env_text: str) -> FileC
     return FileChange(place.ini, before, after, reason, True)
 
 
+def has_revisions(setup: AlembicSetup) -> bool:
+    return any(any(folder.glob("**/*.py")) for folder in setup.versions)
+
+
 def _remarks(project: Project, place: _Place, modules: tuple[str, ...]) -> list[str]:
     notes = [*project.notes, *project.passed_over]
     notes += [f"not read, since it cannot be: {line}" for line in project.unreadable]
@@ -160,8 +166,8 @@ def _remarks(project: Project, place: _Place, modules: tuple[str, ...]) -> list[
             f"{where} creates tables with metadata.create_all: where the application or a "
             "deployment does this, remove it; from now on `alembic upgrade head` does"
         )
-    has_revisions = place.setup is not None and any(place.setup.versions.glob("**/*.py"))
-    if project.create_all and not has_revisions:
+    begun = place.setup is not None and has_revisions(place.setup)
+    if project.create_all and not begun:
         notes.append(STAMP)
     text = read_text(place.ini)
     if text is not None and place.ini.suffix == ".ini":
