@@ -2,17 +2,18 @@
 
 import json
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from projects import warm
-from projects.setup_door import setup
+from projects.setup_door import SCRIPTS, setup
 from projects.shop import ADDRESS, FILES, Shop
 from toolkit.migration.generate import Wanted, bench_at_head, put_in_place, write_draft
 from toolkit.migration.refusal import Refusal
-from toolkit.project import read_project
+from toolkit.project import ProjectError, read_project
 from toolkit.report.exits import Exit
 
 pytestmark = pytest.mark.any_sqlalchemy
@@ -142,6 +143,95 @@ def test_setup_makes_no_folder_with_colons_in_its_name(tmp_path: Path) -> None:
     assert (scripts / "env.py").is_file()
     assert not [name for name in shop.files() if ":" in name]
     assert alembic(shop, ini, "heads") == ""
+
+
+SECTIONS = """
+[alembic]
+file_template = %%(rev)s
+
+[core]
+script_location = %(here)s/alembic
+prepend_sys_path = .
+path_separator = os
+
+[tenant "a"]
+script_location = %(here)s/tenant
+"""
+
+
+@pytest.fixture
+def sections(tmp_path: Path) -> Shop:
+    """A project whose set-ups are sections that `alembic -n` names."""
+    shop = Shop(tmp_path / "shop")
+    shop.write("alembic.ini", SECTIONS)
+    for name in ("env.py", "script.py.mako"):
+        shop.write(f"tenant/{name}", FILES[f"alembic/{name}"])
+    shop.write("tenant/versions/head1.py", REVISION)
+    shop.remove_environment()
+    return shop
+
+
+def test_several_sections_are_several_set_ups(sections: Shop) -> None:
+    before = sections.files()
+    for door in ("setup-alembic.sh", "generate-migration.sh", "test-connection.sh"):
+        more = ["x"] if door.startswith("generate") else []
+        ended = warm.door(
+            SCRIPTS / door, *more, cwd=sections.root, environment=sections.environment(None)
+        )
+        assert ended.returncode == Exit.AMBIGUOUS, ended.stderr
+        assert "core" in ended.stderr
+        assert 'tenant "a"' in ended.stderr
+        assert "--name SECTION" in ended.stderr
+    assert sections.files() == before
+    # Who does not ask which history is meant, is not stopped.
+    assert len(read_project(sections.root, one_alembic=False).alembic) == 2
+    with pytest.raises(ProjectError) as refused:
+        read_project(sections.root, name="tenants")
+    assert refused.value.problem.exit_code == Exit.USAGE
+
+
+def test_a_section_that_is_named_gets_the_revision(sections: Shop) -> None:
+    before = sections.files()
+    ended = sections.generate("users", "--json", "--name", 'tenant "a"')
+    assert ended.code == 0, ended.err
+    made = json.loads(ended.out)
+    assert Path(made["file"]).parent == sections.root / "tenant" / "versions"
+    ini = sections.root / "alembic.ini"
+    history = alembic(sections, ini, "-n", 'tenant "a"', "history")
+    assert f"head1 -> {made['revision']} (head)" in history
+    assert not alembic(sections, ini, "-n", "core", "history")
+    assert set(sections.files()) - set(before) == {
+        str(Path(made["file"]).relative_to(sections.root))
+    }
+    # The command that is printed works as it stands.
+    subprocess.run(
+        ["bash", "-c", made["next"][-1]],
+        cwd=sections.root,
+        env={**sections.environment(None), "PATH": f"{Path(sys.prefix) / 'bin'}:/usr/bin:/bin"},
+        check=True,
+        capture_output=True,
+    )
+    current = alembic(sections, ini, "-n", 'tenant "a"', "current")
+    assert made["revision"] in current
+    connection = warm.door(
+        SCRIPTS / "test-connection.sh",
+        "--name",
+        'tenant "a"',
+        cwd=sections.root,
+        environment=sections.environment(None),
+    )
+    assert f"at the head, {made['revision']}" in connection.stdout, connection.stderr
+
+
+def test_setup_makes_no_second_history(sections: Shop) -> None:
+    """One named section is the project's set-up."""
+    sections.edit("alembic.ini", '[tenant "a"]\nscript_location = %(here)s/tenant\n', "")
+    before = sections.files()
+    ended = setup(sections.root)
+    assert ended.code == 0, ended.err
+    assert sections.files() == before
+    assert "nothing to do" in ended.out
+    assert "alembic -n core upgrade head" in ended.out
 
 
 def test_a_file_that_alembic_does_not_see_is_no_success(tmp_path: Path) -> None:

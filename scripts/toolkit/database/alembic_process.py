@@ -80,6 +80,8 @@ def run_alembic(
     """
     if scratch is None and (extra or {}).get("action") not in {"probe", "hooks"}:
         raise ValueError("only a probe or the hooks can do without a scratch database")
+    setup = setup_at(project, ini)
+    section = setup.name_option if setup else []
     with own_folder() as folder:
         stdout, stderr, result = (folder / name for name in ("stdout", "stderr", "result"))
         child = child_of(project, folder, scratch, environment or {}, extra or {})
@@ -87,7 +89,7 @@ def run_alembic(
         stderr.touch()
         request = {
             "action": "command",
-            "args": list(args),
+            "args": [*section, *args],
             "ini": str(ini.resolve()),
             "root": str(project.root.resolve()),
             "import_root": str(project.import_root.resolve()),

@@ -440,5 +440,6 @@ def next_steps(
     words.append("alembic")
     if ini.resolve() not in {folder / "alembic.ini", folder / "pyproject.toml"}:
         words += ["-c", word(shown(ini, folder))]
+    words += [word(part) for part in situation.setup.name_option]
     read = f"read {shown(path, project.root)}" + (", the drops above all" if losses else "")
     return [read, " ".join([*words, "upgrade head"])]

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolkit.project.errors import ambiguous, bad_option
+from toolkit.project.errors import ProjectError, ambiguous, bad_option
 from toolkit.project.facts import AlembicSetup
 from toolkit.project.imports import Module, Resolver, parse
 from toolkit.project.root import Location, read_text, read_toml
 
 _ASYNC = re.compile(r"\b(?:async_engine_from_config|create_async_engine|AsyncEngine)\b")
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
+
+Options = dict[str, str | list[str]]
 
 
 @dataclass(frozen=True)
@@ -26,50 +28,78 @@ class FoundAlembic:
     unreadable: tuple[str, ...] = ()
 
 
-def find_alembic(location: Location, resolver: Resolver, ini: str | None) -> FoundAlembic:
+def find_alembic(
+    location: Location,
+    resolver: Resolver,
+    ini: str | None,
+    name: str | None = None,
+    *,
+    one: bool = True,
+) -> FoundAlembic:
     """The environments that ini files (or `[tool.alembic]`) of the project name.
 
-    `ini` chooses one file, relative to the project root or the current folder.
-    Raises ProjectError when there are several and none was chosen.
+    `ini` chooses one file, relative to the project root or the current folder, `name` one
+    section of it, as `alembic -n` does. Raises ProjectError when there are several and none
+    was chosen, unless the caller can do without `one`.
     """
-    setups = _standard_names(list(_configured(location)))
-    if ini is not None:
-        setups = [_chosen(ini, setups, location)]
-    elif len(setups) > 1:
-        names = [str(setup.ini.relative_to(location.root)) for setup in setups]
-        raise ambiguous("several-ini", "several Alembic ini files", names, "--ini FILE")
+    everything = list(_configured(location))
+    if ini is not None or name is not None:
+        everything = _chosen(ini, name, everything, location)
+    setups = _standard_names(everything)
+    if one and len(setups) > 1:
+        raise _several(setups, location)
     found = FoundAlembic()
     for setup in setups:
         found = _with_env(found, setup, resolver)
     return found
 
 
+def _several(setups: Sequence[AlembicSetup], location: Location) -> ProjectError:
+    files = list(dict.fromkeys(str(setup.ini.relative_to(location.root)) for setup in setups))
+    sections = [setup.section for setup in setups]
+    if len(files) == 1:
+        return ambiguous(
+            "several-sections", f"several Alembic set-ups in {files[0]}", sections, "--name SECTION"
+        )
+    if len(files) == len(setups):
+        return ambiguous("several-ini", "several Alembic ini files", files, "--ini FILE")
+    names = [f"{setup.ini.relative_to(location.root)}:{setup.section}" for setup in setups]
+    flags = "--ini FILE and --name SECTION"
+    return ambiguous("several-ini", "several Alembic set-ups", names, flags)
+
+
 def _configured(location: Location) -> Iterator[AlembicSetup]:
     for path in location.files.configuration:
-        options = _options(path)
-        if options is None:
-            continue
-        neighbour = path.with_name("pyproject.toml")
-        if path.suffix == ".ini" and neighbour in location.files.configuration:
-            options = {**(_options(neighbour) or {}), **options}
-        if options.get("script_location"):
-            yield _setup(path, options, location)
+        for section, options in _sections(path).items():
+            neighbour = path.with_name("pyproject.toml")
+            shared: Options = {}
+            if path.suffix == ".ini" and neighbour in location.files.configuration:
+                shared = _sections(neighbour).get("alembic", {})
+            merged = {**shared, **options}
+            if merged.get("script_location"):
+                yield _setup(path, section, merged, location)
 
 
-def _options(path: Path) -> dict[str, str | list[str]] | None:
-    """The `[alembic]` section as Alembic reads it, None when the file has none."""
+def _sections(path: Path) -> dict[str, Options]:
+    """`[alembic]` as Alembic reads it, and what else `alembic -n` can name: a section with a
+    script_location of its own (#12)."""
     here = {"here": path.absolute().parent.as_posix()}
     if path.suffix == ".toml":
         section = read_toml(path).get("tool", {}).get("alembic")
-        return None if section is None else dict(_toml_values(section, here))
+        return {} if section is None else {"alembic": dict(_toml_values(section, here))}
     parser = configparser.ConfigParser(here, strict=False)
+    # Without defaults: what [DEFAULT] says is not yet a set-up in each section.
+    own = configparser.RawConfigParser(strict=False, default_section="")
     try:
-        parser.read_string(read_text(path))
+        for one in (parser, own):
+            one.read_string(read_text(path))
     except configparser.Error:
-        return None
-    if not parser.has_section("alembic"):
-        return None
-    return {name: _interpolated(parser["alembic"], name, here) for name in parser["alembic"]}
+        return {}
+    return {
+        name: {key: _interpolated(parser[name], key, here) for key in parser[name]}
+        for name in parser.sections()
+        if name == "alembic" or own.has_option(name, "script_location")
+    }
 
 
 def _toml_values(section: object, here: dict[str, str]) -> Iterator[tuple[str, str | list[str]]]:
@@ -91,7 +121,7 @@ def _with_here(text: str, here: dict[str, str]) -> str:
     return text.replace("%(here)s", here["here"])
 
 
-def _setup(ini: Path, options: dict[str, str | list[str]], location: Location) -> AlembicSetup:
+def _setup(ini: Path, section: str, options: Options, location: Location) -> AlembicSetup:
     written = str(options["script_location"])
     revisions = _version_locations(options)
     folders = (ini.parent, location.import_root, location.root)
@@ -104,11 +134,12 @@ def _setup(ini: Path, options: dict[str, str | list[str]], location: Location) -
         env=scripts / "env.py",
         versions=versions or (scripts / "versions",),
         is_async=False,
+        section=section,
         started_in=started_in,
     )
 
 
-def _version_locations(options: dict[str, str | list[str]]) -> list[str]:
+def _version_locations(options: Options) -> list[str]:
     """The paths in `version_locations`, cut where Alembic cuts them."""
     text = options.get("version_locations", "")
     if isinstance(text, list):
@@ -141,11 +172,13 @@ def _folder(written: str, started_in: Path, location: Location) -> Path:
 
 
 def _standard_names(setups: list[AlembicSetup]) -> list[AlembicSetup]:
-    """Leave out special-purpose copies next to the file that `alembic` reads by default."""
+    """Leave out special-purpose copies next to what `alembic` reads by default."""
 
     def is_copy(setup: AlembicSetup) -> bool:
-        twins = [o for o in setups if o.ini.parent == setup.ini.parent and o.ini != setup.ini]
-        twins = [o for o in twins if o.script_location == setup.script_location]
+        twins = [o for o in setups if o.script_location == setup.script_location and o != setup]
+        if setup.section != "alembic":
+            return any(o.section == "alembic" and o.versions == setup.versions for o in twins)
+        twins = [o for o in twins if o.ini.parent == setup.ini.parent and o.ini != setup.ini]
         return setup.ini.name != "alembic.ini" and any(
             o.ini.name == "alembic.ini" or setup.ini.suffix == ".toml" for o in twins
         )
@@ -153,15 +186,31 @@ def _standard_names(setups: list[AlembicSetup]) -> list[AlembicSetup]:
     return [setup for setup in setups if not is_copy(setup)]
 
 
-def _chosen(ini: str, setups: list[AlembicSetup], location: Location) -> AlembicSetup:
-    candidates = {(location.root / ini).resolve(), Path(ini).resolve()}
-    for setup in [*setups, *_configured(location)]:
-        if setup.ini.resolve() in candidates:
-            return setup
-    names = ", ".join(str(s.ini.relative_to(location.root)) for s in setups) or "none"
-    raise bad_option(
-        "--ini", f"{ini} has no [alembic] section with script_location", f"found: {names}"
-    )
+def _chosen(
+    ini: str | None, name: str | None, setups: list[AlembicSetup], location: Location
+) -> list[AlembicSetup]:
+    if ini is not None:
+        candidates = {(location.root / ini).resolve(), Path(ini).resolve()}
+        in_file = [setup for setup in setups if setup.ini.resolve() in candidates]
+        if not in_file:
+            names = sorted({str(setup.ini.relative_to(location.root)) for setup in setups})
+            raise bad_option(
+                "--ini",
+                f"{ini} has no [alembic] section with script_location",
+                f"found: {', '.join(names) or 'none'}",
+            )
+        setups = in_file
+    if name is None:
+        return setups
+    named = [setup for setup in setups if setup.section == name]
+    if not named:
+        names = sorted({setup.section for setup in setups})
+        raise bad_option(
+            "--name",
+            f"no ini has a section [{name}] with script_location",
+            f"found: {', '.join(names) or 'none'}",
+        )
+    return named
 
 
 def _with_env(found: FoundAlembic, setup: AlembicSetup, resolver: Resolver) -> FoundAlembic:

@@ -92,8 +92,15 @@ class AlembicSetup:
     is_async: bool
     imported_modules: tuple[str, ...] = ()
     """Project modules that env.py imports itself (not what those import in turn)."""
+    section: str = "alembic"
+    """The ini's section, which `alembic -n` chooses."""
     started_in: Path = Path()
     """The folder to run Alembic in: relative paths of the ini count from there."""
+
+    @property
+    def name_option(self) -> list[str]:
+        """What Alembic's command line needs in front of the command."""
+        return [] if self.section == "alembic" else ["-n", self.section]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from toolkit.project.facts import Problem, Project
 from toolkit.report.door import put_json
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.report.masking import in_a_line
+from toolkit.report.quoting import word
 from toolkit.setup.apply import (
     BusyError,
     NotRestored,
@@ -110,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
         help="where the URL comes from: env:NAME or module:expression (app.config:settings.dsn)",
     )
     add("--ini", metavar="FILE", help="the Alembic set-up that is meant, if there are several")
+    add("--name", metavar="SECTION", help="its section, as in `alembic -n SECTION`")
     add(
         "--scaffold",
         metavar="PACKAGE",
@@ -197,6 +199,7 @@ def read(options: argparse.Namespace, directory: Path, ini: str | None) -> Proje
         app=options.app,
         url_from=options.url_from,
         ini=ini,
+        name=options.name,
         scratch_on=options.scratch_on,
     )
 
@@ -326,7 +329,8 @@ def found_lines(result: Result) -> list[str]:
     if project.alembic:
         setup = project.alembic[0]
         kind = "async" if setup.is_async else "sync"
-        alembic = f"{relative(setup.ini, root)}, {relative(setup.env, root)} ({kind})"
+        section = f" [{setup.section}]" if setup.name_option else ""
+        alembic = f"{relative(setup.ini, root)}{section}, {relative(setup.env, root)} ({kind})"
     import_root = relative(project.import_root, root)
     versions = ", ".join(f"{name} {number}" for name, number in project.versions.items() if number)
     return [
@@ -339,6 +343,12 @@ def found_lines(result: Result) -> list[str]:
         f"alembic      {alembic}",
         f"installed    {versions or 'none of the packages needed'}",
     ]
+
+
+def project_name(project: Project) -> str | None:
+    """The section that has to be named to Alembic; None for the usual one."""
+    setup = project.alembic[0] if project.alembic else None
+    return setup.section if setup and setup.name_option else None
 
 
 def report(result: Result) -> None:
@@ -363,7 +373,12 @@ def report(result: Result) -> None:
         print(flush=True)
         report_problem(result.refused.problem, result.refused.details, as_json=False)
     elif not result.dry_run:
-        print('next: generate-migration.sh "what changes", then `alembic upgrade head`')
+        name = project_name(result.project)
+        ours = f"--name {word(name)} " if name else ""
+        theirs = f"-n {word(name)} " if name else ""
+        print(
+            f'next: generate-migration.sh {ours}"what changes", then `alembic {theirs}upgrade head`'
+        )
 
 
 def as_document(result: Result) -> dict[str, Any]:
@@ -398,6 +413,7 @@ def as_document(result: Result) -> dict[str, Any]:
             "alembic": [
                 {
                     "ini": str(setup.ini),
+                    "section": setup.section,
                     "env": str(setup.env),
                     "versions": [str(folder) for folder in setup.versions],
                     "async": setup.is_async,

@@ -140,14 +140,15 @@ def _ini(project: Project, place: _Place, template: str, env_text: str) -> FileC
     rendered = render_ini(template, place.ini, place.scripts, project.import_root)
     if before is None:
         return FileChange(place.ini, None, rendered, "Alembic's settings, without a URL")
-    known = place.setup is not None and option(before, "script_location") is not None
+    section = place.setup.section if place.setup else "alembic"
+    known = place.setup is not None and option(before, "script_location", section) is not None
     if place.ini.suffix == ".toml":
         return FileChange(place.ini, before, before, "")
     if not known:
         return FileChange(place.ini, before, rendered, "has no [alembic] section", True, True)
     if "sys.path" in env_text:
         return FileChange(place.ini, before, before, "")
-    after = with_import_root(before, place.ini, project.import_root)
+    after = with_import_root(before, place.ini, project.import_root, section)
     reason = "alembic finds the project without PYTHONPATH"
     return FileChange(place.ini, before, after, reason, True)
 
