@@ -211,6 +211,8 @@ def write(
     plan = result.plan
     if not options.json and result.diff:
         print(result.diff, end="", flush=True)
+    for line in plan.lost:
+        say(line)
     with ExitStack() as stack:
         if plan.changes:
             made = Transaction(result.project.root, plan.changes, follow=options.follow_links)
@@ -264,7 +266,7 @@ def would_overwrite(plan: Plan, project: Project) -> SetupError:
         Exit.WOULD_OVERWRITE,
         "a file that this script did not write would be replaced; nothing was changed",
         "look at the diff, then run again with --force (the old text is kept)",
-        names,
+        [*names, *plan.lost],
     )
 
 
@@ -367,7 +369,12 @@ def report(result: Result) -> None:
         print("nothing to do")
     if result.proof is not None:
         print(f"proved on {result.proof.scratch}: {', '.join(result.proof.steps)}")
-    for note in [*result.plan.notes, *result.notes]:
+    # A refusal has them in its own words.
+    for note in [
+        *result.plan.notes,
+        *(() if result.plan.blocked else result.plan.lost),
+        *result.notes,
+    ]:
         print(f"note: {note}")
     if result.refused is not None:
         print(flush=True)
@@ -433,7 +440,7 @@ def as_document(result: Result) -> dict[str, Any]:
         ],
         "backups": [str(path) for path in result.backups],
         "diff": result.diff,
-        "notes": [*result.plan.notes, *result.notes],
+        "notes": [*result.plan.notes, *result.plan.lost, *result.notes],
         "proof": None
         if result.proof is None
         else {

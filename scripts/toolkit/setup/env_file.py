@@ -7,7 +7,8 @@ from pathlib import Path
 
 from toolkit.project.facts import AlembicSetup, Project, UrlSource
 from toolkit.project.reach import imports_by_rule, missing_modules, module_file, reachable
-from toolkit.setup.changes import FileChange, read_text
+from toolkit.setup.changes import FileChange, read_text, relative
+from toolkit.setup.env_options import lost_options
 from toolkit.setup.settings_block import EnvFile, modules_of, render_block, with_modules
 
 
@@ -17,6 +18,8 @@ class EnvPlan:
 
     change: FileChange
     notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    """What the old file told Alembic and the new one does not, each with its line."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,8 @@ def plan_env(
     if force:
         after = ours.with_block(block)
         reason = "renewed from the template"
-        return EnvPlan(
-            FileChange(path, before, _like(before, after.text()), reason, True, True), notes
-        )
+        change = FileChange(path, before, _like(before, after.text()), reason, True, True)
+        return EnvPlan(change, notes, _lost(change, project))
     after = current.with_block(block)
     changed = _like(before, after.text()) if after != current else before
     edited = (
@@ -106,7 +108,8 @@ def _hand_written(
     if force or not is_async:
         reason = "replaced by the template" if is_async else "synchronous, made asynchronous"
         text = _like(before, fresh.text())
-        return EnvPlan(FileChange(path, before, text, reason, True, True))
+        change = FileChange(path, before, text, reason, True, True)
+        return EnvPlan(change, lost=_lost(change, project))
     unchanged = FileChange(path, before, before, "")
     missing = missing_modules(before, project, wanted.modules, setup)
     if not missing:
@@ -119,6 +122,19 @@ def _hand_written(
         return EnvPlan(unchanged, (note,))
     reason = f"imports of models that it leaves out: {', '.join(missing)}"
     return EnvPlan(FileChange(path, before, with_imports(before, missing), reason, True))
+
+
+def _lost(change: FileChange, project: Project) -> tuple[str, ...]:
+    where = relative(change.path, project.root)
+    try:
+        found = lost_options(change.before or "", change.after)
+    except SyntaxError:  # said elsewhere: env.py does not run as it is
+        return ()
+    return tuple(
+        f"{where}:{option.line} {option.text} is not carried over: add it to what"
+        " migration_options() in the new env.py returns, if it is needed"
+        for option in found
+    )
 
 
 def with_imports(text: str, modules: Sequence[str]) -> str:
