@@ -19,6 +19,7 @@ from toolkit.migration.expand_contract import NotPossible
 from toolkit.migration.expand_contract.existing import Existing
 from toolkit.migration.expand_contract.planning import Answers, Planner, is_constant
 from toolkit.migration.expanding import Step, put_all_in_place
+from toolkit.migration.refusal import Refusal
 from toolkit.report.exits import Exit
 
 pytestmark = pytest.mark.any_sqlalchemy
@@ -252,14 +253,27 @@ def test_options_that_do_not_go(shop: Shop, options: tuple[str, ...], words: str
 def test_all_files_or_none(tmp_path: Path) -> None:
     steps = [Step(Path(name), "text", name, None, "", None) for name in ("a/1.py", "2.py", "3.py")]
     (tmp_path / "2.py").write_text("another's")
+    heads = ["3.py"]
     bench: Any = SimpleNamespace(
-        situation=SimpleNamespace(destination=tmp_path, hooks=False),
+        project=SimpleNamespace(root=tmp_path),
+        situation=SimpleNamespace(
+            destination=tmp_path, hooks=False, setup=SimpleNamespace(ini=tmp_path / "alembic.ini")
+        ),
         scratch=SimpleNamespace(check=lambda: None),
+        alembic=lambda *_, **__: SimpleNamespace(
+            report={"heads": [{"revision": head} for head in heads]}
+        ),
+        expect=lambda *_: None,
     )
     with pytest.raises(FileExistsError):
         put_all_in_place(bench, steps, print)
     assert [path.name for path in tmp_path.iterdir()] == ["2.py"]
     (tmp_path / "2.py").unlink()
+    heads[0] = "other"
+    with pytest.raises(Refusal, match="does not see"):
+        put_all_in_place(bench, steps, print)
+    assert not list(tmp_path.iterdir())
+    heads[0] = "3.py"
     placed, _ = put_all_in_place(bench, steps, print)
     assert [step.path for step in placed] == [tmp_path / step.path for step in steps]
 

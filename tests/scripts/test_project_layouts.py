@@ -63,7 +63,7 @@ def test_monorepo_is_read_from_its_backend_too(project_factory: Factory) -> None
 def test_alembic_that_is_there(project_factory: Factory) -> None:
     (sync,) = read_project(project_factory("sync_alembic").root).alembic
     assert not sync.is_async
-    assert sync.versions == sync.ini.parent / "alembic" / "versions"
+    assert sync.versions == (sync.ini.parent / "alembic" / "versions",)
     (broken,) = read_project(project_factory("broken_async_alembic").root).alembic
     assert broken.is_async
     assert broken.script_location == broken.ini.parent / "migrations"

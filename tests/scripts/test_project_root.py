@@ -172,6 +172,7 @@ def test_two_applications_need_the_flag(tmp_path: Path) -> None:
         ("migrations", "migrations"),
         ("%(here)s/migrations", "migrations"),
         ("app:migrations", "app/migrations"),
+        ("app:store:migrations", "app/store/migrations"),
     ],
 )
 def test_script_location(tmp_path: Path, location: str, scripts: str) -> None:
@@ -181,9 +182,9 @@ def test_script_location(tmp_path: Path, location: str, scripts: str) -> None:
     (setup,) = read_project(tmp_path).alembic
     assert setup.script_location == tmp_path / scripts
     assert setup.env == tmp_path / scripts / "env.py"
-    assert setup.versions == tmp_path / scripts / "versions"
+    assert setup.versions == (tmp_path / scripts / "versions",)
     assert setup.imported_modules == ("app.models",)
-    assert setup.configured_location == location
+    assert setup.started_in == tmp_path
 
 
 def test_ini_elsewhere_and_version_folder(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_ini_elsewhere_and_version_folder(tmp_path: Path) -> None:
     write(tmp_path, {"requirements.txt": "", "main.py": MAIN, "deploy/db.ini": ini})
     (setup,) = read_project(tmp_path).alembic
     assert setup.ini == tmp_path / "deploy" / "db.ini"
-    assert setup.versions == tmp_path / "deploy" / "history"
+    assert setup.versions == (tmp_path / "deploy" / "history",)
     assert not setup.env.exists()
 
 
@@ -210,7 +211,7 @@ def test_pyproject_alembic(tmp_path: Path) -> None:
     write(tmp_path, {"alembic.ini": "[alembic]\nversion_locations = %(here)s/in_ini\n"})
     (setup,) = read_project(tmp_path).alembic
     assert setup.script_location == tmp_path / "migrations"
-    assert setup.versions == tmp_path / "in_ini"
+    assert setup.versions == (tmp_path / "in_ini",)
 
 
 def test_special_ini_beside_the_usual_one_is_no_rival(tmp_path: Path) -> None:

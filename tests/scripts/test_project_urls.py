@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from projects.layouts import write
+from toolkit.connection.source import from_project
+from toolkit.connection.steps import Broken
 from toolkit.project import Project, ProjectError, read_project
 from toolkit.report.exits import Exit
 
@@ -203,3 +205,63 @@ def test_url_from_of_a_wrong_form(tmp_path: Path, text: str) -> None:
         read(tmp_path, {}, url_from=text)
     assert refused.value.problem.exit_code == Exit.USAGE
     assert "hunter2" not in str(refused.value)
+
+
+SWITCH = f"""{ENGINE}import os
+
+
+def get_url(*, with_database: bool = True) -> str:
+    name = "shop" if with_database else "postgres"
+    return f"postgresql+asyncpg://{{os.environ['SHOP_USER']}}@localhost/{{name}}"
+
+
+"""
+
+
+@pytest.mark.parametrize("made", ["engine = ", "def make():\n    return "])
+def test_the_engines_call_of_a_url_function_counts(tmp_path: Path, made: str) -> None:
+    """A tool that throws a switch of the function connects to another database."""
+    tool = "async def create():\n    return create_async_engine(get_url(with_database=False))\n"
+    project = read(
+        tmp_path,
+        {
+            "app/cli.py": f"{ENGINE}from app.db import get_url\n\n\n{tool}",
+            "app/db.py": f"{SWITCH}{made}create_async_engine(get_url())\n",
+        },
+    )
+    called = [one.reference for one in project.urls if "get_url" in one.reference]
+    assert called == ["app.db:get_url()"]
+    assert best(project)[1] == "app.db:get_url()"
+
+
+@pytest.mark.parametrize(
+    ("config", "seconds", "words"),
+    [
+        ('raise RuntimeError("the vault is shut")\n', 60.0, "the vault is shut"),
+        ("", 0.001, "took longer than"),
+    ],
+)
+def test_a_helpers_url_is_no_answer_for_a_setting_that_fails(
+    tmp_path: Path, config: str, seconds: float, words: str
+) -> None:
+    helper = "def embedded():\n    return create_async_engine('sqlite+aiosqlite:///:memory:')\n"
+    files = {
+        "app/config.py": config + SETTINGS,
+        "app/db.py": f"{ENGINE}from app.config import settings\n"
+        "engine = create_async_engine(settings.database_url)\n",
+        "app/an_embedded.py": f"{ENGINE}\n\n{helper}",
+    }
+    project = read(tmp_path, files)
+    with pytest.raises(Broken) as broken:
+        from_project(project, None, seconds)
+    assert "no value here" in broken.value.step.message
+    assert any(words in line for line in broken.value.step.evidence)
+
+
+def test_an_engines_own_url_is_its_answer(tmp_path: Path) -> None:
+    """Also where its module does not import."""
+    url = "sqlite+aiosqlite:///shop.db"
+    source = f"{ENGINE}import not_installed_here\nengine = create_async_engine({url!r})\n"
+    # A folder's name is no expression.
+    given = from_project(read(tmp_path / "shop (1", {"app/db.py": source}), None, 60.0)
+    assert given.text == url

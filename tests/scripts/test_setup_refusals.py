@@ -122,6 +122,78 @@ def test_a_hand_written_ini_or_env_without_the_other_is_not_overwritten(
     assert not (layout.root / "alembic").exists()  # no second, unused environment
 
 
+MINE = """
+from alembic import context
+from sqlalchemy import create_engine
+
+from app.db import Base
+
+
+def mine(item, name, kind, reflected, compare_to):
+    return name != "spatial_ref_sys"
+
+
+def options(dialect):
+    return {"version_table": "app_version", "compare_type": True}
+
+
+more = {"render_item": lambda *_: False}
+more["user_module_prefix"] = "t."
+more.update(include_schemas=False)
+
+with create_engine("sqlite://").connect() as connection:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        include_object=mine,
+        **options("sqlite"),
+        **more,
+        **context.config.attributes,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+
+@pytest.mark.any_sqlalchemy
+def test_each_option_of_an_env_py_is_named_before_it_is_replaced(
+    project_factory: Factory,
+) -> None:
+    layout = project_factory("app")
+    env = layout.root / "alembic" / "env.py"
+    env.parent.mkdir()
+    env.write_text(MINE)
+    lines = MINE.splitlines()
+    lost = [
+        f"alembic/env.py:{lines.index(line) + 1} {words} is not carried over"
+        for line, words in (
+            (lines[12], "version_table='app_version'"),
+            ('more = {"render_item": lambda *_: False}', "render_item=lambda *_: False"),
+            ('more["user_module_prefix"] = "t."', "user_module_prefix='t.'"),
+            ("more.update(include_schemas=False)", "include_schemas=False"),
+            ("        include_object=mine,", "include_object=mine"),
+            ("        **context.config.attributes,", "**context.config.attributes"),
+        )
+    ]
+    refused = setup(layout.root, url=SQLITE)
+    assert refused.code == 7
+    forced = setup(layout.root, "--force", url=SQLITE)
+    assert forced.code == 0, forced.err
+    for output in (refused.err, forced.err, forced.out):
+        assert [line for line in lost if line not in output] == [], output
+        assert output.count("is not carried over") == len(lost), "compare_type is ours as well"
+    (kept,) = [line[5:] for line in forced.out.splitlines() if line.startswith("kept ")]
+    assert (layout.root / kept).read_text() == MINE
+    # What is replaced the next time is compared with the template: a person's line in it.
+    text = env.read_text().replace(
+        '"include_schemas": bool', '"version_table": "v",\n"include_schemas": bool'
+    )
+    env.write_text(text)
+    again = setup(layout.root, "--force", "--dry-run", url=SQLITE)
+    assert again.out.count("is not carried over") == 1
+    assert "version_table='v'" in again.out
+
+
 def test_seed_46_a_password_with_every_awkward_character_is_never_printed(
     project_factory: Factory,
 ) -> None:

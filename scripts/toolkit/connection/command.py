@@ -116,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
         help="whose settings, engine and migrations count (default: here, if there is one)",
     )
     made.add_argument("--ini", metavar="FILE", help="the Alembic set-up that is meant")
+    made.add_argument("--name", metavar="SECTION", help="its section, as in `alembic -n SECTION`")
     made.add_argument("--base", metavar="MODULE:NAME", help="the declarative base that is meant")
     made.add_argument("--workers", metavar="N", type=positive, default=None, help="default: 1")
     made.add_argument(
@@ -262,6 +263,7 @@ def find_project(options: argparse.Namespace) -> Project | None:
             base=options.base,
             url_from=options.url_from,
             ini=options.ini,
+            name=options.name,
         )
     except ProjectError as error:
         if not named and error.problem.exit_code == Exit.NO_PROJECT and os.environ.get(USUAL):

@@ -14,6 +14,7 @@ from toolkit.connection.steps import Layer, Step, not_checked, ok, stop, warning
 from toolkit.project.facts import Project
 from toolkit.project.imports import parse
 from toolkit.project.root import read_text
+from toolkit.report.quoting import word
 
 VERSION_TABLE = re.compile(r"\bversion_table\s*=\s*['\"](\w+)['\"]")
 VERSION_SCHEMA = re.compile(r"\bversion_table_schema\s*=\s*['\"](\w+)['\"]")
@@ -27,6 +28,8 @@ class History:
     table: str = "alembic_version"
     schema: str | None = None
     ini: Path | None = None
+    name_option: tuple[str, ...] = ()
+    """`-n SECTION`, where Alembic has to be told."""
 
     @property
     def heads(self) -> frozenset[str]:
@@ -52,7 +55,8 @@ def read_history(project: Project | None) -> History | None:
     setup = project.alembic[0]
     parents = dict(
         found
-        for path in sorted(setup.versions.rglob("*.py"))
+        for folder in setup.versions
+        for path in sorted(folder.rglob("*.py"))
         if (found := read_revision(path)) is not None
     )
     env = read_text(setup.env)
@@ -62,6 +66,7 @@ def read_history(project: Project | None) -> History | None:
         table[1] if table else "alembic_version",
         schema[1] if schema else None,
         setup.ini,
+        tuple(setup.name_option),
     )
 
 
@@ -104,7 +109,7 @@ def judge_revision(history: History, current: frozenset[str] | None, root: Path)
     """`current` is None where the version table is missing. Raises Broken."""
     heads, total = history.heads, len(history.parents)
     data: dict[str, Any] = {"current": sorted(current or ()), "heads": sorted(heads)}
-    upgrade = f"cd {root} && alembic{ini_option(history, root)} upgrade head"
+    upgrade = f"cd {root} && alembic{ini_option(history, root)}{name_option(history)} upgrade head"
     if not total:
         return ok(Layer.REVISION, "the project has no revisions yet", **data)
     if len(heads) > 1:
@@ -149,6 +154,10 @@ def ini_option(history: History, root: Path) -> str:
     return (
         f" -c {history.ini.relative_to(root) if history.ini.is_relative_to(root) else history.ini}"
     )
+
+
+def name_option(history: History) -> str:
+    return "".join(f" {word(part)}" for part in history.name_option)
 
 
 def names(revisions: Iterable[str]) -> str:

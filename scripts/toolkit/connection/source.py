@@ -77,7 +77,8 @@ def from_project(project: Project, url_from: str | None, seconds: float) -> Give
     values, failures = resolve(project, sources, min(seconds, SECONDS))
     found = [source for source in sources if values.get(source.reference)]
     # A literal beside others is their default, which is not in use.
-    chosen = [source for source in found if source.kind != "literal"] or found
+    chosen = [source for source in found if source.kind != "literal"]
+    chosen = chosen or [source for source in found if not stands_in(source, sources)]
     if not chosen:
         nothing_found(project, sources, failures)
     distinct: dict[str, UrlSource] = {}
@@ -95,6 +96,15 @@ def from_project(project: Project, url_from: str | None, seconds: float) -> Give
         )
     best = chosen[0]
     return Given(values[best.reference], words_for(best, project))
+
+
+def stands_in(literal: UrlSource, sources: Sequence[UrlSource]) -> bool:
+    """Is it what is left where a better source, written elsewhere, has no value?
+
+    Then the failure of that source is the answer: a helper's URL is not the application's (#12).
+    """
+    better = sources[: sources.index(literal)]
+    return any(one.kind != "literal" and one.path != literal.path for one in better)
 
 
 def resolve(

@@ -28,7 +28,7 @@ from toolkit.database.scratch import Scratch
 from toolkit.database.urls import child_environment
 from toolkit.fence.environment import Child, fenced
 from toolkit.fence.kernel import die_with_parent
-from toolkit.project.facts import Problem, Project
+from toolkit.project.facts import AlembicSetup, Problem, Project
 from toolkit.report import door
 from toolkit.report.exits import Exit
 from toolkit.report.masking import mask, secrets_of
@@ -81,6 +81,8 @@ def run_alembic(
     """
     if scratch is None and (extra or {}).get("action") not in {"probe", "hooks"}:
         raise ValueError("only a probe or the hooks can do without a scratch database")
+    setup = setup_at(project, ini)
+    section = setup.name_option if setup else []
     with own_folder() as folder:
         stdout, stderr, result = (folder / name for name in ("stdout", "stderr", "result"))
         child = child_of(project, folder, scratch, environment or {}, extra or {})
@@ -88,7 +90,7 @@ def run_alembic(
         stderr.touch()
         request = {
             "action": "command",
-            "args": list(args),
+            "args": [*section, *args],
             "ini": str(ini.resolve()),
             "root": str(project.root.resolve()),
             "import_root": str(project.import_root.resolve()),
@@ -156,22 +158,20 @@ def first(value: str | Sequence[str] | None) -> str | None:
 
 def migrations_of(project: Project, ini: Path) -> list[str]:
     """The folders of env.py and of the revisions."""
-    for setup in project.alembic:
-        if setup.ini.resolve() == ini.resolve():
-            return [str(path.resolve()) for path in (setup.env.parent, setup.versions)]
-    return []
+    setup = setup_at(project, ini)
+    folders = (setup.env.parent, *setup.versions) if setup else ()
+    return [str(path.resolve()) for path in folders]
 
 
 def working_folder(project: Project, ini: Path) -> Path:
     """The folder to run Alembic in: a relative script_location counts from there."""
-    own = ini.resolve().parent
-    for setup in project.alembic:
-        if setup.ini.resolve() == ini.resolve():
-            candidates = (own, project.import_root.resolve(), project.root.resolve())
-            for folder in candidates:
-                if (folder / setup.configured_location).resolve() == setup.script_location:
-                    return folder
-    return own
+    setup = setup_at(project, ini)
+    return setup.started_in.resolve() if setup else ini.resolve().parent
+
+
+def setup_at(project: Project, ini: Path) -> AlembicSetup | None:
+    wanted = ini.resolve()
+    return next((setup for setup in project.alembic if setup.ini.resolve() == wanted), None)
 
 
 class Worker:

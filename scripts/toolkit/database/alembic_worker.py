@@ -213,11 +213,13 @@ def run_command(config: Config, _request: Report, _report: Report, _guard: Modul
 
 def probe(config: Config, request: Report, report: Report, guard: ModuleType) -> None:
     """The revision graph, and the address that env.py would connect to."""
+    before = len(sys.path)
     script = ScriptDirectory.from_config(config)
+    prepended = [Path(folder).resolve() for folder in sys.path[: len(sys.path) - before]]
     report["script_location"] = str(Path(script.dir).resolve())
     report["heads"] = [revision_of(script, head) for head in script.get_heads()]
     report["hooks"] = bool(script.kept_hooks)  # type: ignore[attr-defined]
-    report["prepends_path"] = bool(config.get_main_option("prepend_sys_path"))
+    report["prepends_path"] = Path(request["import_root"]).resolve() in prepended
     report["destination"] = str(destination(script).resolve())
     watcher = guard.Probe()
     watcher.install()
@@ -241,14 +243,24 @@ def revision_of(script: ScriptDirectory, revision: str) -> dict[str, str | None]
 
 
 def destination(script: ScriptDirectory) -> Path:
-    """The folder that Alembic would write a new revision to."""
-    locations = script.version_locations or [str(Path(script.dir) / "versions")]
-    if len(locations) > 1:
-        for head in script.get_heads():
-            found = script.get_revision(head)
-            if found is not None:
-                return Path(found.path).parent
-    return Path(locations[0])
+    """The folder that Alembic would write a new revision to.
+
+    What `version_locations` says may be a package's folder (`app:migrations/versions`): it is
+    Alembic that knows where that is (#12).
+    """
+    folders = [Path(folder) for folder in script._version_locations]
+    for head in script.get_heads() if len(folders) > 1 else ():
+        found = script.get_revision(head)
+        for folder in folders:
+            if found is not None and Path(found.path).is_relative_to(folder):
+                return folder
+    return folders[0]
+
+
+def heads(config: Config, _request: Report, report: Report, _guard: ModuleType) -> None:
+    """The heads that Alembic finds, with nothing run."""
+    script = ScriptDirectory.from_config(config)
+    report["heads"] = [revision_of(script, head) for head in script.get_heads()]
 
 
 def autogenerate(config: Config, request: Report, report: Report, _guard: ModuleType) -> None:
@@ -469,6 +481,7 @@ ACTIONS: dict[str, Callable[[Config, Report, Report, ModuleType], None]] = {
     "autogenerate": autogenerate,
     "hooks": run_hooks,
     "history": history,
+    "heads": heads,
     "paths": paths,
     "trace": trace,
     "read_catalog": catalog,

@@ -123,6 +123,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--app", metavar="MODULE:NAME", help="the FastAPI application")
     made.add_argument("--url-from", metavar="SOURCE", help="where the database's URL comes from")
     made.add_argument("--ini", metavar="FILE", help="the Alembic set-up that is meant")
+    made.add_argument("--name", metavar="SECTION", help="its section, as in `alembic -n SECTION`")
     made.add_argument(
         "--dialect",
         choices=sorted(set(KINDS)),
@@ -173,6 +174,7 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
         app=options.app,
         url_from=options.url_from,
         ini=options.ini,
+        name=options.name,
         scratch_on=options.scratch_on,
     )
     for line in project.passed_over:

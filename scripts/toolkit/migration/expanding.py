@@ -34,6 +34,7 @@ from toolkit.migration.generate import (
     compare_again,
     draft_of,
     next_steps,
+    refuse_unseen,
     same_code,
 )
 from toolkit.migration.install import install, rewrite, uninstall
@@ -330,6 +331,7 @@ def put_all_in_place(bench: Bench, steps: Sequence[Step], say: Say) -> tuple[lis
             placed.append(replace(step, path=path))
         if bench.situation.hooks:
             warnings = [line for step in placed for line in run_hooks(bench, step, say)]
+        refuse_unseen(bench, placed[-1].revision, placed[-1].path)
     except BaseException:
         for path, made in reversed(undo):
             uninstall(path, made)

@@ -134,6 +134,7 @@ def bench_at_head(project: Project, wanted: Wanted, say: Say) -> Iterator[Bench]
         sweep_halves(setup.script_location)
         say(f"reading {shown(setup.env, project.root)} and the migration history")
         situation = look(project, setup, wanted.dialect, wanted.timeout, say)
+        sweep_halves(situation.destination)
         if not wanted.follow_links:
             refuse_outside(situation.destination, project.root)
         bench = stack.enter_context(open_bench(project, situation, wanted.timeout))
@@ -354,16 +355,37 @@ def put_in_place(bench: Bench, draft: Draft, say: Say) -> tuple[Path, list[str]]
     bench.scratch.check()
     path = bench.situation.destination / draft.relative
     made = install(draft.text, path)
-    if not bench.situation.hooks:
-        return path, []
+    warnings: list[str] = []
     try:
-        result = bench.alembic(
-            "revision", "-m", "hooks", action="hooks", file=str(path), version_location=None
-        )
-        return path, after_hooks(bench, draft, path, result, say)
+        if bench.situation.hooks:
+            result = bench.alembic(
+                "revision", "-m", "hooks", action="hooks", file=str(path), version_location=None
+            )
+            warnings = after_hooks(bench, draft, path, result, say)
+        refuse_unseen(bench, draft.revision, path)
     except BaseException:
         uninstall(path, made)
         raise
+    return path, warnings
+
+
+def refuse_unseen(bench: Bench, revision: str, path: Path) -> None:
+    """Raise Refusal unless Alembic, asked in the project as it is now, has it as a head.
+
+    A file where Alembic does not look is no migration, however well it was proved (#12).
+    """
+    result = bench.alembic("heads", action="heads", version_location=None)
+    bench.expect(result, "Alembic could not read the history with the new file", "See the error.")
+    found = {head["revision"] for head in result.report["heads"]}
+    if revision not in found:
+        raise Refusal(
+            "not-seen",
+            Exit.PROOF_FAILED,
+            f"Alembic does not see the new revision in {shown(path.parent, bench.project.root)}:"
+            f" its heads are {', '.join(sorted(found)) or 'none'}.",
+            f"Look at version_locations in {shown(bench.situation.setup.ini, bench.project.root)}"
+            " and at what `alembic heads` says.",
+        )
 
 
 def after_hooks(
@@ -418,5 +440,6 @@ def next_steps(
     words.append("alembic")
     if ini.resolve() not in {folder / "alembic.ini", folder / "pyproject.toml"}:
         words += ["-c", word(shown(ini, folder))]
+    words += [word(part) for part in situation.setup.name_option]
     read = f"read {shown(path, project.root)}" + (", the drops above all" if losses else "")
     return [read, " ".join([*words, "upgrade head"])]

@@ -310,12 +310,13 @@ def refuse_heads(project: Project, setup: AlembicSetup, heads: list[dict[str, An
     if len(heads) <= 1:
         return
     first, *others = (head["revision"] for head in heads)
+    merge = ["alembic", *setup.name_option, "merge", "-m", "merge heads", first, *others]
     raise Refusal(
         "several-heads",
         Exit.SEVERAL_HEADS,
         f"The migration history has {len(heads)} heads, so a new one would have no one parent.",
         "Either join them: "
-        f"{command(['alembic', 'merge', '-m', 'merge heads', first, *others])} -- or, where one"
+        f"{command(merge)} -- or, where one"
         " was never deployed, put it behind the other: set down_revision ="
         f" {first!r} in its first file.",
         [

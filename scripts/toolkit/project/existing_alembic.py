@@ -2,17 +2,21 @@
 
 import ast
 import configparser
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolkit.project.errors import ambiguous, bad_option
+from toolkit.project.errors import ProjectError, ambiguous, bad_option
 from toolkit.project.facts import AlembicSetup
 from toolkit.project.imports import Module, Resolver, parse
 from toolkit.project.root import Location, read_text, read_toml
 
 _ASYNC = re.compile(r"\b(?:async_engine_from_config|create_async_engine|AsyncEngine)\b")
+_SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
+
+Options = dict[str, str | list[str]]
 
 
 @dataclass(frozen=True)
@@ -24,89 +28,157 @@ class FoundAlembic:
     unreadable: tuple[str, ...] = ()
 
 
-def find_alembic(location: Location, resolver: Resolver, ini: str | None) -> FoundAlembic:
+def find_alembic(
+    location: Location,
+    resolver: Resolver,
+    ini: str | None,
+    name: str | None = None,
+    *,
+    one: bool = True,
+) -> FoundAlembic:
     """The environments that ini files (or `[tool.alembic]`) of the project name.
 
-    `ini` chooses one file, relative to the project root or the current folder.
-    Raises ProjectError when there are several and none was chosen.
+    `ini` chooses one file, relative to the project root or the current folder, `name` one
+    section of it, as `alembic -n` does. Raises ProjectError when there are several and none
+    was chosen, unless the caller can do without `one`.
     """
-    setups = _standard_names(list(_configured(location)))
-    if ini is not None:
-        setups = [_chosen(ini, setups, location)]
-    elif len(setups) > 1:
-        names = [str(setup.ini.relative_to(location.root)) for setup in setups]
-        raise ambiguous("several-ini", "several Alembic ini files", names, "--ini FILE")
+    everything = list(_configured(location))
+    if ini is not None or name is not None:
+        everything = _chosen(ini, name, everything, location)
+    setups = _standard_names(everything)
+    if one and len(setups) > 1:
+        raise _several(setups, location)
     found = FoundAlembic()
     for setup in setups:
         found = _with_env(found, setup, resolver)
     return found
 
 
+def _several(setups: Sequence[AlembicSetup], location: Location) -> ProjectError:
+    files = list(dict.fromkeys(str(setup.ini.relative_to(location.root)) for setup in setups))
+    sections = [setup.section for setup in setups]
+    if len(files) == 1:
+        return ambiguous(
+            "several-sections", f"several Alembic set-ups in {files[0]}", sections, "--name SECTION"
+        )
+    if len(files) == len(setups):
+        return ambiguous("several-ini", "several Alembic ini files", files, "--ini FILE")
+    names = [f"{setup.ini.relative_to(location.root)}:{setup.section}" for setup in setups]
+    flags = "--ini FILE and --name SECTION"
+    return ambiguous("several-ini", "several Alembic set-ups", names, flags)
+
+
 def _configured(location: Location) -> Iterator[AlembicSetup]:
     for path in location.files.configuration:
-        options = _options(path)
-        if options is None:
-            continue
-        neighbour = path.with_name("pyproject.toml")
-        if path.suffix == ".ini" and neighbour in location.files.configuration:
-            options = {**(_options(neighbour) or {}), **options}
-        written = options.get("script_location")
-        if written:
-            yield _setup(path, written, options, location)
+        for section, options in _sections(path).items():
+            neighbour = path.with_name("pyproject.toml")
+            shared: Options = {}
+            if path.suffix == ".ini" and neighbour in location.files.configuration:
+                shared = _sections(neighbour).get("alembic", {})
+            merged = {**shared, **options}
+            if merged.get("script_location"):
+                yield _setup(path, section, merged, location)
 
 
-def _options(path: Path) -> dict[str, str] | None:
-    """The `[alembic]` section, None when the file has none."""
+def _sections(path: Path) -> dict[str, Options]:
+    """`[alembic]` as Alembic reads it, and what else `alembic -n` can name: a section with a
+    script_location of its own (#12)."""
+    here = {"here": path.absolute().parent.as_posix()}
     if path.suffix == ".toml":
         section = read_toml(path).get("tool", {}).get("alembic")
-        if section is None:
-            return None
-        return {key: str(value) for key, value in section.items() if isinstance(value, str)}
-    parser = configparser.RawConfigParser(strict=False)
+        return {} if section is None else {"alembic": dict(_toml_values(section, here))}
+    parser = configparser.ConfigParser(here, strict=False)
+    # Without defaults: what [DEFAULT] says is not yet a set-up in each section.
+    own = configparser.RawConfigParser(strict=False, default_section="")
     try:
-        parser.read_string(read_text(path))
+        for one in (parser, own):
+            one.read_string(read_text(path))
     except configparser.Error:
-        return None
-    return dict(parser.items("alembic")) if parser.has_section("alembic") else None
+        return {}
+    return {
+        name: {key: _interpolated(parser[name], key, here) for key in parser[name]}
+        for name in parser.sections()
+        if name == "alembic" or own.has_option(name, "script_location")
+    }
 
 
-def _setup(ini: Path, written: str, options: dict[str, str], location: Location) -> AlembicSetup:
-    scripts = _folder(written, ini, location)
-    first = re.split(r"[\s,;]+|(?<!^\w):(?=[/.\w])", options.get("version_locations", "").strip())[
-        0
-    ]
-    versions = _folder(first, ini, location) if first else scripts / "versions"
+def _toml_values(section: object, here: dict[str, str]) -> Iterator[tuple[str, str | list[str]]]:
+    for key, value in section.items() if isinstance(section, dict) else ():
+        if isinstance(value, str):
+            yield key, _with_here(value, here)
+        elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+            yield key, [_with_here(one, here) for one in value]
+
+
+def _interpolated(section: configparser.SectionProxy, name: str, here: dict[str, str]) -> str:
+    try:
+        return section[name]
+    except configparser.InterpolationError:  # Alembic stops at it only where it needs it
+        return _with_here(str(section.get(name, raw=True)), here)
+
+
+def _with_here(text: str, here: dict[str, str]) -> str:
+    return text.replace("%(here)s", here["here"])
+
+
+def _setup(ini: Path, section: str, options: Options, location: Location) -> AlembicSetup:
+    written = str(options["script_location"])
+    revisions = _version_locations(options)
+    folders = (ini.parent, location.import_root, location.root)
+    started_in = _started_in(folders, [written, *revisions])
+    scripts = _folder(written, started_in, location)
+    versions = tuple(_folder(one, started_in, location) for one in revisions)
     return AlembicSetup(
         ini=ini,
         script_location=scripts,
         env=scripts / "env.py",
-        versions=versions,
+        versions=versions or (scripts / "versions",),
         is_async=False,
-        configured_location=written,
+        section=section,
+        started_in=started_in,
     )
 
 
-def _folder(written: str, ini: Path, location: Location) -> Path:
-    """Where `script_location` points, in any of the three ways to write it."""
-    text = written.replace("%(here)s", str(ini.parent))
-    package = re.fullmatch(r"([A-Za-z_][\w.]*):([\w./-]+)", text)
-    if package:
-        return location.import_root.joinpath(*package[1].split("."), package[2])
-    # Alembic reads a relative path from the folder it is started in: mostly the ini's own.
-    here = (ini.parent / text).resolve()
-    return (
-        here
-        if here.exists()
-        else next((path for path in [(location.root / text).resolve()] if path.exists()), here)
-    )
+def _version_locations(options: Options) -> list[str]:
+    """The paths in `version_locations`, cut where Alembic cuts them."""
+    text = options.get("version_locations", "")
+    if isinstance(text, list):
+        return text
+    named = options.get("path_separator", options.get("version_path_separator"))
+    if named is None:
+        parts = re.split(r", *| +", text)
+    else:
+        parts = text.split(_SEPARATORS.get(str(named), os.pathsep))
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _started_in(folders: Sequence[Path], written: Sequence[str]) -> Path:
+    """Where `alembic` is run: relative paths count from there, mostly the ini's own folder.
+
+    The first folder in which the most of them are there.
+    """
+    relative = [text for text in written if ":" not in text]
+    return max(folders, key=lambda folder: sum((folder / text).exists() for text in relative))
+
+
+def _folder(written: str, started_in: Path, location: Location) -> Path:
+    """Where one path of an ini points; `package:folder:folder` is looked up as an import."""
+    if ":" not in written or Path(written).is_absolute():
+        return (started_in / written).resolve()
+    package, *inside = written.split(":")
+    roots = (location.import_root, location.root, started_in)
+    found = [root.joinpath(*package.split(".")) for root in roots]
+    return next((path for path in found if path.is_dir()), found[0]).joinpath(*inside)
 
 
 def _standard_names(setups: list[AlembicSetup]) -> list[AlembicSetup]:
-    """Leave out special-purpose copies next to the file that `alembic` reads by default."""
+    """Leave out special-purpose copies next to what `alembic` reads by default."""
 
     def is_copy(setup: AlembicSetup) -> bool:
-        twins = [o for o in setups if o.ini.parent == setup.ini.parent and o.ini != setup.ini]
-        twins = [o for o in twins if o.script_location == setup.script_location]
+        twins = [o for o in setups if o.script_location == setup.script_location and o != setup]
+        if setup.section != "alembic":
+            return any(o.section == "alembic" and o.versions == setup.versions for o in twins)
+        twins = [o for o in twins if o.ini.parent == setup.ini.parent and o.ini != setup.ini]
         return setup.ini.name != "alembic.ini" and any(
             o.ini.name == "alembic.ini" or setup.ini.suffix == ".toml" for o in twins
         )
@@ -114,15 +186,31 @@ def _standard_names(setups: list[AlembicSetup]) -> list[AlembicSetup]:
     return [setup for setup in setups if not is_copy(setup)]
 
 
-def _chosen(ini: str, setups: list[AlembicSetup], location: Location) -> AlembicSetup:
-    candidates = {(location.root / ini).resolve(), Path(ini).resolve()}
-    for setup in [*setups, *_configured(location)]:
-        if setup.ini.resolve() in candidates:
-            return setup
-    names = ", ".join(str(s.ini.relative_to(location.root)) for s in setups) or "none"
-    raise bad_option(
-        "--ini", f"{ini} has no [alembic] section with script_location", f"found: {names}"
-    )
+def _chosen(
+    ini: str | None, name: str | None, setups: list[AlembicSetup], location: Location
+) -> list[AlembicSetup]:
+    if ini is not None:
+        candidates = {(location.root / ini).resolve(), Path(ini).resolve()}
+        in_file = [setup for setup in setups if setup.ini.resolve() in candidates]
+        if not in_file:
+            names = sorted({str(setup.ini.relative_to(location.root)) for setup in setups})
+            raise bad_option(
+                "--ini",
+                f"{ini} has no [alembic] section with script_location",
+                f"found: {', '.join(names) or 'none'}",
+            )
+        setups = in_file
+    if name is None:
+        return setups
+    named = [setup for setup in setups if setup.section == name]
+    if not named:
+        names = sorted({setup.section for setup in setups})
+        raise bad_option(
+            "--name",
+            f"no ini has a section [{name}] with script_location",
+            f"found: {', '.join(names) or 'none'}",
+        )
+    return named
 
 
 def _with_env(found: FoundAlembic, setup: AlembicSetup, resolver: Resolver) -> FoundAlembic:

@@ -87,12 +87,20 @@ class AlembicSetup:
     ini: Path
     script_location: Path
     env: Path
-    versions: Path
+    versions: tuple[Path, ...]
+    """The folders of its revisions, as far as the ini's text tells; Alembic's answer counts."""
     is_async: bool
     imported_modules: tuple[str, ...] = ()
     """Project modules that env.py imports itself (not what those import in turn)."""
-    configured_location: str = ""
-    """`script_location` as written, so that a repair can keep it."""
+    section: str = "alembic"
+    """The ini's section, which `alembic -n` chooses."""
+    started_in: Path = Path()
+    """The folder to run Alembic in: relative paths of the ini count from there."""
+
+    @property
+    def name_option(self) -> list[str]:
+        """What Alembic's command line needs in front of the command."""
+        return [] if self.section == "alembic" else ["-n", self.section]
 
 
 @dataclass(frozen=True)

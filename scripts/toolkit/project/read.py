@@ -25,13 +25,16 @@ def read_project(
     app: str | None = None,
     url_from: str | None = None,
     ini: str | None = None,
+    name: str | None = None,
     scratch_on: str | None = None,
+    one_alembic: bool = True,
 ) -> Project:
     """Read the FastAPI project in `directory`, importing none of it.
 
-    `base`, `app`, `url_from`, `ini` and `scratch_on` are the values of the flags of the
-    same names. Raises ProjectError when there is no project, when something is
-    ambiguous (the error names the flag), or when a file with models does not parse.
+    `base`, `app`, `url_from`, `ini`, `name` and `scratch_on` are the values of the flags of
+    the same names; without `one_alembic`, several set-ups are no reason to stop. Raises
+    ProjectError when there is no project, when something is ambiguous (the error names the
+    flag), or when a file with models does not parse.
     """
     location = locate(directory)
     modules, unreadable = _parse_all(location)
@@ -42,7 +45,7 @@ def read_project(
     index = MetadataIndex(resolver, wanted)
     mapped = find_mapped(index)
     metadata = _metadata(index, mapped, base, wanted)
-    alembic = find_alembic(location, resolver, ini)
+    alembic = find_alembic(location, resolver, ini, name, one=one_alembic)
     application, factory = find_application(index, app)
     settings = find_settings(index)
     folders = dict.fromkeys([location.root, location.import_root, directory.resolve()])

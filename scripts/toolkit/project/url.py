@@ -107,15 +107,30 @@ def _engine_calls(calls: CallIndex) -> Iterator[CallSite]:
             yield from sites
 
 
-def _promise(site: CallSite) -> tuple[bool, bool, str, int]:
-    path = site.place.module.path
+def _promise(site: CallSite) -> tuple[bool, bool, bool, bool, str, int]:
+    """The application's engine is a module's; a tool's is made in a function, with a switch."""
     last = (dotted(site.call.func) or "").rsplit(".", 1)[-1].lower()
-    return "test" in site.place.module.name, "async" not in last, str(path), site.call.lineno
+    switched = any(
+        isinstance(argument, ast.Call) and bool(argument.args or argument.keywords)
+        for argument in _url_arguments(site)
+    )
+    return (
+        "test" in site.place.module.name,
+        "async" not in last,
+        site.assigned is None,
+        switched,
+        str(site.place.module.path),
+        site.call.lineno,
+    )
+
+
+def _url_arguments(site: CallSite) -> list[ast.expr]:
+    names = {"url", "connection_string"}
+    return [k.value for k in site.call.keywords if k.arg in names] or site.call.args[:1]
 
 
 def _from_engine(tracer: Tracer, site: CallSite, found: _Collected) -> None:
-    names = {"url", "connection_string"}
-    arguments = [k.value for k in site.call.keywords if k.arg in names] or site.call.args[:1]
+    arguments = _url_arguments(site)
     if not arguments:
         return
     origins = tracer.trace(arguments[0], site.place)
@@ -232,7 +247,19 @@ def _is_for_tests(source: UrlSource) -> bool:
 
 
 def _distinct(sources: Iterable[UrlSource]) -> tuple[UrlSource, ...]:
+    """Each once; of one function's calls the best, whatever switches the others throw (#12)."""
     found: dict[str, UrlSource] = {}
     for source in sources:
-        found.setdefault(source.reference, source)
+        found.setdefault(_without_switches(source), source)
     return tuple(found.values())
+
+
+def _without_switches(source: UrlSource) -> str:
+    module, _, expression = source.reference.partition(":")
+    if source.kind != "settings" or "(" not in expression:
+        return source.reference
+    tree = ast.parse(expression, mode="eval")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            node.args, node.keywords = [], []
+    return f"{module}:{ast.unparse(tree)}"

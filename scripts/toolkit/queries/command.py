@@ -181,6 +181,7 @@ def run(options: argparse.Namespace) -> Exit:
         app=options.app,
         url_from=options.url_from,
         scratch_on=options.scratch_on,
+        one_alembic=options.fix is not None,
     )
     for line in project.passed_over:
         say(line)

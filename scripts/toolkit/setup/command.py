@@ -16,6 +16,7 @@ from toolkit.project.facts import Problem, Project
 from toolkit.report.door import put_json, say
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.report.masking import in_a_line
+from toolkit.report.quoting import word
 from toolkit.setup.apply import (
     BusyError,
     NotRestored,
@@ -29,7 +30,7 @@ from toolkit.setup.apply import (
 from toolkit.setup.changes import relative, unified_diff
 from toolkit.setup.dependencies import outdated
 from toolkit.setup.errors import SetupError
-from toolkit.setup.plan import Options, Plan, make_plan
+from toolkit.setup.plan import Options, Plan, has_revisions, make_plan
 
 if TYPE_CHECKING:
     from toolkit.setup.prove import Proof
@@ -110,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
         help="where the URL comes from: env:NAME or module:expression (app.config:settings.dsn)",
     )
     add("--ini", metavar="FILE", help="the Alembic set-up that is meant, if there are several")
+    add("--name", metavar="SECTION", help="its section, as in `alembic -n SECTION`")
     add(
         "--scaffold",
         metavar="PACKAGE",
@@ -197,6 +199,7 @@ def read(options: argparse.Namespace, directory: Path, ini: str | None) -> Proje
         app=options.app,
         url_from=options.url_from,
         ini=ini,
+        name=options.name,
         scratch_on=options.scratch_on,
     )
 
@@ -208,6 +211,8 @@ def write(
     plan = result.plan
     if not options.json and result.diff:
         print(result.diff, end="", flush=True)
+    for line in plan.lost:
+        say(line)
     with ExitStack() as stack:
         if plan.changes:
             made = Transaction(result.project.root, plan.changes, follow=options.follow_links)
@@ -238,8 +243,8 @@ def prove_and_look(options: argparse.Namespace, project: Project, result: Result
             result.notes += result.proof.notes
         if options.check_database:
             target = look_at_target(project, result.plan.ini)
-            has_revisions = any(project.alembic[0].versions.glob("**/*.py"))
-            words = target.message or advice(target.tables or (), has_revisions)
+            begun = has_revisions(project.alembic[0])
+            words = target.message or advice(target.tables or (), begun)
             result.notes.append(words)
     except (Refusal, DatabaseError, SetupError) as error:
         details = getattr(error, "details", ())
@@ -261,7 +266,7 @@ def would_overwrite(plan: Plan, project: Project) -> SetupError:
         Exit.WOULD_OVERWRITE,
         "a file that this script did not write would be replaced; nothing was changed",
         "look at the diff, then run again with --force (the old text is kept)",
-        names,
+        [*names, *plan.lost],
     )
 
 
@@ -321,7 +326,8 @@ def found_lines(result: Result) -> list[str]:
     if project.alembic:
         setup = project.alembic[0]
         kind = "async" if setup.is_async else "sync"
-        alembic = f"{relative(setup.ini, root)}, {relative(setup.env, root)} ({kind})"
+        section = f" [{setup.section}]" if setup.name_option else ""
+        alembic = f"{relative(setup.ini, root)}{section}, {relative(setup.env, root)} ({kind})"
     import_root = relative(project.import_root, root)
     versions = ", ".join(f"{name} {number}" for name, number in project.versions.items() if number)
     return [
@@ -334,6 +340,12 @@ def found_lines(result: Result) -> list[str]:
         f"alembic      {alembic}",
         f"installed    {versions or 'none of the packages needed'}",
     ]
+
+
+def project_name(project: Project) -> str | None:
+    """The section that has to be named to Alembic; None for the usual one."""
+    setup = project.alembic[0] if project.alembic else None
+    return setup.section if setup and setup.name_option else None
 
 
 def report(result: Result) -> None:
@@ -352,13 +364,23 @@ def report(result: Result) -> None:
         print("nothing to do")
     if result.proof is not None:
         print(f"proved on {result.proof.scratch}: {', '.join(result.proof.steps)}")
-    for note in [*result.plan.notes, *result.notes]:
+    # A refusal has them in its own words.
+    for note in [
+        *result.plan.notes,
+        *(() if result.plan.blocked else result.plan.lost),
+        *result.notes,
+    ]:
         print(f"note: {note}")
     if result.refused is not None:
         print(flush=True)
         report_problem(result.refused.problem, result.refused.details, as_json=False)
     elif not result.dry_run:
-        print('next: generate-migration.sh "what changes", then `alembic upgrade head`')
+        name = project_name(result.project)
+        ours = f"--name {word(name)} " if name else ""
+        theirs = f"-n {word(name)} " if name else ""
+        print(
+            f'next: generate-migration.sh {ours}"what changes", then `alembic {theirs}upgrade head`'
+        )
 
 
 def as_document(result: Result) -> dict[str, Any]:
@@ -393,8 +415,9 @@ def as_document(result: Result) -> dict[str, Any]:
             "alembic": [
                 {
                     "ini": str(setup.ini),
+                    "section": setup.section,
                     "env": str(setup.env),
-                    "versions": str(setup.versions),
+                    "versions": [str(folder) for folder in setup.versions],
                     "async": setup.is_async,
                 }
                 for setup in project.alembic
@@ -412,7 +435,7 @@ def as_document(result: Result) -> dict[str, Any]:
         ],
         "backups": [str(path) for path in result.backups],
         "diff": result.diff,
-        "notes": [*result.plan.notes, *result.notes],
+        "notes": [*result.plan.notes, *result.plan.lost, *result.notes],
         "proof": None
         if result.proof is None
         else {

@@ -8,7 +8,8 @@ from pathlib import Path
 from toolkit.project.facts import AlembicSetup, Project, UrlSource
 from toolkit.project.imports import dotted
 from toolkit.project.reach import imports_by_rule, missing_modules, module_file, reachable
-from toolkit.setup.changes import FileChange, read_text
+from toolkit.setup.changes import FileChange, read_text, relative
+from toolkit.setup.env_options import lost_options
 from toolkit.setup.settings_block import EnvFile, modules_of, render_block, with_modules
 
 
@@ -18,6 +19,8 @@ class EnvPlan:
 
     change: FileChange
     notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    """What the old file told Alembic and the new one does not, each with its line."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,8 @@ def plan_env(
     if force:
         after = ours.with_block(block)
         reason = "renewed from the template"
-        return EnvPlan(
-            FileChange(path, before, _like(before, after.text()), reason, True, True), notes
-        )
+        change = FileChange(path, before, _like(before, after.text()), reason, True, True)
+        return EnvPlan(change, notes, _lost(change, project))
     after = current.with_block(block)
     changed = _like(before, after.text()) if after != current else before
     edited = (
@@ -108,7 +110,8 @@ def _hand_written(
         reason = "replaced by the template" if force else "it gives Alembic no metadata"
         reason = reason if is_async else "synchronous, made asynchronous"
         text = _like(before, fresh.text())
-        return EnvPlan(FileChange(path, before, text, reason, True, True))
+        change = FileChange(path, before, text, reason, True, True)
+        return EnvPlan(change, lost=_lost(change, project))
     unchanged = FileChange(path, before, before, "")
     missing = missing_modules(before, project, wanted.modules, setup)
     if not missing:
@@ -133,6 +136,19 @@ def gives_no_metadata(text: str) -> bool:
     ]
     own = [value for value in given if dotted(value) != "target_metadata"]
     return bool(own) and all(isinstance(one, ast.Constant) and one.value is None for one in own)
+
+
+def _lost(change: FileChange, project: Project) -> tuple[str, ...]:
+    where = relative(change.path, project.root)
+    try:
+        found = lost_options(change.before or "", change.after)
+    except SyntaxError:  # said elsewhere: env.py does not run as it is
+        return ()
+    return tuple(
+        f"{where}:{option.line} {option.text} is not carried over: add it to what"
+        " migration_options() in the new env.py returns, if it is needed"
+        for option in found
+    )
 
 
 def with_imports(text: str, modules: Sequence[str]) -> str:

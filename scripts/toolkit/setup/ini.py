@@ -14,19 +14,22 @@ def render_ini(template: str, ini: Path, script_location: Path, import_root: Pat
     return _set(text, "prepend_sys_path", _here(import_root, ini.parent))
 
 
-def with_import_root(text: str, ini: Path, import_root: Path) -> str:
+def with_import_root(text: str, ini: Path, import_root: Path, section: str = "alembic") -> str:
     """A person's ini with `prepend_sys_path`, if it has none; else as it is.
 
     Without it `alembic` finds the project only where somebody exports PYTHONPATH.
     """
-    if option(text, "prepend_sys_path") is not None:
+    if option(text, "prepend_sys_path", section) is not None:
         return text
     lines = text.splitlines(keepends=True)
+    inside = ""
     for number, line in enumerate(lines):
-        if re.match(r"script_location\s*[=:]", line):
+        if header := re.match(r"\[([^\]]+)\]", line):
+            inside = header[1]
+        if inside == section and re.match(r"script_location\s*[=:]", line):
             end = "\r\n" if line.endswith("\r\n") else "\n"
             # Without `path_separator`, Alembic cuts paths at spaces: then only a short one is safe.
-            safe = option(text, "path_separator") is not None
+            safe = option(text, "path_separator", section) is not None
             path = _here(import_root, ini.parent) if safe else relative(import_root, ini.parent)
             added = f"# where `import app` finds the project{end}prepend_sys_path = {path}{end}"
             return "".join([*lines[: number + 1], added, *lines[number + 1 :]])
@@ -51,12 +54,12 @@ def missing_hooks(text: str) -> list[str]:
     return missing
 
 
-def option(text: str, name: str) -> str | None:
-    """An option of the [alembic] section as it is written, None where it is not set."""
+def option(text: str, name: str, section: str = "alembic") -> str | None:
+    """An option of the section as it is written, None where it is not set."""
     parser = _parse(text)
-    if parser is None or not parser.has_option("alembic", name):
+    if parser is None or not parser.has_option(section, name):
         return None
-    return parser.get("alembic", name)
+    return parser.get(section, name)
 
 
 def _parse(text: str) -> configparser.RawConfigParser | None:

@@ -36,6 +36,15 @@ def prove(project: Project, ini: Path, say: Say, timeout: float = 120.0) -> Proo
     setup = choose_setup(project, ini)
     say(f"proving it: reading {shown(setup.env, project.root)}")
     situation = look(project, setup, None, timeout, say)
+    if situation.script_location != setup.script_location.resolve():
+        raise SetupError(
+            "script-location",
+            Exit.PROOF_FAILED,
+            f"Alembic takes {shown(situation.script_location, project.root)} for the"
+            f" script_location of {shown(ini, project.root)}, and not"
+            f" {shown(setup.script_location, project.root)}",
+            "write it as %(here)s/FOLDER, which nobody can read in two ways",
+        )
     with open_bench(project, situation, timeout) as bench:
         say(f"proving it on a scratch database: {bench.place}")
         return _Proving(bench).run()
