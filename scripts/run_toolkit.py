@@ -119,4 +119,4 @@ def without_streams() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    interrupt.leave(main(sys.argv[1:]))

@@ -389,6 +389,32 @@ def test_the_files_are_put_back_without_being_disturbed() -> None:
     assert ended.returncode == 130
 
 
+def test_an_end_that_takes_long_is_no_death_by_the_alarm() -> None:
+    """Python gives its handlers back before it takes its modules down."""
+    program = f"""
+import os, signal, sys, time
+sys.path.insert(0, {str(SCRIPTS)!r})
+from toolkit.report import interrupt
+interrupt.PATIENCE = 0.2
+
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(1)
+
+slow = Slow()
+interrupt.listen()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+except KeyboardInterrupt:
+    interrupt.leave(interrupt.finish())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=HANG
+    )
+    assert ended.returncode == 130, ended.stderr
+
+
 @contextmanager
 def silent_server() -> Iterator[socket.socket]:
     """Takes connections and never says a word, as a server that was stopped does."""

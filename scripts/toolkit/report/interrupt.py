@@ -7,6 +7,7 @@ done, the project's files, is `undisturbed`. Further signals change nothing: ter
 the programs around us often send one twice.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -75,6 +76,16 @@ def was_asked() -> bool:
 def status_of(status: int) -> int:
     """The exit code of a run that came to an end by itself, unless it did so for a signal."""
     return finish() if _Ending.asked else status
+
+
+def leave(status: int) -> NoReturn:
+    """The program's end. After a signal Python's own is not waited for: it takes our handlers
+    away before it is done, and the next alarm would then be what the program died of (#10).
+    """
+    if _Ending.asked:
+        atexit._run_exitfuncs()
+        end(status)
+    sys.exit(status)
 
 
 def finish() -> int:
