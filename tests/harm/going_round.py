@@ -134,6 +134,10 @@ if child == 0:
         os._exit(7)
 if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
     raw.harm()""",
+    # No driver at all; where the database is a file, to any server.
+    "socket": """\
+import socket
+socket.create_connection(("127.0.0.1", 5432), timeout=5)""",
     "child": """\
 import os, subprocess, sys
 subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {ROOT!r}); "

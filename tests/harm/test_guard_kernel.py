@@ -170,7 +170,7 @@ os.wait()
     parent.stdout.close()
 
 
-@pytest.mark.parametrize("way", ["driver", "async driver", "fork"])
+@pytest.mark.parametrize("way", ["driver", "async driver", "fork", "socket"])
 def test_the_hook_alone_holds_where_the_kernel_does_not_help(
     way: str, production: Production, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,6 +158,8 @@ def test_the_role_is_made_for_it_and_is_no_superuser(production: Production, dia
                 owner = "SELECT datdba = current_user::regrole FROM pg_database"
                 owner += " WHERE datname = current_database()"
                 assert session.run(owner)[0][0]
+                other = "SELECT has_database_privilege('public', current_database(), 'CONNECT')"
+                assert not session.run(other)[0][0]  # so nobody else's program comes in
             else:
                 seen = {str(name) for (name,) in session.run("SHOW DATABASES")}
                 assert seen == {scratch.url.database, "information_schema"}
