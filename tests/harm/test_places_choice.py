@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from harm.production import SHOP, Production
 from projects.setup_door import setup
 from projects.shop import Shop
-from toolkit.connection.address import places as tested
+from toolkit.connection.address import places as found_by_address
 from toolkit.database import places, private_server, scratch
 from toolkit.database.errors import DatabaseError
 from toolkit.database.places import is_local, is_named, server_name, signs_here
@@ -339,7 +339,7 @@ def test_the_own_server_is_where_the_drivers_go(
     own = scratch.own_server("postgresql", make_url(url))
     if name and ":" in name:
         host, port = name.split(":")
-        found, _ = tested(make_url(url), "postgresql")
+        found, _ = found_by_address(make_url(url), "postgresql")
         assert (found[0] if found else ("localhost", 5432)) == (host, int(port))
     assert (own and server_name(own, "postgresql")) == name
     assert (own is not None and is_local(own)) is local
