@@ -5,7 +5,12 @@
 # Our own name in messages, also when the caller was run as `bash path/to/it`.
 DOOR=$(basename -- "$0" .sh)
 
-say() { printf '%s: %s\n' "$DOOR" "$*" >&2; }
+# A control character in a path steers no terminal: it is written out (#11).
+say() {
+    local text=$*
+    [[ $text != *[[:cntrl:]]* ]] || printf -v text '%q' "$text"
+    printf '%s: %s\n' "$DOOR" "$text" >&2
+}
 
 # The folder that --project names, else the current one. Python parses the arguments
 # for real; this only has to find the interpreter.

@@ -29,17 +29,18 @@ DOORS = {
 def main(arguments: list[str]) -> int:
     """Run one command line behind the door; its exit code."""
     command, *rest = arguments
+    name = DOORS.get(command, DOORS["migration"])
     interrupt.listen()
     sys.setrecursionlimit(RECURSION)
     if closed := without_streams():
         return closed
     try:
         with door.opened(rest):
-            return guarded(DOORS.get(command, DOORS["migration"]), command, rest)
+            return guarded(name, command, rest)
     except door.OutputClosed as error:
         # What was left in the buffer cannot be written at the interpreter's end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return told(ending_of(error), DOORS.get(command, DOORS["migration"]))
+        return told(ending_of(error), name)
 
 
 def guarded(name: str, command: str, rest: list[str]) -> int:

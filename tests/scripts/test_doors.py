@@ -221,6 +221,14 @@ def test_a_project_package_called_toolkit_is_not_confused_with_ours(
     assert "toolkit.db.base:Base" in ended.stdout
 
 
+@pytest.mark.any_sqlalchemy
+def test_a_name_that_would_steer_the_terminal_is_written_out(tmp_path: Path) -> None:
+    ended = run(BASH, SCRIPTS / DOORS[0], "--help", cwd=tmp_path, VIRTUAL_ENV="/no\x1b[31m\nvenv")
+    assert "looking further" in ended.stderr
+    assert "\x1b" not in ended.stderr
+    assert "\\E[31m\\nvenv" in ended.stderr
+
+
 def test_a_bug_is_told_without_a_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
