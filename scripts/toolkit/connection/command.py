@@ -3,7 +3,6 @@
 import argparse
 import ast
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -328,15 +327,17 @@ def go_down(target: Target, expected: Expected, found: Found) -> None:
         assert task is not None
         loop = asyncio.get_running_loop()
 
-        def interrupt() -> None:
+        def interrupt(*_: object) -> None:
             nonlocal interrupted
-            interrupted = True
+            first, interrupted = not interrupted, True
             begin()
-            task.cancel()
+            if first and not loop.is_closed():
+                loop.call_soon_threadsafe(task.cancel)
 
+        # Not the loop's own way: that leaves the system's handlers behind when the loop ends,
+        # and a second signal at that moment would end the program (#11).
         for number in SIGNALS:
-            with contextlib.suppress(NotImplementedError):  # Windows
-                loop.add_signal_handler(number, interrupt)
+            signal.signal(number, interrupt)
         try:
             async with asyncio.timeout(max(0.05, expected.deadline - time.monotonic())):
                 await descend(target, expected, found.add)
@@ -352,7 +353,6 @@ def go_down(target: Target, expected: Expected, found: Found) -> None:
         raise
     finally:
         connecting.collect()
-        # The loop's end leaves the system's own.
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
