@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo quick test test-floor lint format check bench-migrations bench-capture bench-cured bench-downtime system-deps clean
+.PHONY: help demo quick test test-floor lint format check bench-migrations bench-capture bench-cured bench-downtime try-projects system-deps clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -70,6 +70,10 @@ bench-cured: .venv/installed ## Measure how much faster the planted application 
 
 bench-downtime: .venv/installed ## Measure how long requests wait while 500,000 rows are migrated, written and naive
 	.venv/bin/python tests/benchmarks/bench_downtime.py
+
+KEEP ?= $(or $(TMPDIR),/tmp)/try-projects
+try-projects: .venv/installed ## Run the scripts on checkouts: make try-projects PROJECTS="DIR ..." (starts their code)
+	.venv/bin/python tests/benchmarks/try_projects.py --keep "$(KEEP)" $(PROJECTS)
 
 SYSTEM_DEPS := mariadb-server-core mariadb-client-core pgbouncer chromium chromium-driver
 system-deps: ## Install servers and a browser for the tests (Debian, Ubuntu)

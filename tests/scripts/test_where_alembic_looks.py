@@ -76,6 +76,11 @@ PLACES = {
         'version_locations = ["app:migrations/versions", "%(here)s/app/more"]\n',
         "app/migrations",
     ),
+    "an ini that leaves it to pyproject": (
+        "alembic.ini",
+        "[alembic]\nsqlalchemy.url = driver://user:pass@localhost/dbname\n",
+        "app/migrations",
+    ),
 }
 REVISION = (
     "revision = 'head1'\ndown_revision = None\n\ndef upgrade(): pass\ndef downgrade(): pass\n"
@@ -104,7 +109,9 @@ def laid_out(root: Path, name: str) -> tuple[Shop, Path]:
     (root / scripts).parent.mkdir(parents=True, exist_ok=True)
     (root / "alembic").rename(root / scripts)
     shop.write(ini, text)
-    if "more" in text:
+    if "leaves it" in name:
+        shop.write(*PLACES["pyproject"][:2])
+    if "more" in text or "leaves it" in name:
         shop.write("app/more/head1.py", REVISION)
     shop.remove_environment()
     return shop, root / ini
@@ -128,7 +135,7 @@ def test_a_revision_is_written_where_alembic_writes_it(name: str, tmp_path: Path
     assert new == {str(path.relative_to(shop.root))}
     history = alembic(shop, ini, "history")
     assert f"{revision} (head)" in history
-    assert ("head1" in history) == ("more" in PLACES[name][1])
+    assert ("head1" in history) == (shop.root / "app" / "more").is_dir()
     # What is told before Alembic is asked, agrees with it.
     (setup,) = read_project(shop.root).alembic
     assert path.parent in setup.versions

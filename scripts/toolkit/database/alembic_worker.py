@@ -171,9 +171,12 @@ def run(request: Report, report: Report, guard: ModuleType, fence: Any) -> None:
 def make_config(ini: Path, args: list[str]) -> Config:
     """Alembic's configuration as its own command line would make it."""
     options = PARSER.parse_args(["-c", str(ini), *args])
-    if ini.name == "pyproject.toml":
-        return Config(toml_file=str(ini), ini_section=options.name, cmd_opts=options)
-    return Config(str(ini), ini_section=options.name, cmd_opts=options)
+    # Both are read: what an ini leaves out may stand in the pyproject.toml of the folder in which
+    # `alembic` is run, and the other way round (#12).
+    toml = Path("pyproject.toml")
+    if ini.name == toml.name:
+        ini, toml = Path("alembic.ini"), ini
+    return Config(str(ini), toml_file=toml, ini_section=options.name, cmd_opts=options)
 
 
 def borrow_versions(location: str | None) -> None:

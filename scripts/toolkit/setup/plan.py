@@ -10,7 +10,7 @@ from toolkit.report.exits import Exit
 from toolkit.setup.changes import FileChange, read_text, real_changes, relative
 from toolkit.setup.env_file import Wanted, plan_env
 from toolkit.setup.errors import SetupError
-from toolkit.setup.ini import missing_hooks, option, render_ini, with_import_root
+from toolkit.setup.ini import missing_hooks, render_ini, with_import_root
 from toolkit.setup.scaffold import plan_scaffold
 from toolkit.setup.settings_block import BlockError
 
@@ -144,10 +144,10 @@ def _ini(project: Project, place: _Place, template: str, env_text: str) -> FileC
     if before is None:
         return FileChange(place.ini, None, rendered, "Alembic's settings, without a URL")
     section = place.setup.section if place.setup else "alembic"
-    known = place.setup is not None and option(before, "script_location", section) is not None
     if place.ini.suffix == ".toml":
         return FileChange(place.ini, before, before, "")
-    if not known:
+    # What it leaves out may stand in pyproject.toml: what was found counts, not its text (#12).
+    if not project.alembic:
         return FileChange(place.ini, before, rendered, "has no [alembic] section", True, True)
     if "sys.path" in env_text:
         return FileChange(place.ini, before, before, "")
