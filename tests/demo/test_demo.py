@@ -81,7 +81,7 @@ def run_demo(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=400,
+        timeout=900,
         check=False,
     )
 
@@ -199,7 +199,7 @@ def test_the_commands_to_go_on_by_hand_work(first: tuple[Path, str]) -> None:
         env=environment(None),
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -220,7 +220,7 @@ def test_what_a_person_writes_is_typed(built: Path) -> None:
         env={**os.environ, "MYPYPATH": ""},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr

@@ -93,7 +93,7 @@ def carry_out(path: Path, blocks: list[Block], url: str, tmp_path: Path) -> tupl
         [str(CARRY_OUT), str(order_file), str(answer_file)],
         cwd=project,
         environment=environment,
-        timeout=300,
+        timeout=900,
     )
     assert status == 0, f"{name_of(path)}: {output}"
     answer = json.loads(answer_file.read_text(encoding="utf-8"))

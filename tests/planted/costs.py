@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from planted import judging
+from projects import warm
 
 Cost = dict[str, float]
 REPLAY = judging.FORUM.with_name("replay.py")
@@ -50,7 +50,7 @@ def proposed(findings: list[dict[str, Any]]) -> list[str]:
 def replaying(project: Path, url: str) -> Iterator[Callable[[str], Cost]]:
     """Give a path, get what a request of it costs."""
     process = subprocess.Popen(
-        [sys.executable, str(REPLAY)],
+        [warm.python(), str(REPLAY)],
         cwd=project,
         env={**os.environ, "DATABASE_URL": url},
         stdin=subprocess.PIPE,

@@ -14,7 +14,7 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signa
 
 
 # What Python itself reads when it starts.
-EARLY = {"PYTHONPATH", "PYTHONSAFEPATH", "PYTHONOPTIMIZE", "PYTHONHASHSEED", "PYTHONHOME"}
+EARLY = {"PYTHONSAFEPATH", "PYTHONOPTIMIZE", "PYTHONHASHSEED", "PYTHONHOME"}
 
 
 def main(address: str, program: str, arguments: list[str]) -> int:
@@ -37,7 +37,7 @@ def main(address: str, program: str, arguments: list[str]) -> int:
         order["safe_path"], *arguments = arguments
     order["arguments"] = arguments
     plain = arguments and (not arguments[0].startswith("-") or arguments[0] in {"-m", "-c"})
-    if not plain or EARLY & os.environ.keys():
+    if not plain or EARLY & os.environ.keys() or not warm_path():
         os.execv(program, [program, *sys.argv[3:]])
     order["descriptors"] = [0, 1, 2, *passed()]
     server = socket.socket(socket.AF_UNIX)
@@ -59,6 +59,12 @@ def main(address: str, program: str, arguments: list[str]) -> int:
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
+
+
+def warm_path() -> bool:
+    """Is PYTHONPATH empty, or the folder of the capture alone, which `warm` knows to begin with?"""
+    path = os.environ.get("PYTHONPATH", "")
+    return not path or os.path.isdir(f"{path}/_query_capture")  # noqa: PTH112
 
 
 def passed() -> list[int]:

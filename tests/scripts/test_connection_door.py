@@ -253,7 +253,7 @@ def test_ctrl_c_closes_its_connections(bench: Bench) -> None:
         process = start(bench, "--url-env", VARIABLE, url=bench.url(port=port))
         wait_for(ours.format(">"), bench.pg, "postgres", seconds=20)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
         assert process.returncode == Exit.INTERRUPTED, out + err
         assert "Traceback" not in out + err
         wait_for(ours.format("="), bench.pg, "postgres")

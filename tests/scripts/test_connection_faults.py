@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pymysql
 import pytest
+import sqlalchemy
 
 from projects.connection_bench import (
     Bench,
@@ -43,6 +44,9 @@ class Planted:
     """Words that the message, the evidence or the next command have to hold."""
 
 
+# What is found before SQLAlchemy connects is found alike with each (#10).
+BEFORE_SQLALCHEMY = {"source", "url", "name", "network", "tls"}
+IS_OLDER = sqlalchemy.__version__.startswith("2.0.")
 FAULTS: list[Planted] = []
 HEALTHY: list[Planted] = []
 
@@ -86,6 +90,8 @@ def test_planted_faults(bench: Bench, show_at_the_end: Callable[[str], None]) ->
     for planted in FAULTS:
         if why := without(bench, planted):
             left_out.append(f"{planted.name} ({why})")
+            continue
+        if IS_OLDER and planted.layer in BEFORE_SQLALCHEMY:
             continue
         with contextlib.contextmanager(planted.plant)(bench) as run:
             ended = call(run, bench.empty, "--json")

@@ -247,6 +247,7 @@ def test_old_migration_that_does_not_run_is_named(shop: Shop) -> None:
     )
 
 
+@pytest.mark.any_sqlalchemy
 def test_new_migration_that_does_not_run_back_leaves_no_file(
     shop: Shop, make_database: Callable[[str], str]
 ) -> None:
@@ -379,6 +380,7 @@ def test_project_with_a_package_called_toolkit(shop: Shop) -> None:
     assert "create table users" in ended.out
 
 
+@pytest.mark.any_sqlalchemy
 def test_url_that_is_not_set(shop: Shop) -> None:
     ended = shop.generate("x", "--dialect", "sqlite", url=None)
     assert ended.code == 0, ended.err
@@ -425,6 +427,7 @@ def test_hard_coded_url_in_a_sync_env_goes_to_the_scratch(
     assert password not in ended.out + ended.err
 
 
+@pytest.mark.any_sqlalchemy
 def test_role_that_may_not_create_databases(
     shop: Shop,
     make_database: Callable[[str], str],
@@ -458,6 +461,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.any_sqlalchemy
 def test_no_password_in_any_command_line(
     shop: Shop, tmp_path: Path, postgres_server: PostgresServer
 ) -> None:

@@ -38,6 +38,7 @@ def cured(tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.mark.any_sqlalchemy
 def test_the_forum_passes_its_own_tests(forum: Path, make_database: Make) -> None:
     """On SQLite optimize-queries.sh runs them, in test_planted_forum.py."""
     said = python(forum, *SUITE, DATABASE_URL=make_database("postgresql"))
@@ -45,6 +46,7 @@ def test_the_forum_passes_its_own_tests(forum: Path, make_database: Make) -> Non
     assert "cartesian" in said
 
 
+@pytest.mark.any_sqlalchemy
 def test_so_it_does_when_it_is_cured(cured: Path, make_database: Make) -> None:
     said = python(cured, *SUITE, DATABASE_URL=make_database("sqlite"))
     assert " passed" in said

@@ -655,7 +655,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", url)
         asked = parse_requests(REQUESTS.splitlines(), "requests")
-        capture = watch_requests(project(root), "main:app", asked, timeout=120)
+        capture = watch_requests(project(root), "main:app", asked, timeout=600)
     try:
         yield Run(root, capture, findings_of(capture, root), password)
     finally:

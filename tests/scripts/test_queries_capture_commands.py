@@ -251,7 +251,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     with pytest.MonkeyPatch.context() as patch:
         # As a project does that has a sitecustomize.
         patch.setenv("PYTHONPATH", str(root))
-        capture = watch_command(project(root), "make test", timeout=120, say=said.append)
+        capture = watch_command(project(root), "make test", timeout=600, say=said.append)
     yield Suite(root, capture, said)
 
 
@@ -318,9 +318,10 @@ with engine.connect() as connection:
     connection.execute(text("SELECT 1")).all()
 """
 HANGING = """
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     open("child", "w").write(str(child.pid))
-    time.sleep(60)
+    open("hangs", "w").close()
+    time.sleep(600)
 """
 FORKING = """
 if os.fork() == 0:
@@ -337,25 +338,36 @@ def script(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def late(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as the file `hangs` is there, an hour has passed: no outcome by the clock (#10)."""
+    hangs, now = script / "hangs", time.monotonic
+    clock = SimpleNamespace(monotonic=lambda: now() + 3600 * hangs.exists())
+    monkeypatch.setattr("toolkit.queries.capture.run.time", clock)
+
+
+@pytest.mark.usefixtures("late")
 def test_what_hangs_is_stopped_with_its_children(script: Path) -> None:
     with (script / "run.py").open("a") as stream:
         stream.write(HANGING)
-    capture = watch_command(project(script), "python run.py", timeout=3)
+    capture = watch_command(project(script), "python run.py", timeout=300)
     assert [one.sql for one in capture.statements] == ["SELECT 1"]
     assert not capture.units[0].ended
-    assert capture.notes == ("stopped after 3 s; what was seen until then counts",)
+    assert capture.notes == ("stopped after 300 s; what was seen until then counts",)
     child = int((script / "child").read_text())
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while is_running(child) and time.monotonic() < until:
         time.sleep(0.02)
     assert not is_running(child)
 
 
+@pytest.mark.usefixtures("late")
 def test_a_test_that_hangs_leaves_what_it_has_sent(script: Path) -> None:
     (script / "test_it.py").write_text(
-        "import time\n\n\ndef test_it():\n    import run\n\n    time.sleep(60)\n"
+        "import time\n\n\ndef test_it():\n    import run\n\n"
+        "    open('hangs', 'w').close()\n    time.sleep(600)\n"
     )
-    capture = watch_command(project(script), "python -m pytest -q -p no:cacheprovider", timeout=4)
+    capture = watch_command(project(script), "python -m pytest -q -p no:cacheprovider", timeout=300)
     [test] = capture.units
     assert (test.name, test.kind, test.ended) == ("test_it.py::test_it", "test", False)
     assert [one.sql for one in capture.statements] == ["SELECT 1"]

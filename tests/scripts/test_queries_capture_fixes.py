@@ -363,7 +363,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     name = f"fixes_{request.param}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", url)
-        capture = watch_requests(project, "main:app", asked, timeout=120)
+        capture = watch_requests(project, "main:app", asked, timeout=600)
         spec = spec_from_file_location(name, root / "main.py")
         assert spec is not None
         assert spec.loader is not None

@@ -341,7 +341,7 @@ def test_an_interrupted_run_leaves_nothing(library: Library, tmp_path: Path) -> 
     assert process.stdout is not None
     assert soon(lambda: number.exists() and number.read_text().endswith("."))
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=120)
     assert process.returncode == Exit.INTERRUPTED, said
     assert soon(lambda: not runs(number.read_text()[:-1]))
     assert library.files() == before

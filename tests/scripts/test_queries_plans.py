@@ -23,6 +23,9 @@ from toolkit.queries.plans import measure_statements
 from toolkit.queries.plans.bench import walk
 from toolkit.queries.plans.model import Limits, PlansReport
 
+# What is judged are a server's plans. That each SQLAlchemy brings us there, other tests show:
+# test_queries_plans_reach.py and test_queries_command.py.
+pytestmark = pytest.mark.any_sqlalchemy
 CANARY = "zq17secret"
 FORUM = """
 CREATE EXTENSION citext;
@@ -156,7 +159,6 @@ def rule(report: PlansReport, function: str) -> list[str]:
     return [one.rule for one in report.findings if one.function == function]
 
 
-@pytest.mark.any_sqlalchemy
 def test_every_planted_fault_gets_its_rule(
     report: PlansReport, show_at_the_end: Callable[[str], None]
 ) -> None:
@@ -254,7 +256,6 @@ def test_no_value_of_a_parameter_is_told(report: PlansReport) -> None:
     assert "user_id = ?" in everything  # the plans are there
 
 
-@pytest.mark.any_sqlalchemy
 def test_the_proposed_ddl_works_and_leaves_nothing_to_find(
     report: PlansReport, forum: str, postgres_server: postgres.PostgresServer,
     make_database: Callable[..., str],
@@ -342,7 +343,6 @@ def test_large_tables_are_sampled_and_it_is_said(forum: str) -> None:
     assert "60,000 rows" not in words and "sample" in words
 
 
-@pytest.mark.any_sqlalchemy
 def test_time_limits_hold(forum: str, make_database: Callable[..., str]) -> None:
     url = make_database("postgresql")
     capture.script(
@@ -410,7 +410,6 @@ measure_statements(url, statements, say=lambda words: print(words, flush=True))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-@pytest.mark.any_sqlalchemy
 def test_a_run_that_is_ended_leaves_no_scratch_database(
     number: signal.Signals, forum: str, tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_project_ends_with_a_migrated_database_whatever_its_models_are(
     assert_it_ends_with_a_migrated_database(project_factory(name), database_url)
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize("name", sorted({*LAYOUTS} - {*FOLDERS, *MODELS, "app"}))
 @pytest.mark.dialects("postgresql")
 def test_a_project_ends_with_a_migrated_database(

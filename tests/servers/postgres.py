@@ -91,7 +91,7 @@ async def fetch(admin: URL, statement: str, database: str | None = None) -> Any:
         user=admin.username,
         password=admin.password,
         database=database or admin.database or "postgres",
-        timeout=10,
+        timeout=60,
     )
     try:
         return await connection.fetch(statement)
