@@ -20,10 +20,10 @@ from toolkit.connection.source import Given, from_project, from_stdin, from_vari
 from toolkit.connection.steps import Broken, Layer, Report, Status, Step, not_checked, ok
 from toolkit.connection.text import as_document, as_text
 from toolkit.project import read_project
-from toolkit.project.errors import ProjectError
+from toolkit.project.errors import ProjectError, chosen
 from toolkit.project.facts import Project
 from toolkit.project.root import dependency_file
-from toolkit.report.door import put_json
+from toolkit.report.door import put_json, say
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.report.interrupt import begin
 from toolkit.report.masking import MASKER
@@ -257,13 +257,16 @@ def find_project(options: argparse.Namespace) -> Project | None:
     ):
         return None
     try:
-        return read_project(
+        project = read_project(
             (options.project or Path()).resolve(),
             base=options.base,
             url_from=options.url_from,
             ini=options.ini,
             name=options.name,
         )
+        for line in chosen(project, "project", "alembic"):
+            say(line)
+        return project
     except ProjectError as error:
         if not named and error.problem.exit_code == Exit.NO_PROJECT and os.environ.get(USUAL):
             options.url_env = USUAL

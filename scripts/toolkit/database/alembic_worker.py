@@ -226,12 +226,15 @@ def probe(config: Config, request: Report, report: Report, guard: ModuleType) ->
     report["destination"] = str(destination(script).resolve())
     watcher = guard.Probe()
     watcher.install()
+    meant = load_beside("metadata_worker")
+    listener = meant.Listener(Path(script.dir, "env.py"))
     try:
         run_command(config, request, report, guard)
-    except guard.DatabaseSeen:
-        pass
+    except guard.DatabaseSeen as seen:
+        listener.stopped(seen)
     finally:
         report["seen"] = watcher.seen
+        report["meant"] = meant.among(request.get("sources", ()), listener.targets)
 
 
 def revision_of(script: ScriptDirectory, revision: str) -> dict[str, str | None]:
@@ -299,8 +302,13 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
     )
     tables = [table for metadata in metadatas for table in metadata.tables.values()]
     report["tables"] = sorted(table.fullname for table in tables)
+    sources = dict.fromkeys(mapped["metadata"] for mapped in request["mapped"])
+    # Classes of another database's metadata are not missing; where none is handed over, all are.
+    meant = load_beside("metadata_worker").among(sources, metadatas) or sources
     report["missing"] = [
-        mapped for mapped in request["mapped"] if not is_registered(mapped, tables)
+        mapped
+        for mapped in request["mapped"]
+        if mapped["metadata"] in meant and not is_registered(mapped, tables)
     ]
     report["operations"] = [
         operation
@@ -319,7 +327,8 @@ def is_registered(mapped: dict[str, Any], tables: list[Any]) -> bool:
     owner = getattr(sys.modules.get(mapped["module"]), mapped["name"], None)
     table = owner if hasattr(owner, "columns") else getattr(owner, "__table__", None)
     if table is not None:
-        return any(table is known for known in tables)
+        # Not the same object where env.py has put several metadatas together (#12).
+        return any(table is known or table.fullname == known.fullname for known in tables)
     # Imported under another name (`src.app.models`), or not at all.
     return mapped["table"] is not None and any(
         mapped["table"] in (known.name, known.fullname) for known in tables

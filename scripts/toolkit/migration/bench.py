@@ -64,7 +64,7 @@ class Bench:
             message,
             action="autogenerate",
             message=message,
-            mapped=[{"name": one.name, "module": one.module, "table": one.table} for one in mapped],
+            mapped=[described(one) for one in mapped],
             **extra,
         )
 
@@ -94,6 +94,16 @@ class Bench:
                 self.lacking(result) or remedy,
                 [f"at {shown(place, self.project.root)}"] if place else (),
             )
+
+
+def described(mapped: MappedClass) -> dict[str, str | None]:
+    """A class as the process that runs Alembic is told of it."""
+    return {
+        "name": mapped.name,
+        "module": mapped.module,
+        "table": mapped.table,
+        "metadata": mapped.metadata,
+    }
 
 
 @contextlib.contextmanager

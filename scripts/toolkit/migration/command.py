@@ -13,7 +13,7 @@ from toolkit.migration.message import clean_message
 from toolkit.migration.refusal import Refusal
 from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages
-from toolkit.project.errors import ProjectError
+from toolkit.project.errors import ProjectError, chosen
 from toolkit.project.facts import Problem, Project
 from toolkit.report.command_line import holds_password, is_login
 from toolkit.report.door import put_json, say
@@ -177,7 +177,7 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
         name=options.name,
         scratch_on=options.scratch_on,
     )
-    for line in project.passed_over:
+    for line in (*project.passed_over, *chosen(project, "project", "alembic", "base")):
         say(line)
     require_packages(project)
     # Not at the top: it imports SQLAlchemy, which may be what is missing.

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,17 +165,37 @@ def look(
 
 
 def probe(
-    project: Project, setup: AlembicSetup, environment: Mapping[str, str], timeout: float
+    project: Project,
+    setup: AlembicSetup,
+    environment: Mapping[str, str],
+    timeout: float,
+    **extra: Any,  # noqa: ANN401
 ) -> AlembicResult:
+    """Run env.py as far as its first connection. `sources`: is one of them handed over?"""
     return run_alembic(
         project,
         ["current"],
         None,
         ini=setup.ini,
-        extra={"action": "probe"},
+        extra={"action": "probe", **extra},
         environment=environment,
         timeout=timeout,
     )
+
+
+def with_metadata_of_env(project: Project, timeout: float = 60.0) -> Project:
+    """The project with the metadatas that its env.py hands to Alembic, as its run tells (#12)."""
+    setups = [setup for setup in project.alembic if setup.env.is_file()]
+    if len(setups) != 1:
+        return project
+    sources = [source.reference for source in project.metadata]
+    result = probe(project, setups[0], {}, timeout, sources=sources)
+    meant = tuple(result.report.get("meant", ()))
+    if not meant:
+        return project
+    undecided = {name: one for name, one in project.undecided.items() if name != "base"}
+    first = sorted(project.metadata, key=lambda source: source.reference not in meant)
+    return replace(project, metadata=tuple(first), meant=meant, undecided=undecided)
 
 
 def needs_settings(result: AlembicResult) -> bool:
@@ -272,6 +292,12 @@ def refuse_unregistered(
     project: Project, setup: AlembicSetup, mapped: Sequence[MappedClass], report: Mapping[str, Any]
 ) -> None:
     """Raise Refusal if autogenerate's report says that classes are not in the metadata."""
+    dropped = {one.get("table") for one in report["operations"] if one["op"] == "DropTable"}
+    if project.choices.get("base") or "base" in project.undecided:
+        # What env.py leaves out may belong elsewhere, but not where its table is dropped (#12).
+        left_out = [one for one in project.mapped if one.table and one.table in dropped]
+        if left_out:
+            raise models_missing(project, setup, left_out)
     if report["missing"]:
         names = {(one["module"], one["name"]) for one in report["missing"]}
         missing = [one for one in mapped if (one.module, one.name) in names]

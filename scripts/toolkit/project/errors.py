@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from toolkit.project.facts import Problem
+from toolkit.project.facts import Problem, Project
 from toolkit.report.exits import Exit
 from toolkit.report.quoting import word
 
@@ -37,6 +37,18 @@ def ambiguous(code: str, what: str, candidates: list[str], flag: str) -> Project
             exit_code=Exit.AMBIGUOUS,
         )
     )
+
+
+def require_decided(project: Project, *names: str) -> None:
+    """Raise ProjectError where `base` or `app` is needed and only a person can say which."""
+    for name in names:
+        if problem := project.undecided.get(name):
+            raise ProjectError(problem)
+
+
+def chosen(project: Project, *subjects: str) -> list[str]:
+    """What was taken where there were others, and why."""
+    return [line for subject in subjects for line in project.choices.get(subject, ())]
 
 
 def bad_option(flag: str, message: str, remedy: str) -> ProjectError:

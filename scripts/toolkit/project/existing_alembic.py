@@ -4,7 +4,7 @@ import ast
 import configparser
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from toolkit.project.facts import AlembicSetup
 from toolkit.project.imports import Module, Resolver, parse
 from toolkit.project.root import Location, read_text, read_toml
 
-_ASYNC = re.compile(r"\b(?:async_engine_from_config|create_async_engine|AsyncEngine)\b")
+_ASYNC = {"async_engine_from_config", "create_async_engine", "AsyncEngine", "run_sync"}
+_ASYNC |= {"asyncio", "anyio"}
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
 Options = dict[str, str | list[str]]
@@ -26,6 +27,8 @@ class FoundAlembic:
     setups: tuple[AlembicSetup, ...] = ()
     modules: tuple[Module, ...] = ()
     unreadable: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    """What was taken where there were others, and why."""
 
 
 def find_alembic(
@@ -46,12 +49,39 @@ def find_alembic(
     if ini is not None or name is not None:
         everything = _chosen(ini, name, everything, location)
     setups = _standard_names(everything)
+    found = FoundAlembic()
+    nearest = setups if ini is not None else _nearest(setups, location)
+    if len(nearest) < len(setups):
+        found = FoundAlembic(choices=(_why(nearest[0], setups, location),))
+        setups = nearest
     if one and len(setups) > 1:
         raise _several(setups, location)
-    found = FoundAlembic()
     for setup in setups:
         found = _with_env(found, setup, resolver)
     return found
+
+
+def _nearest(setups: list[AlembicSetup], location: Location) -> list[AlembicSetup]:
+    """Those of the folder that the script was started in, else of the next above; of these the
+    one that `alembic` takes by itself (#12).
+    """
+    inside = location.here.is_relative_to(location.root)
+    start = location.here if inside else location.root
+    for folder in (start, *start.parents):
+        here = [setup for setup in setups if setup.ini.parent == folder]
+        if here:
+            return [setup for setup in here if setup.ini.name == "alembic.ini"] or here
+        if folder == location.root:
+            break
+    return setups
+
+
+def _why(taken: AlembicSetup, setups: list[AlembicSetup], location: Location) -> str:
+    files = dict.fromkeys(str(one.ini.relative_to(location.root)) for one in setups)
+    mine = str(taken.ini.relative_to(location.root))
+    others = ", ".join(name for name in files if name != mine)
+    where = "in this folder" if taken.ini.parent == location.here else "the nearest"
+    return f"{mine} is taken, {where}, and not {others} (--ini FILE names another)"
 
 
 def _several(setups: Sequence[AlembicSetup], location: Location) -> ProjectError:
@@ -215,19 +245,43 @@ def _chosen(
 
 def _with_env(found: FoundAlembic, setup: AlembicSetup, resolver: Resolver) -> FoundAlembic:
     if not setup.env.is_file():
-        return FoundAlembic((*found.setups, setup), found.modules, found.unreadable)
+        return replace(found, setups=(*found.setups, setup))
     # A name that no import can have: nothing in env.py is importable from elsewhere.
     try:
         module = parse(setup.env, "<env.py>")
     except SyntaxError as error:
         line = f"{setup.env}:{error.lineno or 0} {error.msg}"
-        return FoundAlembic((*found.setups, setup), found.modules, (*found.unreadable, line))
+        unreadable = (*found.unreadable, line)
+        return replace(found, setups=(*found.setups, setup), unreadable=unreadable)
     full = replace(
         setup,
-        is_async=bool(_ASYNC.search(read_text(setup.env))),
+        is_async=_is_async(module, resolver),
         imported_modules=tuple(sorted(_imported(module, resolver))),
     )
-    return FoundAlembic((*found.setups, full), (*found.modules, module), found.unreadable)
+    return replace(found, setups=(*found.setups, full), modules=(*found.modules, module))
+
+
+def _is_async(module: Module, resolver: Resolver) -> bool:
+    """Does env.py connect asynchronously: by itself, or in a function that it calls? (#12)"""
+    if _awaits(module.nodes):
+        return True
+    called = {
+        node.func.id
+        for node in module.nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    places = [resolver.locate(resolver.qualify(module, name)) for name in called]
+    functions = [resolver.bindings(one[0]).functions.get(one[1]) for one in places if one]
+    return any(_awaits(ast.walk(function)) for function in functions if function is not None)
+
+
+def _awaits(nodes: Iterable[ast.AST]) -> bool:
+    return any(
+        isinstance(node, ast.AsyncFunctionDef | ast.AsyncWith | ast.Await)
+        or (isinstance(node, ast.Name) and node.id in _ASYNC)
+        or (isinstance(node, ast.Attribute) and node.attr in _ASYNC)
+        for node in nodes
+    )
 
 
 def _imported(module: Module, resolver: Resolver) -> set[str]:

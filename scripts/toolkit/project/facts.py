@@ -4,6 +4,7 @@ Everything downstream (setup, migration) reads these and nothing else, so that a
 verdict can be tested without a project on disk.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -153,19 +154,30 @@ class Project:
     """Those that pyproject.toml allows."""
     passed_over: tuple[str, ...] = ()
     """A line for each folder that this user may not look into."""
+    meant: tuple[str, ...] = ()
+    """References of the metadatas to migrate: those that env.py hands to Alembic, the one that
+    `--base` chose, or the only one."""
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What was taken where there were others, and why: lines under `project`, `alembic`, `base`."""
+    undecided: Mapping[str, Problem] = field(default_factory=dict)
+    """What is ambiguous, under `base` and `app`, for those who need to know (#12)."""
 
     @property
     def base(self) -> MetadataSource | None:
-        """The metadata to migrate: the only one, or the one that `--base` chose."""
+        """The metadata to migrate, or the first of several."""
         return self.metadata[0] if self.metadata else None
 
     @property
+    def bases(self) -> tuple[MetadataSource, ...]:
+        """All metadatas to migrate."""
+        return tuple(one for one in self.metadata if one.reference in self.meant)
+
+    @property
     def models(self) -> tuple[MappedClass, ...]:
-        """The mapped classes of `base`."""
-        reference = self.base.reference if self.base else None
-        return tuple(item for item in self.mapped if item.metadata == reference)
+        """The mapped classes of `bases`; while these are not decided, of all that may be meant."""
+        return tuple(item for item in self.mapped if item.metadata in self.meant)
 
     @property
     def model_modules(self) -> tuple[str, ...]:
-        """Modules that have to be imported for `base` to know all its tables, sorted."""
+        """Modules that have to be imported for `bases` to know all their tables, sorted."""
         return tuple(sorted({item.module for item in self.models}))

@@ -1,6 +1,7 @@
 """Read a project: everything that can be told from its source."""
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.files.reading import may_have_tables
@@ -8,9 +9,10 @@ from toolkit.project.application import find_application
 from toolkit.project.dependencies import installed_versions
 from toolkit.project.errors import ambiguous, bad_option, unreadable_models
 from toolkit.project.existing_alembic import find_alembic
-from toolkit.project.facts import MappedClass, MetadataSource, Project, UrlSource
+from toolkit.project.facts import MappedClass, Problem, Project, UrlSource
 from toolkit.project.imports import Module, Resolver, module_name, parse
 from toolkit.project.mapped import find_mapped, find_unowned
+from toolkit.project.meant import metadata_of_env
 from toolkit.project.metadata import MetadataIndex
 from toolkit.project.passwords import learn_passwords
 from toolkit.project.root import Location, locate, read_text, remembered_servers
@@ -33,8 +35,8 @@ def read_project(
 
     `base`, `app`, `url_from`, `ini`, `name` and `scratch_on` are the values of the flags of
     the same names; without `one_alembic`, several set-ups are no reason to stop. Raises
-    ProjectError when there is no project, when something is ambiguous (the error names the
-    flag), or when a file with models does not parse.
+    ProjectError when there is no project, when there are several, or several set-ups (the
+    error names the flag). Several bases and applications are no error: see `undecided`.
     """
     location = locate(directory)
     modules, unreadable = _parse_all(location)
@@ -44,9 +46,13 @@ def read_project(
     wanted = _qualified_base(base, resolver)
     index = MetadataIndex(resolver, wanted)
     mapped = find_mapped(index)
-    metadata = _metadata(index, mapped, base, wanted)
     alembic = find_alembic(location, resolver, ini, name, one=one_alembic)
-    application, factory = find_application(index, app)
+    meant = _Meant(index, mapped)
+    if wanted is not None:
+        meant.take(base or "", wanted)
+    else:
+        meant.weigh([name for env in alembic.modules for name in metadata_of_env(index, env)])
+    application = find_application(index, app, location)
     settings = find_settings(index)
     folders = dict.fromkeys([location.root, location.import_root, directory.resolve()])
     urls = find_urls(resolver, settings, alembic.modules, folders)
@@ -55,8 +61,9 @@ def read_project(
         import_root=location.import_root,
         package_manager=location.package_manager,
         dependency_file=location.dependency_file,
-        app=application,
-        metadata=metadata,
+        app=application.reference,
+        metadata=tuple(meant.sources),
+        meant=tuple(meant.references),
         mapped=mapped,
         urls=_with_choice(urls, url_from),
         alembic=alembic.setups,
@@ -64,13 +71,23 @@ def read_project(
         unreadable=(*unreadable, *alembic.unreadable),
         versions=installed_versions(),
         settings=settings,
-        app_is_factory=factory,
+        app_is_factory=application.is_factory,
         schemes=urls.schemes,
         scheme=urls.scheme,
         notes=(*urls.notes, *_unowned(index, mapped)),
         scratch_on=scratch_on,
         scratch_remembered=remembered_servers(location.root),
         passed_over=_passed_over(location),
+        choices={
+            "project": location.choices,
+            "alembic": alembic.choices,
+            "base": tuple(meant.choices),
+        },
+        undecided={
+            name: problem
+            for name, problem in (("base", meant.problem), ("app", application.problem))
+            if problem is not None
+        },
     )
 
 
@@ -118,26 +135,64 @@ def _qualified_base(base: str | None, resolver: Resolver) -> str | None:
     return f"{module}.{name}"
 
 
-def _metadata(
-    index: MetadataIndex, mapped: tuple[MappedClass, ...], base: str | None, wanted: str | None
-) -> tuple[MetadataSource, ...]:
-    """Sources that own classes first; the chosen one before all."""
-    owning = {item.metadata for item in mapped}
-    found = index.canonical()
-    found.sort(key=lambda s: (s.reference not in owning, s.kind == "core", s.reference))
-    if wanted is not None:
-        chosen = index.owner(wanted)
+class _Meant:
+    """Which of the metadatas are to be migrated."""
+
+    def __init__(self, index: MetadataIndex, mapped: tuple[MappedClass, ...]) -> None:
+        self.index = index
+        self.mapped = mapped
+        self.owning = {item.metadata for item in mapped}
+        self.sources = index.canonical()
+        self.references: list[str] = []
+        self.choices: list[str] = []
+        self.problem: Problem | None = None
+        self._sort(())
+
+    def take(self, base: str, wanted: str) -> None:
+        """The one that --base names."""
+        chosen = self.index.owner(wanted)
         if chosen is None:
-            names = ", ".join(source.reference for source in found) or "none"
+            names = ", ".join(source.reference for source in self.sources) or "none"
             raise bad_option("--base", f"{base} is no declarative base", f"found: {names}")
-        reference = index.sources[chosen].reference
-        found.sort(key=lambda source: source.reference != reference)
-        return tuple(found)
-    rivals = [source for source in found if source.reference in owning] or found
-    if len(rivals) > 1:
-        described = [_described(source, mapped) for source in rivals]
-        raise ambiguous("several-bases", "several metadatas", described, "--base MODULE:NAME")
-    return tuple(found)
+        self._sort([self.index.sources[chosen].reference])
+
+    def weigh(self, in_env: Sequence[str]) -> None:
+        """Those that env.py hands over, if they own anything; else the only one that does."""
+        rivals = [one.reference for one in self.sources if one.reference in self.owning]
+        used = [reference for reference in in_env if reference in self.owning or not rivals]
+        if used:
+            self._sort(in_env)
+            others = [reference for reference in rivals if reference not in in_env]
+            if others:
+                names = ", ".join(map(self._described, others))
+                given = ", ".join(in_env)
+                words = f"env.py gives Alembic {given}, and not {names} (--base names another)"
+                self.choices.append(words)
+            return
+        rivals = rivals or [one.reference for one in self.sources]
+        self.references = rivals
+        if len(rivals) > 1:
+            described = list(map(self._described, rivals))
+            refusal = ambiguous(
+                "several-bases", "several metadatas", described, "--base MODULE:NAME"
+            )
+            self.problem = refusal.problem
+
+    def _sort(self, first: Sequence[str]) -> None:
+        """`first` before all, those that own classes before the rest."""
+        self.references = list(first)
+        self.sources.sort(
+            key=lambda one: (
+                one.reference not in first,
+                one.reference not in self.owning,
+                one.kind == "core",
+                one.reference,
+            )
+        )
+
+    def _described(self, reference: str) -> str:
+        count = sum(item.metadata == reference for item in self.mapped)
+        return f"{reference} ({count} mapped {'class' if count == 1 else 'classes'})"
 
 
 def _unowned(index: MetadataIndex, mapped: tuple[MappedClass, ...]) -> list[str]:
@@ -145,11 +200,6 @@ def _unowned(index: MetadataIndex, mapped: tuple[MappedClass, ...]) -> list[str]
         f"{place} has a __tablename__ but its base is not recognised; name that with --base"
         for place in find_unowned(index, mapped)
     ]
-
-
-def _described(source: MetadataSource, mapped: tuple[MappedClass, ...]) -> str:
-    count = sum(item.metadata == source.reference for item in mapped)
-    return f"{source.reference} ({count} mapped {'class' if count == 1 else 'classes'})"
 
 
 def _with_choice(urls: UrlFacts, url_from: str | None) -> tuple[UrlSource, ...]:

@@ -3,17 +3,19 @@
 import re
 import sys
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from toolkit.files.reading import Unreadable, source_of, text_of
-from toolkit.project.errors import ambiguous, no_project
+from toolkit.project.errors import no_project
 from toolkit.project.facts import PackageManager
+from toolkit.project.homes import choose_home, is_set_up, makers
 from toolkit.project.walk import Files, list_files
 
 _FASTAPI = re.compile(r"^\s*(?:from|import)\s+fastapi\b", re.MULTILINE)
+_SETUPTOOLS = re.compile(r"\b(?:setuptools|distutils|skbuild)\b")
 _IMPORT = re.compile(
     r"^\s*(?:from\s+([A-Za-z_][\w.]*)\s+import\s+(\w+)|import\s+([A-Za-z_][\w.]*))", re.M
 )
@@ -28,12 +30,17 @@ class Location:
     package_manager: PackageManager
     dependency_file: Path | None
     files: Files
+    here: Path
+    """The folder that was looked into, which may lie in the project or around it."""
+    choices: tuple[str, ...] = ()
+    """What was taken where there were others, and why: a line each."""
 
 
 def locate(directory: Path) -> Location:
     """Find the one FastAPI project in (or around) `directory`.
 
-    Raises ProjectError when there is none, or several.
+    A folder with an Alembic set-up of its own is a project, too: what Alembic works with, we
+    do. Raises ProjectError when there is none, or several.
     """
     directory = directory.resolve()
     if not directory.is_dir():
@@ -41,17 +48,36 @@ def locate(directory: Path) -> Location:
     top = list_files(directory)
     texts = {path: read_text(path) for path in top.python}
     users = [path for path, text in texts.items() if _FASTAPI.search(text)]
-    if not users:
+    configuration = {path: read_text(path) for path in top.configuration}
+    set_up = any(
+        path.parent == directory and is_set_up(path, text) for path, text in configuration.items()
+    )
+    if not users and not set_up:
         raise no_project(directory)
-    root = _project_root(directory, users)
+    makes = makers(texts, users)
+    homes = {_nearest(path.parent, directory) for path in makes}
+    named = {home for home in homes if home is not None}
+    root, why = directory, None
+    if set_up or directory in homes or not named:
+        # What is deeper may be an example, or a plug-in.
+        root = _home_or_above(directory)
+    else:
+        root, why = choose_home(directory, homes, texts, configuration)
     files = top if root == directory else list_files(root)
     inside = {path: texts.get(path) or read_text(path) for path in files.python}
+    if root != directory and makes:
+        inside = _of_one_service(directory, root, inside)
+        files = replace(files, python=tuple(sorted(inside)))
     return Location(
         root=root,
-        import_root=_import_root(root, inside, [path for path in users if path in inside]),
+        import_root=_import_root(
+            root, inside, [path for path in users if path in inside] or inside
+        ),
         package_manager=package_manager(root, directory),
         dependency_file=dependency_file(root),
         files=files,
+        here=directory,
+        choices=(why,) if why else (),
     )
 
 
@@ -91,8 +117,11 @@ def dependency_file(root: Path) -> Path | None:
         return root / "pyproject.toml"
     names = ["Pipfile", "requirements.txt", "requirements/base.txt", "requirements/prod.txt"]
     names += sorted(path.name for path in root.glob("requirements*.txt"))
-    names += ["setup.cfg", "setup.py"]
-    return next((root / name for name in names if (root / name).is_file()), None)
+    names += ["setup.cfg"]
+    found = next((root / name for name in names if (root / name).is_file()), None)
+    # An application may have a module of that name (#12).
+    script = root / "setup.py"
+    return found or (script if _SETUPTOOLS.search(read_text(script)) else None)
 
 
 def package_manager(root: Path, top: Path) -> PackageManager:
@@ -118,22 +147,33 @@ def _between(root: Path, top: Path) -> list[Path]:
     return [p for p in root.parents if p == top or top in p.parents]
 
 
-def _project_root(directory: Path, users: Iterable[Path]) -> Path:
-    homes = {_nearest(path.parent, directory) for path in users}
-    if directory in homes:
-        return directory
-    found = sorted(home for home in homes if home is not None)
-    if len(found) > 1:
-        names = [str(path.relative_to(directory)) for path in found]
-        raise ambiguous(
-            "several-projects", f"several FastAPI projects in {directory}", names, "--project DIR"
-        )
-    if found:
-        return found[0]
-    for parent in directory.parents:
-        if _declares_dependencies(parent):
-            return parent
-        if (parent / ".git").exists():
+def _of_one_service(directory: Path, root: Path, texts: dict[Path, str]) -> dict[Path, str]:
+    """What is in `directory` and what that imports, where applications elsewhere have a
+    repository in common with the one there (#12); else everything.
+    """
+    users = [path for path, text in texts.items() if _FASTAPI.search(text)]
+    own = {path for path in texts if directory in path.parents}
+    making = set(makers(texts, users))
+    if making <= own or not making & own:
+        return texts
+    import_root = _import_root(root, texts, users)
+    waiting, kept = list(own), set(own)
+    while waiting:
+        for module, name in _imported(texts[waiting.pop()]):
+            path = import_root.joinpath(*module.split("."))
+            files = [path.with_suffix(".py"), path / "__init__.py", path / f"{name}.py"]
+            found = {file for file in files if file in texts} - kept
+            kept |= found
+            waiting += found
+    return {path: text for path, text in texts.items() if path in kept}
+
+
+def _home_or_above(directory: Path) -> Path:
+    """The nearest folder from `directory` upwards, in its repository, that lists dependencies."""
+    for folder in (directory, *directory.parents):
+        if _declares_dependencies(folder):
+            return folder
+        if (folder / ".git").exists():
             break
     return directory
 
@@ -155,7 +195,7 @@ def _declares_project(pyproject: Path) -> bool:
     return "project" in content or "poetry" in tool or "pdm" in tool
 
 
-def _import_root(root: Path, texts: dict[Path, str], users: list[Path]) -> Path:
+def _import_root(root: Path, texts: dict[Path, str], users: Collection[Path]) -> Path:
     """The folder under which most of the project's absolute imports resolve.
 
     Asking the imports themselves settles every layout at once; a project that
@@ -172,7 +212,7 @@ def _import_root(root: Path, texts: dict[Path, str], users: list[Path]) -> Path:
         if folder.is_dir()
     }
     best = max(scores.values())
-    if best:
+    if best or not users:
         return min((p for p, s in scores.items() if s == best), key=lambda p: len(p.parts))
     return _package_start(root, min(users, key=lambda p: (len(p.parts), p)))
 

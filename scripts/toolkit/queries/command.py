@@ -9,7 +9,7 @@ from toolkit.database.urls import WHERE
 from toolkit.migration.command import report_problem, require_packages, seconds
 from toolkit.migration.refusal import Refusal
 from toolkit.project import read_project
-from toolkit.project.errors import ProjectError
+from toolkit.project.errors import ProjectError, chosen
 from toolkit.queries.errors import QueriesError
 from toolkit.queries.finding import Layer
 from toolkit.report.door import say
@@ -183,7 +183,7 @@ def run(options: argparse.Namespace) -> Exit:
         scratch_on=options.scratch_on,
         one_alembic=options.fix is not None,
     )
-    for line in project.passed_over:
+    for line in (*project.passed_over, *chosen(project, "project")):
         say(line)
     require_packages(project, {"sqlalchemy[asyncio]"})
     # Not at the top: it imports SQLAlchemy, which may be what is missing.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.database.urls import SCRATCH_VARIABLE, WHERE
 from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages, sync_line
-from toolkit.project.errors import ProjectError
+from toolkit.project.errors import ProjectError, chosen, require_decided
 from toolkit.project.facts import Problem, Project
 from toolkit.report.door import put_json, say
 from toolkit.report.exits import Exit, exit_code_table
@@ -153,6 +153,10 @@ def run(options: argparse.Namespace) -> Result:
     elif left := left_by_killed_runs(directory):
         say(f"an earlier run has not ended well ({left[0]}): without --dry-run it is put back")
     project = read(options, directory, options.ini)
+    for line in chosen(project, "project", "alembic", "base"):
+        say(line)
+    require_decided(project, *(["app"] if options.scaffold is not None else []))
+    project = with_base(project)
     plan = make_plan(
         project,
         templates(),
@@ -181,6 +185,20 @@ def run(options: argparse.Namespace) -> Result:
         raise not_installed(project, missing, install_line(project, missing))
     write(options, directory, result, missing)
     return result
+
+
+def with_base(project: Project) -> Project:
+    """The project with the metadata that is meant: where its source has several, env.py is run
+    (behind the fence, connecting nowhere) and says it. Raises ProjectError if it does not.
+    """
+    if "base" not in project.undecided:
+        return project
+    if project.versions["sqlalchemy"] and project.versions["alembic"]:
+        from toolkit.migration.situation import with_metadata_of_env  # noqa: PLC0415
+
+        project = with_metadata_of_env(project)
+    require_decided(project, "base")
+    return project
 
 
 def templates() -> dict[str, str]:
@@ -333,13 +351,18 @@ def found_lines(result: Result) -> list[str]:
     return [
         f"project      {root} ({project.package_manager})",
         f"import root  {'the project itself' if import_root == '.' else import_root}",
-        f"application  {project.app or 'not found'}",
-        f"base         {project.base.reference if project.base else 'none yet'}",
+        f"application  {application(project)}",
+        f"base         {', '.join(one.reference for one in project.bases) or 'none yet'}",
         f"models       {len(project.models)} in {modules}",
         f"URL from     {result.plan.url.reference}",
         f"alembic      {alembic}",
         f"installed    {versions or 'none of the packages needed'}",
     ]
+
+
+def application(project: Project) -> str:
+    several = project.undecided.get("app")
+    return several.message if several else project.app or "not found"
 
 
 def project_name(project: Project) -> str | None:
@@ -402,6 +425,7 @@ def as_document(result: Result) -> dict[str, Any]:
             "dependency_file": str(project.dependency_file) if project.dependency_file else None,
             "app": project.app,
             "base": project.base.reference if project.base else None,
+            "bases": [one.reference for one in project.bases],
             "models": [
                 {
                     "name": item.name,

@@ -46,8 +46,7 @@ def plan_env(
     ours = EnvFile.parse(template)
     if ours is None:
         raise ValueError("templates/env.py has no settings block")
-    base = [project.base] if project.base else []
-    fresh = ours.with_block(render_block(wanted.modules, base, wanted.url))
+    fresh = ours.with_block(render_block(wanted.modules, project.bases, wanted.url))
     before = read_text(path)
     if before is None:
         return EnvPlan(FileChange(path, None, fresh.text(), "async Alembic environment"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.database.alembic_process import AlembicResult
-from toolkit.migration.bench import Bench, open_bench
+from toolkit.migration.bench import Bench, described, open_bench
 from toolkit.migration.situation import choose_setup, look, shown
 from toolkit.project.facts import Project
 from toolkit.project.prove import import_models
@@ -81,10 +81,7 @@ class _Proving:
             what="autogenerate fails",
             action="autogenerate",
             message="proof",
-            mapped=[
-                {"name": item.name, "module": item.module, "table": item.table}
-                for item in self.project.models
-            ],
+            mapped=[described(item) for item in self.project.models],
         )
         report = result.report
         missing = {(item["module"], item["name"]) for item in report["missing"]}

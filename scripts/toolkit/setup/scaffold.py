@@ -105,7 +105,9 @@ def plan_scaffold(
             f"--url-from {settings.reference}.NAME and change database_config() in "
             f"{package}.session_manager"
         )
-    future = replace(project, metadata=(base,)) if project.base is None else project
+    future = project
+    if project.base is None:
+        future = replace(project, metadata=(base,), meant=(base.reference,))
     return Scaffold(tuple(changes), tuple(notes), future, f"{package}.models")
 
 
