@@ -349,10 +349,15 @@ def two_bases(directory: Path) -> Layout:
 
 
 def two_inis(directory: Path) -> Layout:
-    """Two alembic.ini for one environment."""
+    """Two alembic.ini for one environment, neither of them where `alembic` is started."""
     layout = sync_alembic(directory)
-    write(directory, {"app/alembic.ini": sources.ALEMBIC_INI % {"location": "../alembic"}})
-    return _app_layout("two_inis", directory, ini=layout.ini)
+    assert layout.ini is not None
+    layout.ini.unlink()
+    for folder in ("app", "deploy"):
+        write(
+            directory, {f"{folder}/alembic.ini": sources.ALEMBIC_INI % {"location": "../alembic"}}
+        )
+    return _app_layout("two_inis", directory, ini=directory / "deploy" / "alembic.ini")
 
 
 def failing_import(directory: Path) -> Layout:

@@ -234,9 +234,16 @@ def test_no_alembic_names_the_setup_script(shop: Shop) -> None:
 def test_two_ini_files_name_the_flag(shop: Shop) -> None:
     shop.write("other/alembic.ini", "[alembic]\nscript_location = %(here)s/scripts\n")
     shop.write("other/scripts/env.py", (shop.root / "alembic/env.py").read_text())
-    assert_refused(shop.generate("x"), Exit.AMBIGUOUS, "--ini")
     shop.add_first()
-    assert shop.generate("x", "--ini", "alembic.ini").code == Exit.NO_CHANGES
+    # The one in this folder is what `alembic` takes, too (#12).
+    ended = shop.generate("x")
+    assert ended.code == Exit.NO_CHANGES
+    assert "alembic.ini is taken, in this folder, and not other/alembic.ini" in ended.err
+    shop.write("more/alembic.ini", (shop.root / "alembic.ini").read_text())
+    shop.edit("more/alembic.ini", "/alembic\n", "/../alembic\n")
+    (shop.root / "alembic.ini").unlink()
+    assert_refused(shop.generate("x"), Exit.AMBIGUOUS, "--ini")
+    assert shop.generate("x", "--ini", "more/alembic.ini").code == Exit.NO_CHANGES
 
 
 def test_old_migration_that_does_not_run_is_named(shop: Shop) -> None:

@@ -57,7 +57,7 @@ def test_a_refusal_has_its_code_and_names_the_way_out(
     ("name", "flags"),
     [
         ("two_bases", ["--base", "app.billing:BillingBase"]),
-        ("two_inis", ["--ini", "alembic.ini", "--force"]),
+        ("two_inis", ["--ini", "deploy/alembic.ini", "--force"]),
     ],
 )
 def test_the_flag_settles_it(name: str, flags: list[str], project_factory: Factory) -> None:

@@ -407,7 +407,8 @@ def test_the_application_that_is_meant(name: str, tmp_path: Path) -> None:
 
 def test_an_application_that_its_owner_names(tmp_path: Path) -> None:
     files = {
-        "app/main.py": "import fastapi\nfrom other import *\n\napp = make()\n\n\ndef serve():\n    return app\n"
+        "app/main.py": "import fastapi\nfrom other import *\n\napp = make()\n\n\n"
+        "def serve():\n    return app\n"
     }
     assert application(tmp_path, files).app is None
     for given in ("app.main:app", "app.main:serve", "app.main:serve()", "app.main:anything"):

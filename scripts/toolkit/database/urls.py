@@ -57,7 +57,7 @@ def installed(module: str) -> bool:
 def driver_for(kind: Kind, *, prefer_async: bool = True) -> str | None:
     """An installed driver of this kind as a URL names it; None if there is none."""
     first, second = ASYNC_DRIVERS[kind], SYNC_DRIVERS[kind]
-    if not prefer_async:
+    if not prefer_async or not installed("greenlet"):
         first, second = second, first
     return next((name for name, module in (*first, *second) if installed(module)), None)
 

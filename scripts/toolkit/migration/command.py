@@ -286,10 +286,14 @@ def take_url(url: str | None, option: str, variable: str) -> None:
 
 
 def require_packages(
-    project: Project, needed: Collection[str] = ("sqlalchemy[asyncio]", "alembic")
+    project: Project, needed: Collection[str] = ("sqlalchemy[asyncio]", "sqlalchemy", "alembic")
 ) -> None:
     """Raise Refusal without what every run needs; which driver, the scratch database decides."""
     missing = [package for package in missing_packages(project) if package in needed]
+    # A synchronous env.py needs no greenlet, whatever the application does (#12).
+    sync = project.alembic and not any(setup.is_async for setup in project.alembic)
+    if sync and project.versions["sqlalchemy"] and "sqlalchemy[asyncio]" in missing:
+        missing.remove("sqlalchemy[asyncio]")
     if missing:
         raise Refusal(
             "missing-dependency",

@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL
 from toolkit.database.alembic_process import AlembicResult, run_alembic
 from toolkit.database.urls import (
     KINDS,
+    SYNC_DRIVERS,
     TITLES,
     Kind,
     async_driver_kinds,
@@ -196,6 +197,28 @@ def with_metadata_of_env(project: Project, timeout: float = 60.0) -> Project:
     undecided = {name: one for name, one in project.undecided.items() if name != "base"}
     first = sorted(project.metadata, key=lambda source: source.reference not in meant)
     return replace(project, metadata=tuple(first), meant=meant, undecided=undecided)
+
+
+def works_synchronously(project: Project, setup: AlembicSetup, timeout: float = 60.0) -> bool:
+    """Does env.py, which is synchronous, connect with a driver that is so as well? (#12)
+
+    An asynchronous driver fails there; one that is not installed would be the right one.
+    """
+    result = probe(project, setup, {}, timeout)
+    unset = unset_names(project)
+    if unset and needs_settings(result):
+        try:
+            kind, _ = guess_kind(project, None)
+        except Refusal:
+            return False
+        # Asynchronous, as the application's is: does env.py make another of it?
+        result = probe(project, setup, dict.fromkeys(unset, placeholder_url(kind)), timeout)
+    seen = result.report.get("seen")
+    modules = {module for drivers in SYNC_DRIVERS.values() for _, module in drivers}
+    if not seen:
+        return str(result.error.get("missing_module") or "") in modules
+    kind_seen = kind_of(seen["dialect"])
+    return kind_seen is not None and seen["driver"] in dict(SYNC_DRIVERS[kind_seen])
 
 
 def needs_settings(result: AlembicResult) -> bool:

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+from toolkit.database.urls import SYNC_DRIVERS, driver_for, installed, kind_of
 from toolkit.files.reading import text_of
 from toolkit.project.facts import PackageManager, Project
 from toolkit.report.quoting import command
@@ -26,6 +27,13 @@ _DRIVERS = {
     "postgresql": ("asyncpg", "psycopg"),
     "mysql": ("aiomysql", "asyncmy"),
     "sqlite": ("aiosqlite",),
+}
+_SYNC_PACKAGES = {
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "pymysql": "pymysql",
+    "mysqldb": "mysqlclient",
+    "pg8000": "pg8000",
 }
 _COMMANDS: dict[PackageManager, str] = {
     "uv": "uv add",
@@ -64,6 +72,12 @@ def missing_packages(project: Project, scheme: str | None = None) -> tuple[str, 
     """
     versions = project.versions
     missing = [name for name in ("alembic",) if not versions.get(name)]
+    if project.is_sync:
+        return (
+            *([] if versions.get("sqlalchemy") else ["sqlalchemy"]),
+            *missing,
+            *_sync_driver(project, scheme),
+        )
     if not versions.get("sqlalchemy") or not versions.get("greenlet"):
         # greenlet is not installed with SQLAlchemy 2.1 by itself: the extra asks for it.
         missing.insert(0, "sqlalchemy[asyncio]")
@@ -76,6 +90,21 @@ def missing_packages(project: Project, scheme: str | None = None) -> tuple[str, 
     if not wanted and not any(versions.get(driver) for driver in everything):
         missing.append(_DRIVERS["postgresql"][0])
     return tuple(dict.fromkeys(missing))
+
+
+def _sync_driver(project: Project, scheme: str | None) -> list[str]:
+    """The driver that a synchronous application lacks: any of its database will do, but for one
+    that the URL names.
+    """
+    first = scheme or project.scheme or next(iter(project.schemes), "postgresql")
+    kind = kind_of(first)
+    if kind is None:
+        return []
+    named = first.partition("+")[2]
+    module = dict(SYNC_DRIVERS[kind]).get(named)
+    if installed(module) if module else driver_for(kind, prefer_async=False):
+        return []
+    return [_SYNC_PACKAGES.get(named or SYNC_DRIVERS[kind][0][0], named)]
 
 
 def install_line(project: Project, packages: Iterable[str]) -> str:

@@ -95,6 +95,8 @@ class AlembicSetup:
     """Project modules that env.py imports itself (not what those import in turn)."""
     section: str = "alembic"
     """The ini's section, which `alembic -n` chooses."""
+    works_sync: bool = False
+    """Is it synchronous, and seen to connect with a driver that is so, too?"""
     started_in: Path = Path()
     """The folder to run Alembic in: relative paths of the ini count from there."""
 
@@ -157,6 +159,8 @@ class Project:
     meant: tuple[str, ...] = ()
     """References of the metadatas to migrate: those that env.py hands to Alembic, the one that
     `--base` chose, or the only one."""
+    is_sync: bool = False
+    """Is the application synchronous throughout?"""
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What was taken where there were others, and why: lines under `project`, `alembic`, `base`."""
     undecided: Mapping[str, Problem] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from toolkit.files.reading import may_have_tables
 from toolkit.project.application import find_application
+from toolkit.project.asynchrony import is_synchronous
 from toolkit.project.dependencies import installed_versions
 from toolkit.project.errors import ambiguous, bad_option, unreadable_models
 from toolkit.project.existing_alembic import find_alembic
@@ -78,6 +79,7 @@ def read_project(
         scratch_on=scratch_on,
         scratch_remembered=remembered_servers(location.root),
         passed_over=_passed_over(location),
+        is_sync=is_synchronous(resolver),
         choices={
             "project": location.choices,
             "alembic": alembic.choices,

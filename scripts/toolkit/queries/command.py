@@ -185,7 +185,8 @@ def run(options: argparse.Namespace) -> Exit:
     )
     for line in (*project.passed_over, *chosen(project, "project")):
         say(line)
-    require_packages(project, {"sqlalchemy[asyncio]"})
+    if not project.versions["sqlalchemy"]:  # no layer needs greenlet but with its own driver (#12)
+        require_packages(project, {"sqlalchemy[asyncio]", "sqlalchemy"})
     # Not at the top: it imports SQLAlchemy, which may be what is missing.
     from toolkit.queries.outcome import optimize_and_show  # noqa: PLC0415
 

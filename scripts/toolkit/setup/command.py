@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +156,7 @@ def run(options: argparse.Namespace) -> Result:
     for line in chosen(project, "project", "alembic", "base"):
         say(line)
     require_decided(project, *(["app"] if options.scaffold is not None else []))
-    project = with_base(project)
+    project = with_look_at_env(with_base(project))
     plan = make_plan(
         project,
         templates(),
@@ -199,6 +199,18 @@ def with_base(project: Project) -> Project:
         project = with_metadata_of_env(project)
     require_decided(project, "base")
     return project
+
+
+def with_look_at_env(project: Project) -> Project:
+    """The project, told whether a synchronous env.py works beside an asynchronous application."""
+    setup = project.alembic[0] if project.alembic else None
+    if setup is None or setup.is_async or project.is_sync or missing_packages(project):
+        return project
+    from toolkit.migration.situation import works_synchronously  # noqa: PLC0415
+
+    if not setup.env.is_file() or not works_synchronously(project, setup):
+        return project
+    return replace(project, alembic=(replace(setup, works_sync=True), *project.alembic[1:]))
 
 
 def templates() -> dict[str, str]:

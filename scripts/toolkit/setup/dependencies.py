@@ -49,7 +49,7 @@ def outdated(project: Project) -> str | None:
     """One line when the installed SQLAlchemy is older than the templates need."""
     installed = project.versions.get("sqlalchemy")
     numbers = tuple(int(number) for number in re.findall(r"\d+", installed or "")[:3])
-    if not numbers or numbers >= (2, 1, 9) or (2, 0, 58) <= numbers < (2, 1):
+    if project.is_sync or not numbers or numbers >= (2, 1, 9) or (2, 0, 58) <= numbers < (2, 1):
         return None
     return (
         f"SQLAlchemy {installed} loses connections when a request is cancelled; "

@@ -104,10 +104,11 @@ def _hand_written(
     setup: AlembicSetup | None,
     force: bool,
 ) -> EnvPlan:
-    is_async = setup is not None and setup.is_async
-    if force or not is_async or gives_no_metadata(before):
+    # What is synchronous may be meant so, or do its work nevertheless (#12).
+    fits = project.is_sync or (setup is not None and (setup.is_async or setup.works_sync))
+    if force or not fits or gives_no_metadata(before):
         reason = "replaced by the template" if force else "it gives Alembic no metadata"
-        reason = reason if is_async else "synchronous, made asynchronous"
+        reason = reason if fits else "synchronous, made asynchronous"
         text = _like(before, fresh.text())
         change = FileChange(path, before, text, reason, True, True)
         return EnvPlan(change, lost=_lost(change, project))
