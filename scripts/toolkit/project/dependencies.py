@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from toolkit.database.urls import SYNC_DRIVERS, driver_for, installed, kind_of
+from toolkit.database.urls import SYNC_DRIVERS, installed, kind_of
 from toolkit.files.reading import text_of
 from toolkit.project.facts import PackageManager, Project
 from toolkit.report.quoting import command
@@ -101,8 +101,8 @@ def _sync_driver(project: Project, scheme: str | None) -> list[str]:
     if kind is None:
         return []
     named = first.partition("+")[2]
-    module = dict(SYNC_DRIVERS[kind]).get(named)
-    if installed(module) if module else driver_for(kind, prefer_async=False):
+    known = dict(SYNC_DRIVERS[kind])
+    if any(installed(module) for module in ([known[named]] if named in known else known.values())):
         return []
     return [_SYNC_PACKAGES.get(named or SYNC_DRIVERS[kind][0][0], named)]
 
