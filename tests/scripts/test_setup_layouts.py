@@ -204,9 +204,17 @@ def test_seed_37_a_synchronous_env_py_is_replaced_only_by_force(
     project_factory: Factory, database_url: str
 ) -> None:
     layout = project_factory("sync_alembic")
+    env = layout.root / "alembic" / "env.py"
     before = tree(layout.directory)
-    text = (layout.root / "alembic" / "env.py").read_text()
+    # It does its work, with synchronous drivers (#12).
+    kept = setup(layout.directory, url=database_url)
+    assert kept.code == 0, kept.err
+    assert "nothing to do" in kept.out
+    assert tree(layout.directory) == before
 
+    text = env.read_text().replace('"+aiosqlite": ""', '"+other": ""')
+    env.write_text(text)
+    before = tree(layout.directory)
     refused = setup(layout.directory, url=database_url)
     assert refused.code == 7
     assert "--force" in refused.err
