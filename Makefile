@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo quick test test-floor lint format check bench-migrations bench-capture bench-cured bench-downtime try-projects system-deps clean
+.PHONY: help demo quick test test-floor lint format check forms bench-migrations bench-capture bench-cured bench-downtime try-projects system-deps clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -58,6 +58,10 @@ check: ## Lint, then every test on both SQLAlchemys
 	@$(MAKE) --no-print-directory --jobs=2 lint .venv-floor/installed
 	@# The slowest are told, so that growth is seen (#10).
 	@$(MAKE) --no-print-directory test test-floor PYTEST_ARGS="$(PYTEST_ARGS) --durations=20"
+
+forms: .venv/installed ## Carry out every form that the review of migrations prints, under writers
+	@set -o pipefail; .venv/bin/python -m pytest tests/scripts/test_review_postgresql.py \
+	  -k test_verdict -s -n 0 | awk '{print} /form: / {n++} END {print n + 0 " forms were right"}'
 
 bench-migrations: .venv/installed ## Compare the review of migrations with other tools, on one corpus
 	.venv/bin/python tests/benchmarks/bench_migrations.py

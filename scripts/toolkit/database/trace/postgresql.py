@@ -17,10 +17,12 @@ server would do anyway; CREATE INDEX CONCURRENTLY and its like are let be.
 
 import json
 import re
+from typing import Any
 
 from sqlalchemy import Connection
 
 from .postgresql_schema import LOOK, Names, Schema, changes_between, rewritten
+from .postgresql_tables import Tables, as_copy, ident, tables
 from .recorder import COMMENTS, Statement, driver_connection, first_word, read
 
 KINDS = {"i": "index", "I": "index", "v": "view", "S": "sequence"}
@@ -48,12 +50,28 @@ SELECT json_build_object(
      pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid)))
    FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'm', 'p') AND c.oid >= 16384),
  'limits', json_build_object('lock_timeout', current_setting('lock_timeout'),
-   'TimeZone', current_setting('TimeZone')))::text
+   'TimeZone', current_setting('TimeZone'), 'server_version', current_setting('server_version')))
+::text
 """
 
 DEFAULT = """
 SELECT pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef
 WHERE adrelid = {} AND adnum = {}
+"""
+
+KEYS = """
+SELECT json_build_array((SELECT json_agg(pg_catalog.pg_get_indexdef({}, at, false) ORDER BY at)
+    FROM generate_series(1, i.indnkeyatts) AS at),
+  pg_catalog.pg_get_expr(i.indpred, i.indrelid))::text
+FROM pg_catalog.pg_index i WHERE i.indexrelid = {}
+"""
+
+PARTITION = """
+SELECT pg_catalog.pg_get_partition_constraintdef(c.oid),
+  pg_catalog.pg_get_expr(c.relpartbound, c.oid), n.nspname || '.' || p.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_inherits h ON h.inhrelid = c.oid
+JOIN pg_catalog.pg_class p ON p.oid = h.inhparent
+JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace WHERE c.oid = {}
 """
 
 
@@ -68,6 +86,8 @@ class PostgresReader:
         self._schema: Schema | None = None
         """As it was last seen; None when it has to be read again."""
         self._names = Names()
+        self._tables: Tables | None = None
+        """As they were when the revision began; None until a statement may want them."""
         self._locks: set[str] = set()
         self._counters: dict[str, list[int]] = {}
         self._transaction: object = None
@@ -77,7 +97,7 @@ class PostgresReader:
     def begin_revision(self, connection: Connection) -> None:
         self._schema = look(connection)
         self._names.begin(self._schema)
-        self._transaction = None
+        self._transaction = self._tables = None
 
     def before_statement(self, connection: Connection, statement: Statement) -> str:
         sql = str(statement["sql"])
@@ -86,6 +106,8 @@ class PostgresReader:
             read(connection, "BEGIN")
         if self._schema is None:
             self._schema = look(connection)
+        if self._tables is None and first_word(sql) not in SETTINGS:
+            self._tables = tables(connection)
         if self._transaction != statement["segment"] or not statement["in_transaction"]:
             self._measure(connection)
             self._transaction = statement["segment"]
@@ -102,11 +124,12 @@ class PostgresReader:
         assert after is not None
         self._names.remember(after)
         statement["changes"] = changes_between(before, after, self._names)
+        statement["rewrites"] = rewritten(before, after, self._names)
         self._define(connection, statement)
         if self._wrapped:
             read(connection, "COMMIT")
-        statement["rewrites"] = rewritten(before, after, self._names)
         self._note_locks(statement, self._locks - locks)
+        statement["tables"] = self._known_tables(statement)
         self._note_counters(statement, counters)
 
     def after_error(self, connection: Connection, statement: Statement) -> None:
@@ -136,6 +159,15 @@ class PostgresReader:
         self._counters = found["counters"] or {}
         limits: dict[str, str] = found["limits"]
         return limits
+
+    def _known_tables(self, statement: Statement) -> Tables:
+        """Of the tables that it touched, and their partitions and parents."""
+        known = self._tables or {}
+        names = {self._names.of(lock.partition(" ")[0]) for lock in self._locks}
+        for change in statement["changes"]:
+            names |= {change.get("table"), change.get("relation"), change.get("refers_to")}
+        names |= {known[name]["parent"] for name in names if name in known}
+        return {name: known[name] for name in sorted(filter(None, names)) if name in known}
 
     def _note_locks(self, statement: Statement, new: set[str]) -> None:
         for lock in sorted(new):
@@ -167,11 +199,28 @@ class PostgresReader:
             if change["what"] == "column-added" and change["default"]:
                 rows = read(connection, DEFAULT.format(*change["key"].split(".")))
                 change["expression"] = str(rows[0][0]) if rows else ""
+            if change["what"] == "column-type" and change["table"] in statement["rewrites"]:
+                self._define_copy(connection, change)
+            if change["what"] == "index-created":
+                change["keys"], change["predicate"] = json.loads(
+                    read(connection, KEYS.replace("{}", str(int(change["oid"]))))[0][0]
+                )
+            if change["what"] == "partition-attached":
+                rows = read(connection, PARTITION.replace("{}", str(int(change["oid"]))))
+                change["condition"], change["bound"], change["parent"] = rows[0]
             function = functions.get(change["what"])
             if function is not None:
                 oid = int(change["oid"])
                 (row,) = read(connection, f"SELECT pg_catalog.{function}({oid})")
                 change["definition"] = str(row[0])
+
+    def _define_copy(self, connection: Connection, change: dict[str, Any]) -> None:
+        columns = (self._tables or {}).get(change["table"], {}).get("columns", {})
+        copy = f"{change['column']}_new"[:63]
+        if copy not in columns:
+            schema, _, name = change["table"].partition(".")
+            table = f"{ident(schema)}.{ident(name)}"
+            change["copy"] = as_copy(connection, table, change["column"], copy)
 
 
 def look(connection: Connection) -> Schema:

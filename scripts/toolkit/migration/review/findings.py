@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from toolkit.migration.review.forms.writing import Form, in_place_of
 from toolkit.report.finding import Finding, Verdict
 
 Revision = Mapping[str, Any]
@@ -24,12 +25,16 @@ def make(
     *,
     table: str | None = None,
     evidence: Sequence[str] = (),
-    rewrite: str = "",
+    rewrite: str | Form = "",
     line: int | None = None,
     source: str = "trace",
 ) -> Finding:
     """A finding about one statement of a revision; the statement itself is evidence."""
     seen = list(evidence)
+    if isinstance(rewrite, Form):
+        form = in_place_of(statement["sql"], rewrite) if statement is not None else rewrite
+        message = f"{message} {form.why_not}".strip()
+        rewrite = form.text
     if statement is not None:
         seen.append(f"statement: {one_line(statement['sql'])}")
         line = statement["line"] or line

@@ -16,8 +16,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from toolkit.migration.review import rewrites
 from toolkit.migration.review.findings import Revision, make, shown
+from toolkit.migration.review.forms import indexes
+from toolkit.migration.review.forms.writing import Form
 from toolkit.migration.review.postgresql_locks import is_strong, lock_findings, several_locks
 from toolkit.migration.review.postgresql_rows import findings_of_rows
 from toolkit.migration.review.postgresql_schema import schema_findings
@@ -94,9 +95,9 @@ def failed(revision: Revision) -> Iterator[Finding]:
     if revision["direction"] == "downgrade":
         rule, verdict, advice = "downgrade-fails", Verdict.IRREVERSIBLE, "The way back is closed."
     who = "PostgreSQL or its driver" if statement else "Python"
-    safe = ""
+    safe = Form()
     if statement is not None and rule == "concurrently-in-transaction":
-        safe = rewrites.revision("A revision of its own", [statement["sql"]], autocommit=True)
+        safe = indexes.outside(statement["sql"])
     yield make(
         rule, verdict, advice, revision, statement,
         evidence=[f"{who} says: {words}"], rewrite=safe, line=error["line"],

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from toolkit.migration.review import rewrites
 from toolkit.migration.review.findings import Revision, Statement, make, plain, shown
+from toolkit.migration.review.forms import constraints, indexes, partitions
+from toolkit.migration.review.forms.rows import facts_of
 from toolkit.report.finding import Finding, Verdict
 
 STRONG = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
@@ -24,6 +25,8 @@ def lock_findings(revision: Revision, statement: Statement) -> Iterator[Finding]
         return
     seen = [f"{k['mode']} on {shown(k['relation'])}: {UNTIL[k['mode']]}" for k in tables]
     words = plain(statement["sql"])
+    scanned = {*statement["scans"]}
+    scanned |= {facts_of(statement, table).get("parent") for table in scanned}
     for change in statement.get("changes", ()):
         table = change.get("table", "")
         if change["what"] == "index-dropped" and change["existed"]:
@@ -31,14 +34,14 @@ def lock_findings(revision: Revision, statement: Statement) -> Iterator[Finding]
                 "drop-index", Verdict.BRIEF_LOCK,
                 f"DROP INDEX locks {shown(table)} against reading until COMMIT.",
                 revision, statement, table=table, evidence=seen,
-                rewrite=rewrites.drop_index(change),
+                rewrite=indexes.dropped(change, facts_of(statement, table)),
             )  # fmt: skip
         elif change["what"] == "partition-detached":
             yield make(
                 "detach-partition", Verdict.BRIEF_LOCK,
                 "DETACH PARTITION locks the parent against reading; CONCURRENTLY does not.",
                 revision, statement, table=table, evidence=seen,
-                rewrite=rewrites.concurrently(statement["sql"], r"DETACH PARTITION \S+"),
+                rewrite=partitions.detached(change, statement),
             )  # fmt: skip
         elif change["what"] == "relation-created" and change.get("partition"):
             yield make(
@@ -52,13 +55,14 @@ def lock_findings(revision: Revision, statement: Statement) -> Iterator[Finding]
             and change["type"] == "f"
             and change["valid"]
             and change["existed"]
-            and change["table"] not in statement["scans"]
+            and change["table"] not in scanned
             and change["referred_existed"]
         ):
             yield make(
                 "foreign-key-lock", Verdict.BRIEF_LOCK,
                 f"REFERENCES locks {shown(change['refers_to'])} against writing until COMMIT.",
-                revision, statement, table=table, evidence=seen, rewrite=rewrites.not_valid(change),
+                revision, statement, table=table, evidence=seen,
+                rewrite=constraints.foreign_key(change, statement, revision),
             )  # fmt: skip
         elif change["what"] == "trigger-switched" and change["enabled"]:
             yield make(

@@ -9,7 +9,6 @@ names its rows neither by value nor by a part of the table with two ends.
 import re
 from collections.abc import Iterator
 
-from toolkit.migration.review import rewrites
 from toolkit.migration.review.findings import (
     COMMENTS,
     Revision,
@@ -19,6 +18,8 @@ from toolkit.migration.review.findings import (
     shown,
     verb,
 )
+from toolkit.migration.review.forms.rows import backfill, facts_of
+from toolkit.migration.review.forms.writing import Form
 from toolkit.report.finding import Finding, Verdict
 
 TARGET = re.compile(
@@ -90,13 +91,13 @@ def one_statement(
     if found is None or table is None:
         read = [t for t in locked if t in statement["scans"]]
         if read and "LIMIT" not in words:
-            yield under_lock(revision, statement, read[0], read, "")
+            yield under_lock(revision, statement, read[0], read, Form())
         return
     kind = found[1]
     if kind == "INSERT":
         read = [t for t in locked if t in statement["scans"]]
         if read:
-            yield under_lock(revision, statement, read[0], read, "")
+            yield under_lock(revision, statement, read[0], read, Form())
         return
     everything = " WHERE " not in f"{words} " or bool(ALWAYS.search(words))
     if kind == "DELETE" and everything:
@@ -107,7 +108,11 @@ def one_statement(
         return
     if not everything and is_one_row(words):
         return
-    safe = rewrites.backfill(table, sql) if kind == "UPDATE" else ""
+    safe = (
+        backfill(table, facts_of(statement, table), sql)
+        if verb(statement["sql"]) == kind == "UPDATE"
+        else Form()
+    )
     if locked:
         yield under_lock(revision, statement, table, locked, safe)
     elif everything:
@@ -128,7 +133,7 @@ def one_statement(
 
 
 def under_lock(
-    revision: Revision, statement: Statement, table: str, locked: list[str], safe: str
+    revision: Revision, statement: Statement, table: str, locked: list[str], safe: Form
 ) -> Finding:
     names = ", ".join(map(shown, locked))
     return make(

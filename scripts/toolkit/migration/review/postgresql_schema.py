@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.migration.review import rewrites
 from toolkit.migration.review.findings import Revision, Statement, make, shown
+from toolkit.migration.review.forms import columns, renames
+from toolkit.migration.review.forms.rows import facts_of
 from toolkit.report.finding import Finding, Verdict
 
 Change = dict[str, Any]
@@ -28,7 +29,9 @@ def schema_findings(revision: Revision, statement: Statement, later: set[str]) -
                     "rename-table", Verdict.BREAKS_OLD_CODE,
                     f"{shown(change['relation'])} becomes {shown(change['to'])}: code that still"
                     " runs asks for the old name.",
-                    revision, statement, table=table, rewrite=rewrites.rename_table(change),
+                    revision, statement, table=table, rewrite=renames.table(
+                        change, facts_of(statement, table), statement["limits"]["server_version"]
+                    ),
                 )  # fmt: skip
         elif what == "column-name" and change["column_existed"]:
             yield make(
@@ -36,8 +39,9 @@ def schema_findings(revision: Revision, statement: Statement, later: set[str]) -
                 f"{shown(table)}.{change['before']} becomes {change['after']}: code that still runs"
                 " asks for the old name.",
                 revision, statement, table=table,
-                rewrite=rewrites.new_column(
-                    table, change["before"], change["type"], change["after"]
+                rewrite=renames.column(
+                    table, change["before"], change["after"], facts_of(statement, table),
+                    statement["limits"]["server_version"],
                 ),
             )  # fmt: skip
         elif what == "column-added":
@@ -122,7 +126,9 @@ def dropped_relation(
             "drop-table", Verdict.DATA_LOSS,
             f"{name} is dropped with all its rows; a downgrade brings back the table only.",
             revision, statement, table=change["table"],
-            rewrite=rewrites.drop_table(change["relation"]),
+            rewrite=renames.dropped(
+                change["relation"], facts_of(statement, change["relation"]), statement["sql"]
+            ),
         )  # fmt: skip
     elif change["relation"] not in later and (kind != "S" or not owner_is_gone(statement, change)):
         words = {"v": "view", "m": "view", "S": "sequence", "f": "table"}[kind]
@@ -164,13 +170,17 @@ def dropped_column(revision: Revision, statement: Statement, change: Change) -> 
                     f"{shown(table)}.{column} is dropped and {added['column']} of the same type is"
                     " added: if this is a rename, all values are lost.",
                     revision, statement, table=table,
-                    rewrite=rewrites.rename_column(table, column, added["column"]),
+                    rewrite=renames.column(
+                        table, column, added["column"], facts_of(statement, table),
+                        statement["limits"]["server_version"],
+                    ),
                 )  # fmt: skip
     return make(
         "drop-column", Verdict.DATA_LOSS,
         f"{shown(table)}.{column} is dropped with all its values, and code that still runs selects"
         " it; a downgrade brings back the column only.",
-        revision, statement, table=table, rewrite=rewrites.drop_column(table, column),
+        revision, statement, table=table,
+        rewrite=columns.dropped(table, column, facts_of(statement, table)),
     )  # fmt: skip
 
 
@@ -182,7 +192,7 @@ def added_column(revision: Revision, statement: Statement, change: Change) -> It
             "add-not-null-column", Verdict.FAILS,
             f"{shown(table)}.{column} is NOT NULL without a default: refused as soon as the table"
             " has a row, and inserts of code that still runs fail.",
-            revision, statement, table=table, rewrite=rewrites.add_not_null_column(table, change),
+            revision, statement, table=table, rewrite=columns.added_not_null(table, change),
         )  # fmt: skip
     if change["type"] == "json":
         yield make(
@@ -207,16 +217,12 @@ def lost_default(revision: Revision, statement: Statement, change: Change) -> Fi
         rule = "drop-default-of-new-column" if new else "drop-identity"
     return make(
         rule,
-        Verdict.BREAKS_OLD_CODE if new or numbered else Verdict.STYLE,
+        Verdict.BREAKS_OLD_CODE,
         f"{shown(table)}.{column} is NOT NULL and loses its default: inserts that leave it out"
-        + (", as all code that still runs does, fail." if new or numbered else " fail."),
+        + (", as all code that still runs does, fail." if new else ", fail."),
         revision, statement, table=table,
-        rewrite=rewrites.revision(
-            "A later revision, when all running code writes the column",
-            rewrites.timeout(
-                f"ALTER TABLE {rewrites.quoted(table)} ALTER COLUMN {rewrites.quoted(column)}"
-                " DROP DEFAULT"
-            ),
+        rewrite=columns.without_default(
+            change, facts_of(statement, table), default_of_new(revision, change)
         ),
     )  # fmt: skip
 
@@ -247,3 +253,17 @@ def is_own(revision: Revision, change: Change, kind: str) -> bool:
             if kind == "function" and other["what"] == "trigger-dropped":
                 return not any(c is change for c in statement["changes"])
     return False
+
+
+def default_of_new(revision: Revision, change: Change) -> str:
+    """The default that the same revision added the column with."""
+    return next(
+        (
+            str(c.get("expression") or "")
+            for statement in revision["statements"]
+            for c in statement.get("changes", ())
+            if c["what"] == "column-added"
+            and (c["table"], c["column"]) == (change["table"], change["column"])
+        ),
+        "",
+    )

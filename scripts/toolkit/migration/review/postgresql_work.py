@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.migration.review import rewrites
 from toolkit.migration.review.findings import Revision, Statement, make, plain, shown, verb
+from toolkit.migration.review.forms import columns, constraints, indexes, partitions, retype
+from toolkit.migration.review.forms.rows import facts_of
+from toolkit.migration.review.forms.writing import Form
 from toolkit.migration.review.postgresql_locks import strongest
 from toolkit.report.finding import Finding, Verdict
 
@@ -33,14 +35,17 @@ def work_findings(revision: Revision, statement: Statement, held: Held) -> Itera
     refused = {c["table"] for c in changes if c["what"] == "column-added" and needs_rows(c)}
     for table in statement["rewrites"]:
         if table not in new and (table in existed or not statement["in_transaction"]):
-            yield rewrite_finding(revision, statement, table)
+            yield rewrite_finding(revision, statement, parent_of(statement, table))
+    # A new type also compares the foreign keys on it anew: said with the rewrite.
+    retypes = bool(statement["rewrites"]) and any(c["what"] == "column-type" for c in changes)
     for table in statement["scans"]:
         mode = strongest(held.get(table, set()))
-        if mode is None or table in refused or table in statement["rewrites"]:
+        if mode is None or table in refused or table in statement["rewrites"] or retypes:
             continue
         if any(c["what"] == "index-rebuilt" and c["table"] == table for c in changes):
             continue  # told below
-        found = scan_finding(revision, statement, table, f"{mode} on {shown(table)} during a scan")
+        asked = parent_of(statement, table)
+        found = scan_finding(revision, statement, asked, f"{mode} on {shown(table)} during a scan")
         if found is not None:
             yield found
     yield from rebuilt_indexes(revision, statement, held)
@@ -66,10 +71,15 @@ def rebuilt_indexes(revision: Revision, statement: Statement, held: Held) -> Ite
             f"{names} is built anew while {shown(table)} is locked.",
             revision, statement, table=table,
             evidence=[f"relfilenode of {names} changed"],
-            rewrite="" if retyped else rewrites.concurrently(
-                statement["sql"], "TABLE|INDEX|SCHEMA|DATABASE"
-            ),
+            rewrite=Form() if retyped else indexes.rebuilt(statement["sql"]),
         )  # fmt: skip
+
+
+def parent_of(statement: Statement, table: str) -> str:
+    """The partitioned table that the statement names, where it works on partitions, too."""
+    changed = {c.get("table") for c in statement["changes"]}
+    parent = facts_of(statement, table).get("parent")
+    return parent_of(statement, str(parent)) if parent in changed else table
 
 
 def needs_rows(change: Change) -> bool:
@@ -91,7 +101,10 @@ def rewrite_finding(revision: Revision, statement: Statement, table: str) -> Fin
                 " whole table and its indexes anew while nobody can read it; a value that does not"
                 " fit stops it.",
                 revision, statement, table=table, evidence=seen,
-                rewrite=rewrites.new_column(table, change["column"], change["after"]),
+                rewrite=retype.form(
+                    table, change, facts_of(statement, table), statement["sql"],
+                    made_here=makes_type(revision),
+                ),
             )  # fmt: skip
         if change["what"] == "column-added":
             return make(
@@ -99,7 +112,7 @@ def rewrite_finding(revision: Revision, statement: Statement, table: str) -> Fin
                 f"{name}.{change['column']} has a value of its own in each row, so the whole table"
                 " is written anew while nobody can read it.",
                 revision, statement, table=table, evidence=seen,
-                rewrite=rewrites.add_volatile_column(table, change),
+                rewrite=columns.added_with_value(table, change, facts_of(statement, table)),
             )  # fmt: skip
         if change["what"] == "persistence-changed":
             return make(
@@ -118,9 +131,9 @@ def rewrite_finding(revision: Revision, statement: Statement, table: str) -> Fin
         "VACUUM": "vacuum-full", "CLUSTER": "cluster", "REFRESH": "refresh-materialized-view",
     }.items():  # fmt: skip
         if words.startswith(word):
-            safe = ""
+            safe = Form()
             if word == "REFRESH":
-                safe = rewrites.concurrently(statement["sql"], "VIEW")
+                safe = indexes.rebuilt(statement["sql"], facts_of(statement, table))
             return make(
                 rule, Verdict.BLOCKS,
                 f"{name} is written anew as a whole while nobody can read it.",
@@ -140,11 +153,15 @@ def scan_finding(revision: Revision, statement: Statement, table: str, seen: str
     for change in of_table:
         if change["what"] == "constraint-added" and change["valid"]:
             rule, text = CONSTRAINT_RULES[change["type"]]
-            safe = ""
-            if change["type"] in "cf":
-                safe = rewrites.not_valid(change)
+            safe = Form()
+            if change["type"] == "f":
+                safe = constraints.foreign_key(change, statement, revision)
+            elif change["type"] == "c":
+                safe = constraints.not_valid(change)
             elif change["type"] in "pu":
-                safe = rewrites.using_index(change)
+                safe = constraints.using_index(
+                    change, facts_of(statement, table), replaced_by(revision, change)
+                )
             return make(
                 rule, Verdict.BLOCKS,
                 text.format(name=change["name"], table=name) + ".",
@@ -156,7 +173,7 @@ def scan_finding(revision: Revision, statement: Statement, table: str, seen: str
                 f"{change['name']} is validated in the transaction that already locks {name}: all"
                 " rows are read under that lock.",
                 revision, statement, table=table, evidence=[seen],
-                rewrite=rewrites.validate(change),
+                rewrite=constraints.validate(change),
             )  # fmt: skip
     for change in statement["changes"]:
         found = column_or_index_scan(revision, statement, table, change, seen)
@@ -185,7 +202,7 @@ def column_or_index_scan(
             f"NOT NULL on {name}.{change['column']} reads all rows under the strongest lock,"
             " and fails when one is NULL.",
             revision, statement, table=table, evidence=[seen],
-            rewrite=rewrites.set_not_null(table, change["column"]),
+            rewrite=constraints.set_not_null(table, change["column"]),
         )  # fmt: skip
     if change["what"] == "partition-attached":
         return make(
@@ -193,13 +210,15 @@ def column_or_index_scan(
             f"All rows of {name} are read under a lock to see that they belong there. A"
             " validated CHECK with the partition's bounds makes that unnecessary.",
             revision, statement, table=table, evidence=[seen],
+            rewrite=partitions.attached(change, statement),
         )  # fmt: skip
     if change["what"] == "index-created":
         return make(
             "index-not-concurrent", Verdict.BLOCKS,
             f"The index {shown(change['relation'])} is built while {name} is locked against"
             " writing.",
-            revision, statement, table=table, evidence=[seen], rewrite=rewrites.index(change),
+            revision, statement, table=table, evidence=[seen],
+            rewrite=indexes.create(change, facts_of(statement, table)),
         )  # fmt: skip
     return None
 
@@ -209,4 +228,23 @@ def indexes_partitions(statement: Statement) -> bool:
     return any(
         c["what"] == "index-created" and c["kind"] == "I" and c["old_table"]
         for c in statement["changes"]
+    )
+
+
+def replaced_by(revision: Revision, added: Change) -> Change | None:
+    """A constraint of the same name that the revision drops."""
+    for statement in revision["statements"]:
+        for change in statement.get("changes", ()):
+            same = (change.get("table"), change.get("name")) == (added["table"], added["name"])
+            if change["what"] == "constraint-dropped" and same:
+                found: Change = change
+                return found
+    return None
+
+
+def makes_type(revision: Revision) -> bool:
+    return any(
+        change["what"] in {"type-created", "type-renamed"}
+        for statement in revision["statements"]
+        for change in statement.get("changes", ())
     )

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.migration.review import rewrites
 from toolkit.migration.review.findings import Revision, Statement, make, plain, verb
 from toolkit.report.finding import Finding, Verdict
 from toolkit.report.quoting import word
@@ -134,7 +133,7 @@ def rows(revision: Revision, statement: Statement, created: set[str]) -> Iterato
         yield make(
             "update-all-rows", Verdict.BLOCKS,
             f"All rows of {table} are changed in one transaction: writers wait until COMMIT.",
-            revision, statement, table=table, rewrite=rewrites.backfill(table, statement["sql"]),
+            revision, statement, table=table,
         )  # fmt: skip
     elif (
         kind == "UPDATE"
@@ -145,5 +144,5 @@ def rows(revision: Revision, statement: Statement, created: set[str]) -> Iterato
             "backfill-not-batched", Verdict.BLOCKS,
             f"All rows of {table} that have no value yet are changed in one transaction: writers"
             " wait until COMMIT.",
-            revision, statement, table=table, rewrite=rewrites.backfill(table, statement["sql"]),
+            revision, statement, table=table,
         )  # fmt: skip
