@@ -42,7 +42,10 @@ POSTGRESQL = (
             END IF;
         END IF;
         NEW.status = NEW.state::text;
-        NEW.details = NEW.attributes::text;
+        -- What old code stored stays as it is, unless the new column says something else.
+        IF NEW.details::jsonb IS DISTINCT FROM NEW.attributes THEN
+            NEW.details = NEW.attributes::text;
+        END IF;
         RETURN NEW;
     END $$
     """,
@@ -54,13 +57,14 @@ POSTGRESQL = (
 MYSQL = (
     """
     CREATE TRIGGER shop_order_typed_insert BEFORE INSERT ON shop_order FOR EACH ROW
-    SET NEW.state = COALESCE(NEW.state, NEW.status), NEW.status = NEW.state,
+    SET NEW.state = COALESCE(NEW.state, NEW.status),
+        NEW.status = IF(NEW.status <=> NEW.state, NEW.status, NEW.state),
         NEW.attributes = COALESCE(NEW.attributes, NEW.details), NEW.details = NEW.attributes
     """,
     """
     CREATE TRIGGER shop_order_typed_update BEFORE UPDATE ON shop_order FOR EACH ROW
     SET NEW.state = IF(NEW.state <=> OLD.state, NEW.status, NEW.state),
-        NEW.status = NEW.state,
+        NEW.status = IF(NEW.status <=> NEW.state, NEW.status, NEW.state),
         NEW.attributes = IF(NEW.attributes <=> OLD.attributes, NEW.details, NEW.attributes),
         NEW.details = NEW.attributes
     """,

@@ -280,7 +280,9 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
         # afterwards; emptying it here would break the usual `directives[0]` there.
         target = context.opts["target_metadata"]
         metadatas.extend(target if isinstance(target, (list, tuple)) else [target])
-        report["unused_renames"] = renaming.apply_renames(request.get("renames", ()), directives)
+        report["unused_renames"] = renaming.apply_renames(
+            request.get("renames", ()), directives, context
+        )
         report["rename_candidates"] = [
             candidate
             for directive in directives

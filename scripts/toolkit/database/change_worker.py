@@ -107,7 +107,7 @@ class Taker:
         return {"up": up, "down": down}
 
     def of_RenameColumn(self, one: Any) -> Report:
-        return {"column": self.column(one.column), "new": one.new_name}
+        return {"column": self.column(one.column), "new": one.new_name, "altered": one.altered}
 
     def of_RenamedTable(self, one: Any) -> Report:
         return {"new": one.new_name}

@@ -26,6 +26,8 @@ class RenameColumnOp(ops.MigrateOperation):
     column_name: str
     new_name: str
     column: Any
+    altered: bool = False
+    """Is it another column under the new name, so that more follows?"""
 
 
 @dataclass
@@ -63,8 +65,13 @@ Renames = Sequence[Mapping[str, Any]]
 are before the migration."""
 
 
-def apply_renames(renames: Renames, directives: Sequence[Any]) -> list[Mapping[str, Any]]:
-    """Rewrite both directions of each revision; the renames that found nothing to rename."""
+def apply_renames(
+    renames: Renames, directives: Sequence[Any], context: Any
+) -> list[Mapping[str, Any]]:
+    """Rewrite both directions of each revision; the renames that found nothing to rename.
+
+    `context` is Alembic's, which says whether the column under its new name is another one.
+    """
     unused = list(renames)
     for directive in directives:
         for upgrade, downgrade in zip(
@@ -72,17 +79,20 @@ def apply_renames(renames: Renames, directives: Sequence[Any]) -> list[Mapping[s
         ):
             for rename in renames:
                 back = {**rename, "column": rename["new"], "new": rename["column"]}
-                apply, turned = rename_column, back
                 if rename["column"] is None:
-                    apply = rename_table
                     turned = {**rename, "table": rename["new"], "new": rename["table"]}
-                if apply(upgrade.ops, rename) and apply(downgrade.ops, turned):
+                    done = rename_table(upgrade.ops, rename) and rename_table(downgrade.ops, turned)
+                else:
+                    done = rename_column(upgrade.ops, rename, context)
+                    done = done and rename_column(downgrade.ops, back, context)
+                if done:
                     unused.remove(rename)
     return unused
 
 
-def rename_column(operations: list[Any], rename: Mapping[str, Any]) -> bool:
-    """In the place of the two: first of all, since what follows uses the new name."""
+def rename_column(operations: list[Any], rename: Mapping[str, Any], context: Any) -> bool:
+    """In the place of the two: first of all, since what follows uses the new name. What else is
+    different follows it."""
     for group in (one for one in operations if isinstance(one, ops.ModifyTableOps)):
         if (group.table_name, group.schema) != (rename["table"], rename["schema"]):
             continue
@@ -92,12 +102,32 @@ def rename_column(operations: list[Any], rename: Mapping[str, Any]) -> bool:
             continue
         old = dropped.to_column()
         kept = [one for one in group.ops if one is not dropped and one is not added]
+        more = list(altered(group, old, added.column, context))
+        named = (group.table_name, group.schema, old.name, rename["new"])
         group.ops[:] = [
-            RenameColumnOp(group.table_name, group.schema, old.name, rename["new"], old),
+            RenameColumnOp(*named, old, bool(more)),
+            *more,
             *kept,
         ]
         return True
     return False
+
+
+def altered(
+    group: ops.ModifyTableOps, old: Any, new: Any, context: Any
+) -> Iterator[ops.AlterColumnOp]:
+    """Another type, or NULL where it was not, as Alembic itself compares them."""
+    retyped = context.impl.compare_type(old, new)
+    if retyped or old.nullable != new.nullable:
+        yield ops.AlterColumnOp(
+            group.table_name,
+            new.name,
+            schema=group.schema,
+            existing_type=old.type,
+            existing_nullable=old.nullable,
+            modify_type=new.type if retyped else None,
+            modify_nullable=new.nullable if old.nullable != new.nullable else None,
+        )
 
 
 def find(operations: Sequence[Any], kind: type[Any], column: str) -> Any:

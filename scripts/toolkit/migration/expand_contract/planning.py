@@ -164,7 +164,11 @@ class Planner:
             described["drop_type"] if fresh else "",
         )
 
-    def ask(self, option: str, place: str, why: str) -> str:
+    def ask(self, option: str, place: str, why: str, value: str | None = None) -> str:
+        """`value`: what new rows get in Python. Whether it is true of old ones, too, only a
+        person knows (#15)."""
+        if value is not None:
+            why += f" (new ones get {value} in Python)"
         self.questions.append(f"--{option} {place}=SQL   {why}")
         return "NULL"
 
@@ -195,6 +199,10 @@ class Planner:
 
     def rename_column(self, one: Operation) -> RenameColumn:
         old, new = one["column"]["name"], one["new"]
+        if one.get("altered"):
+            raise NotPossible(
+                f"{one['table']}.{old} becomes {new} and changes as well: do one after the other."
+            )
         self.claim(one, old)
         self.existing.refuse_bound(one["schema"], one["table"], old, keys=False)
         indexes, names = [], []
@@ -268,18 +276,20 @@ class Planner:
     def not_null(self, one: Operation) -> SetNotNull:
         place = self.claim(one, one["column"]["name"])
         old, new = self.column({**one["column"], "type": None}), one["new"]
-        fill = self.answers.give("fill", place) or new["default"] or new["value"]
+        fill = self.answers.give("fill", place) or new["default"]
         if fill is None:
-            fill = self.ask("fill", place, "it becomes NOT NULL: for rows that have none")
+            why = "it becomes NOT NULL: for rows that have none"
+            fill = self.ask("fill", place, why, new["value"])
         column = Column(old.name, old.source, old.sql, True, new["default"])
         return SetNotNull(self.table(one), column, fill)
 
     def required(self, one: Operation) -> AddRequiredColumn:
         described = one["column"]
         place = self.claim(one, described["name"])
-        fill = self.answers.give("fill", place) or described["default"] or described["value"]
+        fill = self.answers.give("fill", place) or described["default"]
         if fill is None:
-            fill = self.ask("fill", place, "it is new and NOT NULL: for the rows that exist")
+            why = "it is new and NOT NULL: for the rows that exist"
+            fill = self.ask("fill", place, why, described["value"])
         column = self.column(described)
         return AddRequiredColumn(self.table(one), column, fill, is_constant(fill))
 

@@ -107,6 +107,7 @@ def add_required_column(change: AddRequiredColumn, dialect: str) -> list[Part]:
         WRITES.format(column.name),
         in_lock(table, dialect, (changed,)),
         "The default goes." if column.default is None else "The default becomes the model's.",
+        expected=frozenset({"drop-default"}),
     )
     return [expand, contract]
 
