@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from corpus import forms
 from corpus.runner import CORPUS, ENV, SYNC_ENV, Case, Workplace, cases, copy_of
@@ -388,3 +391,19 @@ def test_an_extension_may_stay_after_the_downgrade() -> None:
     function = {"sql": "CREATE FUNCTION similarity() ...", "changes": [made]}
     assert not changes_schema({"statements": [extension]})
     assert changes_schema({"statements": [extension, function]})
+
+
+async def test_a_longer_varchar_fails_a_cached_statement_once(database: str) -> None:
+    """As references/migrations.md says: harmless for the table, not for asyncpg's cache."""
+    engine = create_async_engine(database, pool_size=1, max_overflow=0)
+    statement = text("SELECT id, nick FROM users")
+    async with engine.connect() as connection:
+        await connection.execute(statement)
+    with forms.connected(database) as other:
+        other.execute("ALTER TABLE users ALTER COLUMN nick TYPE varchar(30)")
+    async with engine.connect() as connection:
+        with pytest.raises(DBAPIError, match="InvalidCachedStatementError"):
+            await connection.execute(statement)
+    async with engine.connect() as connection:
+        await connection.execute(statement)
+    await engine.dispose()

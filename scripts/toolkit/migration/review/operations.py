@@ -48,8 +48,8 @@ def way_back(revision: Revision, source: str) -> Iterator[Finding]:
     if function is None or is_empty(function):
         yield make(
             "downgrade-empty", Verdict.IRREVERSIBLE,
-            "downgrade() undoes nothing, but Alembic will record that it did: the next upgrade then"
-            " fails.",
+            "downgrade() undoes nothing, but Alembic will record that it did: what was made stays,"
+            " and the next upgrade meets it.",
             revision, line=function.lineno if function else None, source="operations",
         )  # fmt: skip
     elif (line := raises(function)) is not None:
