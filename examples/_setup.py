@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "templates"))
 from sqlalchemy import Connection, inspect
 
 from base_model import Base
-from session_manager import ConfigurationError, DatabaseConfig, DatabaseSessionManager
+from database_url import ConfigurationError
+from session_manager import DatabaseConfig, DatabaseSessionManager
 
 Example = Callable[[DatabaseSessionManager], Awaitable[None]]
 

@@ -57,7 +57,8 @@ from sqlalchemy.orm import InstrumentedAttribute, contains_eager, joinedload, se
 
 import _setup
 from base_model import UTCDateTime, utcnow, uuid7
-from session_manager import DatabaseSessionManager, ReadOnlyDbSession, run_in_transaction
+from retries import run_in_transaction
+from session_manager import DatabaseSessionManager, ReadOnlyDbSession
 from user_model import Post, Role, User, UserStatus, seed
 
 T = TypeVar("T")

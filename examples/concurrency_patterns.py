@@ -81,7 +81,8 @@ from base_model import (
     utcnow,
     uuid7,
 )
-from session_manager import DatabaseSessionManager, build_engine, run_in_transaction
+from retries import run_in_transaction
+from session_manager import DatabaseSessionManager, build_engine
 
 logger = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=Base)

@@ -70,15 +70,8 @@ from async_context_examples import (
     user_out,
 )
 from base_model import utcnow
-from session_manager import (
-    Database,
-    DatabaseSessionManager,
-    DbSession,
-    ReadOnlyDbSession,
-    check_live,
-    check_ready,
-    lifespan,
-)
+from health import check_live, check_ready
+from session_manager import Database, DatabaseSessionManager, DbSession, ReadOnlyDbSession, lifespan
 from user_model import Post, Role, User, seed, user_roles
 
 Title = Annotated[Text, StringConstraints(min_length=1, max_length=200)]

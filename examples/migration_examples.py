@@ -32,7 +32,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import _setup  # noqa: F401 - the templates on the import path
-from session_manager import ConfigurationError, DatabaseConfig, DatabaseSessionManager
+from database_url import ConfigurationError
+from session_manager import DatabaseConfig, DatabaseSessionManager
 
 T = TypeVar("T")
 HERE = Path(__file__).resolve().parent

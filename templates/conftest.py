@@ -44,11 +44,8 @@ import pytest_asyncio
 
 # What to change: your declarative base, your copy of session_manager.py, your application.
 from app.db.base_model import Base  # type: ignore[import-not-found, unused-ignore]
-from app.db.session_manager import (  # type: ignore[import-not-found, unused-ignore]
-    DatabaseConfig,
-    DatabaseSessionManager,
-    normalize_url,
-)
+from app.db.database_url import normalize_url  # type: ignore[import-not-found, unused-ignore]
+from app.db.session_manager import DatabaseConfig, DatabaseSessionManager  # type: ignore[import-not-found, unused-ignore]
 from app.main import app  # type: ignore[import-not-found, unused-ignore]
 from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncSession

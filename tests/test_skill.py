@@ -364,7 +364,7 @@ def test_the_python_of_the_skill_answers_over_http(
     package.mkdir(parents=True)
     (tmp_path / "app" / "__init__.py").touch()
     (package / "__init__.py").touch()
-    for name in ("base_model.py", "session_manager.py"):
+    for name in ("base_model.py", "database_url.py", "database_engine.py", "session_manager.py"):
         shutil.copy(ROOT / "templates" / name, package)
     (tmp_path / "app" / "main.py").write_text(found[0], encoding="utf-8")
     environment = {"DATABASE_URL": make_database("sqlite"), "PATH": os.environ["PATH"]}

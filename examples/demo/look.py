@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "templates"))
 
-from session_manager import ConfigurationError, build_engine, database_config
+from database_url import ConfigurationError
+from session_manager import build_engine, database_config
 
 
 def obstacle(connection: Connection, needed: list[str]) -> str | None:
@@ -36,7 +37,8 @@ async def look(needed: list[str]) -> str | None:
         engine = build_engine(database_config())
         try:
             async with engine.connect() as connection:
-                return await connection.run_sync(obstacle, needed)
+                found: str | None = await connection.run_sync(obstacle, needed)
+                return found
         finally:
             await engine.dispose()
     except (ConfigurationError, SQLAlchemyError, OSError, TimeoutError) as error:

@@ -42,7 +42,10 @@ def build(project: Path) -> None:
     (database / "__init__.py").write_text('"""The database layer."""\n', encoding="utf-8")
     for template, folder in (
         ("base_model.py", database),
+        ("database_url.py", database),
+        ("database_engine.py", database),
         ("session_manager.py", database),
+        ("health.py", database),
         ("alembic.ini", project),
         ("env.py", project / "alembic"),
         ("script.py.mako", project / "alembic"),

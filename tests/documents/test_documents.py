@@ -45,8 +45,9 @@ def scaffolded(project: Path) -> None:
     package.mkdir(parents=True)
     for init in (project / "app", package):
         (init / "__init__.py").touch()
-    for name in ("base_model.py", "session_manager.py"):
-        shutil.copyfile(ROOT / "templates" / name, package / name)
+    for template in (ROOT / "templates").glob("*.py"):
+        if template.name not in ("env.py", "conftest.py"):
+            shutil.copyfile(template, package / template.name)
     models = (ROOT / "examples" / "user_model.py").read_text(encoding="utf-8")
     models = re.sub(r"(?m)^import _setup\b.*\n", "", models)
     models = re.sub(

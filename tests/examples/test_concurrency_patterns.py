@@ -31,7 +31,8 @@ from concurrency_patterns import (
 )
 from projects import warm
 from projects.examples import create_tables, statements
-from session_manager import DatabaseConfig, DatabaseSessionManager, run_in_transaction
+from retries import run_in_transaction
+from session_manager import DatabaseConfig, DatabaseSessionManager
 
 pytestmark = pytest.mark.older_sqlalchemy_on("sqlite", "postgresql")
 

@@ -538,7 +538,7 @@ async def test_seed_row_67_69_70_72_templates_work_as_a_package_of_a_project(
     """The quick start: copy two files, write a model and an endpoint."""
     package = tmp_path / "project" / "app" / "db"
     package.mkdir(parents=True)
-    for name in ("base_model.py", "session_manager.py"):
+    for name in ("base_model.py", "database_url.py", "database_engine.py", "session_manager.py"):
         shutil.copy(ROOT / "templates" / name, package)
     (package / "models.py").write_text(
         """

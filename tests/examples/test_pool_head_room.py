@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
-from session_manager import DatabaseConfig, DatabaseSessionManager, check_ready
+from health import check_ready
+from session_manager import DatabaseConfig, DatabaseSessionManager
 
 LIMIT = {
     "postgresql": "SELECT current_setting('max_connections')::int"

@@ -817,10 +817,10 @@ def _(bench: Bench) -> Iterator[Run]:
     yield Run(url, cwd=root, variable="DATABASE_URL", by_name=False)
 
 
-@healthy("a project with session_manager.py and a hosted URL", says="pool_size 7 + max_overflow 5")
+@healthy("a project with database_engine.py and a hosted URL", says="pool_size 7 + max_overflow 5")
 def _(bench: Bench) -> Iterator[Run]:
-    template = Path(__file__).parents[2] / "templates" / "session_manager.py"
-    shop = bench.shop(session_manager=template.read_text())
+    template = Path(__file__).parents[2] / "templates" / "database_engine.py"
+    shop = bench.shop(database_engine=template.read_text())
     url = bench.url(
         drivername="postgres",
         query={"sslmode": "prefer", "connect_timeout": "10", "application_name": "shop"},

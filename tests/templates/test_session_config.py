@@ -10,17 +10,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import text
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+from sqlalchemy import make_url, text
 
 import session_manager
-from session_manager import (
-    ConfigurationError,
-    DatabaseConfig,
-    DatabaseSessionManager,
-    build_engine,
-    normalize_url,
-    require_fastapi,
-)
+from database_url import ConfigurationError, normalize_url
+from session_manager import DatabaseConfig, DatabaseSessionManager, build_engine, require_fastapi
 
 TEMPLATES = Path(session_manager.__file__).parent
 ASYNCPG = "postgresql+asyncpg://u:p@h/d"
@@ -249,18 +245,40 @@ def test_import_refuses_an_old_fastapi():
     assert "needs fastapi>=0.121.1" in ran.stderr.splitlines()[-1]
 
 
-def test_seed_05_import_connects_to_nothing_and_builds_nothing():
+def test_seed_05_import_reads_nothing_and_connects_to_nothing():
+    """Settings that are made later count (#14): there was a limit, read at import."""
     code = """
-import socket, sqlalchemy.ext.asyncio as sa
+import os, socket, sqlalchemy.ext.asyncio as sa
 def no(*args, **kwargs): raise SystemExit("work at import")
 socket.socket.connect = no
 sa.create_async_engine = no
 import session_manager
-print(session_manager.REQUEST_LIMIT)
+os.environ["DATABASE_URL"] = "sqlite:///a.db"
+os.environ["DATABASE_POOL_SIZE"] = "3"
+print(session_manager.database_config().pool_size)
 """
-    assert run_python(code).stdout == "10\n"
-    sized = run_python(code, DATABASE_POOL_SIZE="3", DATABASE_MAX_OVERFLOW="1")
-    assert sized.stdout == "4\n"
+    assert run_python(code).stdout == "3\n"
+
+
+class Settings(BaseSettings):
+    database_url: SecretStr = SecretStr("sqlite:///a.db")
+    database_max_overflow: int = 2
+    DB_POOL_TIMEOUT: float = 1.5
+    pool_size: int = 9
+
+
+def test_settings_of_pydantic_count_as_the_environment_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / ".env").write_text("POOL_SIZE=7\n")
+    monkeypatch.setenv("DATABASE_LOCK_TIMEOUT", "4")
+    config = DatabaseConfig.from_settings(Settings(_env_file=tmp_path / ".env"))  # type: ignore[call-arg]
+    assert (config.pool_size, config.max_overflow, config.pool_timeout) == (7, 2, 1.5)
+    assert config.lock_timeout == 4
+    other = DatabaseConfig.from_settings(None, "mysql://h/d")
+    assert (make_url(other.url).drivername, other.pool_size) == ("mysql+aiomysql", 5)
+    with pytest.raises(ConfigurationError, match="no database_url"):
+        DatabaseConfig.from_settings(object())
 
 
 async def test_opening_twice_is_an_error(tmp_path: Path):
@@ -291,11 +309,3 @@ def test_seed_07_second_event_loop_is_an_error_and_no_hang(postgres_server, tmp_
             with pytest.raises(RuntimeError, match="opened in another event loop"):
                 second.run(asyncio.wait_for(use(), 5))
             first.run(manager.close())
-
-
-async def test_pool_smaller_than_the_request_limit_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    config = DatabaseConfig(f"sqlite:///{tmp_path}/a.db", pool_size=1, max_overflow=0)
-    async with DatabaseSessionManager(config):
-        assert "set DATABASE_POOL_SIZE" in caplog.text

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event, make_url, text
 from sqlalchemy.engine.interfaces import Dialect
 
+from servers.silence import Proxy
 from session_manager import DatabaseConfig, DatabaseSessionManager
 
 
@@ -159,45 +160,6 @@ async def test_a_notice_on_a_resting_connection_is_no_reason_to_drop_it(
         async with database.session() as session:
             assert await session.scalar(text("SELECT pg_backend_pid()")) == pid
         assert len(pings) == 1
-
-
-class Proxy:
-    """A TCP proxy that can swallow everything, as a firewall that forgot a connection."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.target = (host, port)
-        self.swallow = False
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> "Proxy":
-        self.server = await asyncio.start_server(self.connected, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        self.server.close()
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        swallowed = self.swallow
-        up_reader, up_writer = await asyncio.open_connection(*self.target)
-        self.swallow = swallowed
-        for source, sink in ((reader, up_writer), (up_reader, writer)):
-            task = asyncio.create_task(self.pump(source, sink))
-            self.tasks.add(task)
-
-    async def pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        lost = False
-        try:
-            while data := await source.read(65536):
-                lost = lost or self.swallow
-                if not lost:
-                    sink.write(data)
-                    await sink.drain()
-        finally:
-            sink.close()
 
 
 @pytest.mark.dialects("postgresql", "mysql")

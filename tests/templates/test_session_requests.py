@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,17 +10,14 @@ from typing import Annotated
 import httpx
 import pytest
 import uvicorn
-from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException
+from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, WebSocket
 from fastapi.exceptions import DependencyScopeError
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, func, select, text
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-import session_manager
-from projects import warm
 from session_manager import (
-    REQUEST_LIMIT,
     Database,
     DatabaseConfig,
     DatabaseSessionManager,
@@ -200,48 +196,52 @@ async def test_seed_02_what_was_answered_can_be_read(database_url: str):
             assert (await client.get("/count")).json() == number
 
 
-async def test_more_requests_than_connections_wait(database_url: str):
-    half = REQUEST_LIMIT // 2
+async def test_more_requests_than_connections_wait_in_order(database_url: str):
+    """60 on a pool of 5, which with SQLAlchemy's own pool overtake each other (#14)."""
     async with application(
-        database_url, pool_size=half, max_overflow=half, pool_timeout=0.2, lock_timeout=60
+        database_url, pool_size=5, max_overflow=0, lock_timeout=60, pool_timeout=60
     ) as client:
         paths = ["/slow-read"] * 30 + (["/slow"] * 30 if "sqlite" not in database_url else [])
         answers = await asyncio.gather(*(client.get(path) for path in paths))
         assert {answer.status_code for answer in answers} == {200}
 
 
-@pytest.mark.dialects("postgresql")
-async def test_sixty_requests_on_a_pool_of_five(database_url: str, tmp_path):
-    """In a process of its own: the limit is read from the environment at import."""
-    code = """
-import asyncio, os, sys
-sys.path[:0] = sys.argv[1:]
-import test_session_requests as t
-from session_manager import REQUEST_LIMIT
-assert REQUEST_LIMIT == int(os.environ["EXPECTED"])
-async def main():
-    async with t.application(os.environ["DATABASE_URL"], pool_size=5, max_overflow=0,
-                             pool_timeout=0.5) as client:
-        answers = await asyncio.gather(*(client.get("/slow") for _ in range(60)))
-        print(sorted({a.status_code for a in answers}))
-asyncio.run(main())
-"""
-    here = Path(__file__).parent
-    paths = [str(here), str(here.parent), str(Path(session_manager.__file__).parent)]
+async def test_who_waits_for_another_service_keeps_nobody_out(database_url: str):
+    """The place is the connection's: after a commit it is free (#14). Also that of a websocket."""
+    released = asyncio.Event()
+    app = make_app()
 
-    def answers(pool_size: str) -> str:
-        ran = warm.completed(
-            *("-c", code, *paths),
-            environment=os.environ
-            | {"DATABASE_URL": database_url, "EXPECTED": pool_size}
-            | {"DATABASE_POOL_SIZE": pool_size, "DATABASE_MAX_OVERFLOW": "0"},
-        )
-        assert ran.returncode == 0, ran.stderr
-        return ran.stdout.strip()
+    @app.get("/answer")
+    async def answer(session: DbSession) -> None:
+        await session.execute(select(ITEM))
+        await session.commit()
+        await released.wait()
 
-    assert await asyncio.to_thread(answers, "5") == "[200]"
-    # The control: with a limit above the pool, the same requests fail.
-    assert await asyncio.to_thread(answers, "60") == "[200, 500]"
+    @app.websocket("/live")
+    async def live(socket: WebSocket, session: DbSession) -> None:
+        await socket.accept()
+        await session.execute(select(ITEM))
+        await session.commit()
+        await released.wait()
+
+    config = DatabaseConfig(database_url, pool_size=1, max_overflow=0)
+    app.state.database = DatabaseSessionManager(config)
+    async with app.state.database as manager, manager.engine.begin() as connection:
+        await connection.run_sync(METADATA.create_all, tables=[ITEM])
+    async with served(app) as client:
+        waiting = [asyncio.create_task(client.get("/answer")) for _ in range(10)]
+        sent: asyncio.Queue[object] = asyncio.Queue()
+
+        async def receive() -> dict[str, str]:
+            return {"type": "websocket.connect"}
+
+        scope = {"type": "websocket", "path": "/live", "headers": [], "query_string": b""}
+        live_task = asyncio.create_task(app(scope, receive, sent.put))
+        assert (await sent.get())["type"] == "websocket.accept"  # type: ignore[index]
+        assert (await client.get("/count")).status_code == 200
+        assert not any(task.done() for task in (*waiting, live_task))
+        released.set()
+        await asyncio.gather(*waiting, live_task)
 
 
 async def test_read_only_session_refuses_a_write(database_url: str):
@@ -254,7 +254,7 @@ async def test_seed_03_streams_and_background_tasks_have_their_own_session(datab
     async with application(database_url) as client:
         for number in (1, 2, 3):
             await client.post(f"/items/{number}")
-        for _ in range(REQUEST_LIMIT + 1):
+        for _ in range(11):
             assert (await client.get("/stream")).text == "1\n2\n3\n"
             wrong = (await client.get("/stream-wrong")).text
             assert "permanently closed" in wrong
@@ -292,6 +292,23 @@ async def test_lifespan_opens_from_the_environment_and_closes(
         manager = app.state.database
         assert manager.is_open
     assert not manager.is_open
+
+
+async def test_second_lifespan_reads_the_settings_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As in tests (#14): the manager of the first one, closed, was opened again."""
+    app, seen = FastAPI(), []
+    for name in ("one.db", "two.db"):
+        monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/{name}")
+        async with lifespan(app):
+            seen.append(Path(app.state.database.engine.url.database).name)
+    assert seen == ["one.db", "two.db"]
+    # One that the application put there itself is opened again, and stays.
+    app.state.database = DatabaseSessionManager(DatabaseConfig(f"sqlite:///{tmp_path}/own.db"))
+    for _ in range(2):
+        async with lifespan(app):
+            assert app.state.database.engine.url.database.endswith("own.db")
 
 
 async def test_lifespan_composes_and_leaves_an_open_manager_alone(database_url: str):

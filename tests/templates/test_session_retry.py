@@ -9,12 +9,8 @@ from sqlalchemy import Column, Integer, MetaData, Table, event, func, select, te
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from session_manager import (
-    CommitOutcomeUnknownError,
-    DatabaseConfig,
-    DatabaseSessionManager,
-    run_in_transaction,
-)
+from retries import CommitOutcomeUnknownError, run_in_transaction
+from session_manager import DatabaseConfig, DatabaseSessionManager
 
 METADATA = MetaData()
 ACCOUNT = Table(

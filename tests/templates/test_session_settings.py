@@ -172,7 +172,7 @@ async def test_memory_database_is_shared_by_sessions_with_their_own_transactions
 
 @pytest.mark.dialects("sqlite")
 async def test_sqlite_settings(database: DatabaseSessionManager):
-    expected = {"foreign_keys": 1, "journal_mode": "wal", "busy_timeout": 5000}
+    expected = {"foreign_keys": 1, "journal_mode": "wal", "busy_timeout": 20000}
     async with database.session() as session:
         for name, value in expected.items():
             assert await session.scalar(text(f"PRAGMA {name}")) == value

@@ -110,7 +110,7 @@ def project(tmp_path: Path) -> Path:
     root = tmp_path / "my project"
     (root / "app" / "db").mkdir(parents=True)
     (root / "tests").mkdir()
-    for name in ("base_model.py", "session_manager.py"):
+    for name in ("base_model.py", "database_url.py", "database_engine.py", "session_manager.py"):
         shutil.copy(TEMPLATES / name, root / "app" / "db")
     (root / "app" / "main.py").write_text(MAIN)
     shutil.copy(TEMPLATES / "conftest.py", root / "tests")

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from toolkit.setup.dependencies import (
     with_requirements,
 )
 from toolkit.setup.errors import SetupError
-from toolkit.setup.settings_block import render_url_value
+from toolkit.setup.settings_block import first_name
 
 MODELS = '''\
 """The tables of this application, one class each. Alembic finds them here.
@@ -72,7 +73,9 @@ def plan_scaffold(
     files = {
         "__init__.py": '"""The database layer: base classes, sessions and tables."""\n',
         "base_model.py": templates["base_model.py"],
-        "session_manager.py": connected(templates["session_manager.py"], url),
+        "database_url.py": templates["database_url.py"],
+        "database_engine.py": in_package(templates["database_engine.py"]),
+        "session_manager.py": connected(in_package(templates["session_manager.py"]), url),
         "models.py": MODELS.format(package=package),
     }
     changes = [*_parent_packages(project, folder)]
@@ -80,7 +83,7 @@ def plan_scaffold(
     for name, text in files.items():
         path = folder / name
         before = read_text(path)
-        replaceable = name in ("base_model.py", "session_manager.py")
+        replaceable = name in templates
         if before is None:
             changes.append(FileChange(path, None, text, f"database layer in {package}"))
         elif before != text and replaceable:
@@ -111,6 +114,15 @@ def plan_scaffold(
     return Scaffold(tuple(changes), tuple(notes), future, f"{package}.models")
 
 
+def in_package(template: str) -> str:
+    """The template that has its neighbours beside it in a package, as a person would write it."""
+    return re.sub(
+        r"(?ms)^if __package__:\n(.*?)^else:.*?\n(?=\S|\n)",
+        lambda found: re.sub(r" *# type: ignore.*", "", textwrap.dedent(found[1])),
+        template,
+    )
+
+
 def connected(template: str, url: UrlSource) -> str:
     """session_manager.py whose `database_config` reads this project's settings."""
     node = next(
@@ -126,16 +138,20 @@ def connected(template: str, url: UrlSource) -> str:
         )
     else:
         body = (
-            f'    """The URL is `{name}` of `{module}`, the rest in DATABASE_<NAME>."""\n'
-            f"{render_url_value(url)}"
-            "    return DatabaseConfig(\n"
-            "        url if isinstance(url, URL) else str(url), **_settings(os.environ)\n"
-            "    )\n"
+            f'    """The URL is `{name}` of `{module}`; see `from_settings` for all else."""\n'
+            f"    from {module} import {first_name(name)}\n\n"
+            f"    return DatabaseConfig.from_settings({_owner(name)}, {name})\n"
         )
     lines = template.splitlines(keepends=True)
     head = lines[node.lineno - 1]
     lines[node.lineno - 1 : node.end_lineno] = [head, body]
     return "".join(lines)
+
+
+def _owner(expression: str) -> str:
+    """What holds the settings beside the URL."""
+    tree = ast.parse(expression, mode="eval").body
+    return ast.unparse(tree.value) if isinstance(tree, ast.Attribute) else "None"
 
 
 def _folder(project: Project, package: str) -> Path:

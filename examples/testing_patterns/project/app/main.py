@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import selectinload
 
 from app import teams
-from app.db.session_manager import Database, DbSession, ReadOnlyDbSession, check_ready, lifespan
+from app.db.health import check_ready
+from app.db.session_manager import Database, DbSession, ReadOnlyDbSession, lifespan
 from app.models import Team
 from app.outside import Mail, Now
 

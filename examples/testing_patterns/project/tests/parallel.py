@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL
 
-from app.db.session_manager import DatabaseConfig, DatabaseSessionManager, normalize_url
+from app.db.database_url import normalize_url
+from app.db.session_manager import DatabaseConfig, DatabaseSessionManager
 from tests.conftest import make_tables
 
 
