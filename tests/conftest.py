@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until all is collected: nothing of that goes
     config.stash[USED] = {}
     config.stash[RUNS] = Counter()
     config.stash[CALLED] = set()
@@ -76,6 +77,10 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(postgres.NO_POSTGRES, returncode=1)
     if os.environ.get("REQUIRE_MYSQL") == "1" and not mysql.available():
         pytest.exit(mysql.NO_MYSQL.replace(" Every MySQL test is SKIPPED.", ""), returncode=1)
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> None:

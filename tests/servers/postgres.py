@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psycopg
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 
@@ -34,6 +35,7 @@ class PostgresServer:
     admin: URL
     version: str
     keeper: private.Keeper | None
+    _staying: "psycopg.Connection[Any] | None" = None
 
     @property
     def host(self) -> str:
@@ -65,10 +67,35 @@ class PostgresServer:
 
     def create_database(self, name: str, template: str = "template1") -> None:
         strategy = " STRATEGY file_copy" if self.major >= FILE_COPY else ""
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{strategy}')
+        self.administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{strategy}')
 
     def drop_database(self, name: str) -> None:
-        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self.administer(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def administer(self, statement: str) -> None:
+        """By a connection that stays: to make one costs as much as a small database (#10)."""
+        try:
+            self._administrator().execute(statement)
+        except psycopg.OperationalError:
+            if self._staying is None or not self._staying.closed:
+                raise
+            self._administrator().execute(statement)  # the server was started anew
+
+    def _administrator(self) -> "psycopg.Connection[Any]":
+        if self._staying is None or self._staying.closed:
+            self._staying = psycopg.connect(
+                host=self.host,
+                port=self.port,
+                user=self.user,
+                password=self.password,
+                dbname=self.admin.database or "postgres",
+                autocommit=True,
+            )
+        return self._staying
+
+    def leave(self) -> None:
+        if self._staying is not None:
+            self._staying.close()
 
     def restart(self) -> None:
         """Stop and start the server on the same port and data (private servers only)."""
@@ -82,6 +109,15 @@ class PostgresServer:
                 raise RuntimeError("still the old server")
 
         private.wait_ready(restarted, self.keeper)
+
+
+@contextmanager
+def left(server: PostgresServer) -> Iterator[PostgresServer]:
+    """With its connection closed at the end."""
+    try:
+        yield server
+    finally:
+        server.leave()
 
 
 async def fetch(admin: URL, statement: str, database: str | None = None) -> Any:
@@ -130,7 +166,8 @@ def running_postgres() -> Iterator[PostgresServer]:
     given = os.environ.get("TEST_POSTGRES_URL")
     if given:
         admin = make_url(given)
-        yield PostgresServer(admin, server_version(admin), None)
+        with left(PostgresServer(admin, server_version(admin), None)) as server:
+            yield server
         return
     found = binaries()
     if found is None:
@@ -169,7 +206,8 @@ def private_postgres(
             "postgresql", "postgres", private.PASSWORD, "127.0.0.1", port, "postgres"
         )
         version = private.wait_ready(lambda: server_version(admin), keeper)
-        yield PostgresServer(admin, version, keeper)
+        with left(PostgresServer(admin, version, keeper)) as server:
+            yield server
     finally:
         if keeper is not None:
             keeper.close()

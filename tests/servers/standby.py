@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from servers import private
-from servers.postgres import PostgresServer, binaries, fetch, reachable_binaries
+from servers.postgres import PostgresServer, binaries, fetch, left, reachable_binaries
 
 
 @contextmanager
@@ -46,7 +46,8 @@ def running_standby(primary: PostgresServer) -> Iterator[PostgresServer]:
             return bool(rows[0][0])
 
         assert private.wait_ready(in_recovery, keeper)
-        yield PostgresServer(admin, primary.version, keeper)
+        with left(PostgresServer(admin, primary.version, keeper)) as server:
+            yield server
     finally:
         if keeper is not None:
             keeper.close()
