@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo quick test test-floor lint format check forms bench-migrations bench-capture bench-cured bench-downtime try-projects system-deps clean
+.PHONY: help demo quick test test-floor lint format check forms bench-migrations bench-capture bench-cured bench-downtime bench-reading try-projects system-deps clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -71,6 +71,9 @@ bench-capture: .venv/installed ## Measure what watching costs a test-suite (at m
 
 bench-cured: .venv/installed ## Measure how much faster the planted application is, cured as the fixes say
 	.venv/bin/python tests/benchmarks/bench_cured.py
+
+bench-reading: .venv/installed ## Measure how long it takes to read projects of 100, 300 and 1,000 files
+	.venv/bin/python tests/benchmarks/bench_reading.py
 
 bench-downtime: .venv/installed ## Measure how long requests wait while 500,000 rows are migrated, written and naive
 	.venv/bin/python tests/benchmarks/bench_downtime.py

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -30,8 +31,9 @@ from projects.connection_bench import (
 )
 from servers import mysql, pgbouncer, private
 from servers.postgres import wait_for
+from toolkit.connection import command
 from toolkit.connection.end_of_life import end_of_life
-from toolkit.connection.steps import Layer
+from toolkit.connection.steps import Broken, Layer, ok
 from toolkit.report.exits import Exit
 from toolkit.report.masking import Masker
 
@@ -357,6 +359,46 @@ def command_lines() -> set[str]:
         with contextlib.suppress(OSError):
             found.add(path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
     return found
+
+
+def test_settings_that_do_not_end(bench: Bench) -> None:
+    """A timeout, with a next step that works; not an unset URL (#12)."""
+    slow = "import os\nimport time\n\nif 'SLOW' in os.environ:\n    time.sleep(3600)\n"
+    shop = bench.shop(config=f"{slow}database_url = os.environ['SHOP_URL']\n")
+    variables = {"SHOP_URL": bench.url(), "SLOW": "1"}
+    options = ("--url-from", "app.config:database_url", "--timeout", "1")
+    ended = call(Run(None, options, by_name=False, environment=variables), shop.root)
+    assert ended.code == Exit.NETWORK
+    assert "took longer than 1 s" in ended.out
+    assert "--url-env NAME" in ended.out
+    named = Run(None, ("--url-env", "SHOP_URL"), by_name=False, environment=variables)
+    assert call(named, shop.root).code == 0
+
+
+def test_reading_the_source_is_not_the_databases_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock of its own: an hour of reading leaves the 5 seconds whole (#12)."""
+    now = [1000.0]
+    seen: list[float] = []
+
+    def slow_reading(_: object) -> None:
+        now[0] += 3600
+
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(command, "find_project", slow_reading)
+    monkeypatch.setattr(command, "go_down", lambda _t, expected, _f: seen.append(expected.deadline))
+    options = command.parser().parse_args(["--url", "sqlite+aiosqlite:///x.db", "--timeout", "5"])
+    command.run(options)
+    assert seen == [1000 + 3600 + 5]
+
+
+def test_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever layer was under way: it is a timeout, and no refused login (#12)."""
+    found = command.Found([ok(Layer.SOURCE, "x", ())])
+    with pytest.raises(Broken) as broken:
+        command.out_of_time(found)
+    assert broken.value.step.exit_code == Exit.NETWORK
+    assert "--timeout" in broken.value.step.next
+    command.parser().parse_args(["--timeout", "60"])
 
 
 def test_what_is_pasted_is_not_shown(bench: Bench) -> None:

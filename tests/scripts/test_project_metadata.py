@@ -296,9 +296,9 @@ def test_foreign_code_is_not_read(tmp_path: Path) -> None:
 
 
 def test_syntax_error_matters_only_with_models(tmp_path: Path) -> None:
-    project = read(tmp_path, {"app/broken.py": "def f(:\n"})
+    project = read(tmp_path, {"app/broken.py": "import fastapi\n\ndef f(:\n"})
     assert len(project.unreadable) == 1
-    assert project.unreadable[0].startswith("app/broken.py:1 ")
+    assert project.unreadable[0].startswith("app/broken.py:3 ")
     write(tmp_path, {"app/broken.py": "class A(Base):\n    __tablename__ = 'a'\n    def f(:\n"})
     with pytest.raises(ProjectError, match=r"app/broken\.py:3") as refused:
         read_project(tmp_path)

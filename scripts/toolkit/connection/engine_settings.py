@@ -3,15 +3,15 @@
 import ast
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Project
-from toolkit.project.imports import parse
-from toolkit.project.root import locate, read_text
+from toolkit.project.imports import Module, read
+from toolkit.project.root import locate
 
 POOL_SIZE, MAX_OVERFLOW = 5, 10  # SQLAlchemy's own
 NUMBERS = ("pool_size", "max_overflow", "pool_timeout", "pool_recycle")
@@ -51,35 +51,33 @@ def read_engine(project: Project | None) -> EngineSettings:
         files = locate(project.root).files.python
     except ProjectError:
         return EngineSettings()
-    trees = {path: tree for path in files if (tree := parsed(path)) is not None}
-    calls = sorted(engine_calls(trees), key=lambda call: call[0])
-    rewrites = any(
-        REWRITES.search(read_text(path)) for path in trees if not is_outside_the_app(path)
-    )
+    sources = [module for path in files if (module := source(path)) is not None]
+    calls = sorted(engine_calls(sources), key=lambda call: call[0])
+    rewrites = any(REWRITES.search(one.text) for one in sources if not is_outside_the_app(one.path))
     if not calls:
         return EngineSettings(rewrites_url=rewrites or None)
     _, path, call = calls[0]
     place = f"{path.relative_to(project.root)}:{call.lineno}"
-    return settings_of(call, place, trees, rewrites=rewrites)
+    return settings_of(call, place, sources, rewrites=rewrites)
 
 
-def parsed(path: Path) -> ast.Module | None:
+def source(path: Path) -> Module | None:
     try:
-        return parse(path, path.stem).tree
+        return read(path, path.stem)
     except (SyntaxError, OSError):
         return None
 
 
 def engine_calls(
-    trees: Mapping[Path, ast.Module],
+    sources: Sequence[Module],
 ) -> Iterator[tuple[tuple[bool, str, int], Path, ast.Call]]:
     """Calls that make an engine, asynchronous ones first; not that of env.py."""
-    for path, tree in trees.items():
-        if is_outside_the_app(path):
+    for module in sources:
+        if is_outside_the_app(module.path) or module.words.isdisjoint(MAKERS):
             continue
-        for node in ast.walk(tree):
+        for node in module.nodes:
             if isinstance(node, ast.Call) and (name := last_name(node.func)) in MAKERS:
-                yield (name != MAKERS[0], str(path), node.lineno), path, node
+                yield (name != MAKERS[0], str(module.path), node.lineno), module.path, node
 
 
 def is_outside_the_app(path: Path) -> bool:
@@ -91,7 +89,7 @@ def last_name(node: ast.expr) -> str:
 
 
 def settings_of(
-    call: ast.Call, place: str, trees: Mapping[Path, ast.Module], *, rewrites: bool
+    call: ast.Call, place: str, sources: Sequence[Module], *, rewrites: bool
 ) -> EngineSettings:
     keywords = {one.arg: one.value for one in call.keywords if one.arg}
     values: dict[str, Any] = {}
@@ -99,7 +97,7 @@ def settings_of(
     for name in (*NUMBERS, "pool_pre_ping"):
         if name not in keywords:
             continue
-        value, where = number(name, keywords[name], trees)
+        value, where = number(name, keywords[name], sources)
         if value is None:
             notes.append(f"{place}: {name} is not a literal; SQLAlchemy's default is taken")
         else:
@@ -107,7 +105,7 @@ def settings_of(
             notes += [f"{name} is {value}: {where}"] if where else []
     arguments, unread = connect_args(keywords.get("connect_args"))
     notes += [f"{place}: connect_args' {name} is not a literal, not used here" for name in unread]
-    if for_pgbouncer(trees):
+    if for_pgbouncer(sources):
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
         notes.append("the project's DatabaseConfig is set for PgBouncer")
     return EngineSettings(
@@ -124,9 +122,7 @@ def settings_of(
     )
 
 
-def number(
-    name: str, value: ast.expr, trees: Mapping[Path, ast.Module]
-) -> tuple[float | None, str]:
+def number(name: str, value: ast.expr, sources: Sequence[Module]) -> tuple[float | None, str]:
     """The value of an argument, and where it was found if not in the call itself.
 
     `config.pool_size` is the default of a class's field of that name, if there is one
@@ -140,9 +136,9 @@ def number(
         number = ast.literal_eval(os.environ[variable])
         return number, f"the environment variable {variable}"
     fields = {
-        (default, f"{path.name}:{line}")
-        for path, tree in trees.items()
-        for default, line in field_defaults(tree, value.attr)
+        (default, f"{module.path.name}:{line}")
+        for module in sources
+        for default, line in field_defaults(module, value.attr)
     }
     if len({default for default, _ in fields}) != 1:
         return None, ""
@@ -150,8 +146,8 @@ def number(
     return default, f"the default at {place}"
 
 
-def field_defaults(tree: ast.Module, name: str) -> Iterator[tuple[float, int]]:
-    for node in ast.walk(tree):
+def field_defaults(module: Module, name: str) -> Iterator[tuple[float, int]]:
+    for node in module.nodes if name in module.words else ():
         if isinstance(node, ast.ClassDef):
             for line in node.body:
                 if isinstance(line, ast.AnnAssign) and last_name(line.target) == name:
@@ -185,20 +181,17 @@ def connect_args(node: ast.expr | None) -> tuple[dict[str, Any], list[str]]:
     return values, unread
 
 
-def for_pgbouncer(trees: Mapping[Path, ast.Module]) -> bool:
+def for_pgbouncer(sources: Sequence[Module]) -> bool:
     """Is the DatabaseConfig of this skill's template, if it is there, set for PgBouncer?"""
-    if not any(True for tree in trees.values() for _ in pgbouncer_fields(tree)):
+    about = [module for module in sources if "pgbouncer" in module.words]
+    if not any(True for module in about for _ in field_defaults(module, "pgbouncer")):
         return False
     if os.environ.get("DATABASE_PGBOUNCER", "").lower() in ("1", "true", "yes", "on"):
         return True
     return any(
         keyword.arg == "pgbouncer" and literal(keyword.value) == 1
-        for tree in trees.values()
-        for node in ast.walk(tree)
+        for module in about
+        for node in module.nodes
         if isinstance(node, ast.Call)
         for keyword in node.keywords
     )
-
-
-def pgbouncer_fields(tree: ast.Module) -> Iterator[tuple[float, int]]:
-    return field_defaults(tree, "pgbouncer")

@@ -23,8 +23,8 @@ from toolkit.report.exits import Exit
 from toolkit.report.masking import mask, secrets_of
 from toolkit.report.quoting import word
 
+TOO_LONG = "Timeout: "
 WORKER = Path(__file__).with_name("source_worker.py")
-SECONDS = 20.0
 ENV_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.MULTILINE)
 FOR_TESTS = re.compile(r"(?:^|_|\W)test", re.IGNORECASE)
 
@@ -74,7 +74,7 @@ def from_project(project: Project, url_from: str | None, seconds: float) -> Give
         sources = [
             one for one in sources if one.kind == "literal" or not FOR_TESTS.search(one.reference)
         ]
-    values, failures = resolve(project, sources, min(seconds, SECONDS))
+    values, failures = resolve(project, sources, seconds)
     found = [source for source in sources if values.get(source.reference)]
     # A literal beside others is their default, which is not in use.
     chosen = [source for source in found if source.kind != "literal"]
@@ -183,6 +183,14 @@ def nothing_found(
             "Nothing in the project names a database URL.",
             "Name the variable with --url-env NAME, or --url-from MODULE:EXPRESSION.",
             project.notes,
+        )
+    if any(text.startswith(TOO_LONG) for text in failures.values()):
+        stop(
+            Layer.SOURCE,
+            "The project's settings took too long to import.",
+            "Give it more time with --timeout, or name a variable with --url-env NAME.",
+            evidence,
+            code=Exit.NETWORK,
         )
     names = [one.reference.removeprefix("env:") for one in sources if one.kind == "environment"]
     stop(

@@ -13,11 +13,12 @@ from pathlib import Path
 
 MOST = 32_000_000
 """Bytes. What is larger is no source that a person or a generator of models wrote."""
-_TABLES = re.compile(
-    rb"__table(?:name)?__|declarative|automap|DeclarativeBase|MetaData|\bmapped|\bcolumn\s*\("
-    rb"|\btable\s*(?:\(|=\s*True)|\bclass\s+\w+\s*\([^)]*\bBase\b",
-    re.IGNORECASE,
+_TABLES = (
+    r"__table(?:name)?__|declarative|automap|DeclarativeBase|MetaData|\bmapped|\bcolumn\s*\("
+    r"|\btable\s*(?:\(|=\s*True)|\bclass\s+\w+\s*\([^)]*\bBase\b"
 )
+_TABLES_IN_TEXT = re.compile(_TABLES, re.IGNORECASE)
+_TABLES_IN_BYTES = re.compile(_TABLES.encode(), re.IGNORECASE)
 """What one of these is in may define a table."""
 
 
@@ -88,6 +89,11 @@ def universal(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def names_tables(text: str) -> bool:
+    """The same of a text that was read."""
+    return _TABLES_IN_TEXT.search(text) is not None
+
+
 def may_have_tables(path: Path) -> bool:
     """Could a file that was not understood define a table? True where it cannot be looked at."""
     try:
@@ -97,4 +103,4 @@ def may_have_tables(path: Path) -> bool:
     except Unreadable:
         return True
     # Without zeros: that finds the words in UTF-16 as well.
-    return _TABLES.search(content.replace(b"\0", b"")) is not None
+    return _TABLES_IN_BYTES.search(content.replace(b"\0", b"")) is not None

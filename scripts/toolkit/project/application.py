@@ -103,7 +103,7 @@ class _Finder:
         """What is an application, or makes one, but for those that another one mounts."""
         found: list[Candidate] = []
         mounted: set[str] = set()
-        for module in self.resolver.modules.values():
+        for module in self._modules():
             mounted |= set(self._mounted(module))
             bound = self.resolver.bindings(module)
             for name, value in bound.values.items():
@@ -137,6 +137,17 @@ class _Finder:
                 given = [k.value for k in node.keywords if k.arg == "app"] or node.args[1:2]
                 names = [name for one in given if (name := dotted(one))]
                 yield from (self.resolver.qualify(module, name) for name in names)
+
+    def _modules(self) -> list[Module]:
+        """Those that may make one: by the class or by a function that gives one (#12)."""
+        names = self.resolver.derived({"FastAPI"})
+        makers = {
+            name
+            for module in self.resolver.naming(names)
+            for name, function in self.resolver.bindings(module).functions.items()
+            if self._is_factory(module, function)
+        }
+        return self.resolver.naming({"mount", *names, *makers})
 
     def _makes(self, module: Module, value: ast.expr) -> bool:
         """Is it an application: made here, wrapped in something, or had from a factory?"""

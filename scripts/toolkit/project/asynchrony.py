@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from toolkit.project.imports import Module, Resolver
 
 _ASYNC = ("sqlalchemy.ext.asyncio", "sqlmodel.ext.asyncio", "databases.")
+_ASYNC_WORDS = ("sqlalchemy.ext", "sqlmodel.ext", "databases", "advanced_alchemy")
 _HARMLESS = {"sqlalchemy.ext.asyncio.AsyncAttrs"}
 _MAKERS = {"create_engine", "engine_from_config", "sessionmaker", "scoped_session", "Session"}
 _LIBRARIES = {"sqlalchemy", "sqlmodel"}
@@ -13,13 +14,15 @@ _LIBRARIES = {"sqlalchemy", "sqlmodel"}
 
 def is_synchronous(resolver: Resolver) -> bool:
     """Does the source use synchronous engines or sessions, and no asynchronous ones?"""
-    synchronous = False
-    for module in resolver.modules.values():
-        for name in _used(module, resolver):
-            if _is_async(name):
-                return False
-            synchronous |= _is_sync(name)
-    return synchronous
+    for module in resolver.having(_may_be_async):
+        if any(map(_is_async, _used(module, resolver))):
+            return False
+    makers = resolver.naming(_MAKERS)
+    return any(_is_sync(name) for module in makers for name in _used(module, resolver))
+
+
+def _may_be_async(text: str) -> bool:
+    return any(word in text for word in _ASYNC_WORDS)
 
 
 def _used(module: Module, resolver: Resolver) -> Iterator[str]:

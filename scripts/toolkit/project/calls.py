@@ -1,11 +1,10 @@
 """Every call in the project with the place where it stands."""
 
 import ast
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from toolkit.project.imports import FunctionNode, Module, Resolver, dotted
+from toolkit.project.imports import FunctionNode, Module, Resolver, children_of, dotted
 
 
 @dataclass(frozen=True)
@@ -34,20 +33,30 @@ class CallSite:
 
 
 class CallIndex:
-    """Calls by the full name of what they call."""
+    """Calls by the full name of what they call; looked for where somebody asks (#12)."""
 
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
-        self.by_name: dict[str, list[CallSite]] = defaultdict(list)
-        for module in resolver.modules.values():
-            for site in module_calls(module):
-                name = dotted(site.call.func)
-                if name:
-                    self.by_name[self.resolver.qualify(module, name)].append(site)
+        self._sites: dict[str, list[tuple[str, CallSite]]] = {}
 
     def callers(self, module: Module, function: str) -> list[CallSite]:
         """Calls of a function, or of a class, of this project."""
-        return self.by_name.get(f"{module.name}.{function}", [])
+        wanted = f"{module.name}.{function}"
+        return [site for name, site in self.called({function}) if name == wanted]
+
+    def called(self, names: Collection[str]) -> Iterator[tuple[str, CallSite]]:
+        """Calls of what has one of these names, with its full name."""
+        wanted = self.resolver.other_names(names)
+        for module in self.resolver.naming(names):
+            for name, site in self._calls(module):
+                if name.rpartition(".")[2] in wanted:
+                    yield self.resolver.qualify(module, name), site
+
+    def _calls(self, module: Module) -> list[tuple[str, CallSite]]:
+        if module.name not in self._sites:
+            sites = [(dotted(site.call.func), site) for site in module_calls(module)]
+            self._sites[module.name] = [(name, site) for name, site in sites if name]
+        return self._sites[module.name]
 
 
 def module_calls(module: Module) -> Iterator[CallSite]:
@@ -70,4 +79,4 @@ def module_calls(module: Module) -> Iterator[CallSite]:
             place = Place(module, (*place.functions, node), place.owner)
         elif isinstance(node, ast.ClassDef):
             place = Place(module, (), node)
-        stack.extend((child, place) for child in reversed(list(ast.iter_child_nodes(node))))
+        stack.extend((child, place) for child in reversed(children_of(node)))

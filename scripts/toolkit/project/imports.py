@@ -8,6 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 from toolkit.files.reading import Unreadable, source_of
+from toolkit.project.looks import (
+    Look,
+    classes_in,
+    renamings_in,
+    with_derived,
+    with_renamed,
+    words_in,
+)
 
 _LIBRARIES = {"sqlalchemy", "sqlmodel"}
 """`from sqlmodel import *` stands for what their tutorials use it for."""
@@ -19,29 +27,103 @@ TOO_DEEP = "an expression is nested too deep to be read"
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+class Parsed:
+    """A source's syntax tree, or why there is none."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        self.text = text
+        self.error: SyntaxError | None = None
+        self.tree = ast.Module([], [])
+        try:
+            self.tree = ast.parse(text, filename=str(path))
+        except (RecursionError, MemoryError):
+            self.error = SyntaxError(TOO_DEEP)
+        except SyntaxError as error:
+            self.error = error
+        except ValueError as error:
+            self.error = SyntaxError(str(error))
+        levels = list(levels_of(self.tree))
+        if len(levels) > DEEPEST:
+            self.error, self.tree, levels = SyntaxError(TOO_DEEP), ast.Module([], []), []
+        self.nodes = tuple(node for level in levels for node in level)
+
+
+_PARSED: dict[Path, Parsed] = {}
+"""The last of each file: several readers ask for the same one (#12)."""
+
+
+def parsed(path: Path, text: str) -> Parsed:
+    known = _PARSED.get(path)
+    if known is None or known.text != text:
+        known = _PARSED[path] = Parsed(text, path)
+    return known
+
+
+_CHILDREN: dict[type[ast.AST], tuple[str, ...]] = {}
+
+
+def children_of(node: ast.AST) -> list[ast.AST]:
+    """As `ast.iter_child_nodes`, in half the time; without `Load` and `Store`."""
+    kind = node.__class__
+    if kind not in _CHILDREN:
+        _CHILDREN[kind] = tuple(name for name in kind._fields if name != "ctx")
+    found: list[ast.AST] = []
+    for name in _CHILDREN[kind]:
+        value = getattr(node, name, None)
+        if isinstance(value, ast.AST):
+            found.append(value)
+        elif value.__class__ is list:
+            found += [one for one in value if isinstance(one, ast.AST)]
+    return found
+
+
+def levels_of(tree: ast.Module) -> Iterator[list[ast.AST]]:
+    """All nodes by how deep they are, as `ast.walk` has them."""
+    level: list[ast.AST] = [tree]
+    while level:
+        yield level
+        level = [child for node in level for child in children_of(node)]
+
+
 @dataclass(frozen=True)
 class Module:
-    """One parsed source file under the name that it is imported by."""
+    """One source file under the name that it is imported by; parsed when somebody asks (#12)."""
 
     name: str
     path: Path
     is_package: bool
-    tree: ast.Module = field(repr=False, compare=False, hash=False)
+    text: str = field(repr=False, compare=False, hash=False)
 
     @cached_property
+    def parsed(self) -> Parsed:
+        return parsed(self.path, self.text)
+
+    @property
+    def tree(self) -> ast.Module:
+        """An empty one where the file does not parse."""
+        return self.parsed.tree
+
+    @property
     def nodes(self) -> tuple[ast.AST, ...]:
         """All nodes, as `ast.walk` has them: walked once, since each reader asks for them."""
-        return tuple(node for level in self.levels for node in level)
+        return self.parsed.nodes
+
+    @property
+    def is_parsed(self) -> bool:
+        return "parsed" in self.__dict__
+
+    @property
+    def error(self) -> SyntaxError | None:
+        """Why it does not parse; None also where nobody asked."""
+        return self.parsed.error if self.is_parsed else None
 
     @cached_property
-    def levels(self) -> list[list[ast.AST]]:
-        """The nodes by how deep they are."""
-        found: list[list[ast.AST]] = []
-        level: list[ast.AST] = [self.tree]
-        while level:
-            found.append(level)
-            level = [child for node in level for child in ast.iter_child_nodes(node)]
-        return found
+    def words(self) -> frozenset[str]:
+        return words_in(self.text)
+
+    @cached_property
+    def classes(self) -> tuple[tuple[str, frozenset[str]], ...]:
+        return classes_in(self.text)
 
 
 @dataclass
@@ -60,16 +142,18 @@ def parse(path: Path, name: str) -> Module:
     """Parse one file. Raises SyntaxError, also for what cannot be read or is nested too deep;
     FileNotFoundError where it is no regular file, which Python does not import either.
     """
-    try:
-        tree = ast.parse(source_of(path), filename=str(path))
-        module = Module(name, path, path.name == "__init__.py", tree)
-    except (RecursionError, MemoryError):
-        raise SyntaxError(TOO_DEEP) from None
-    except (ValueError, Unreadable) as error:
-        raise SyntaxError(str(error)) from error
-    if len(module.levels) > DEEPEST:
-        raise SyntaxError(TOO_DEEP)
+    module = read(path, name)
+    if (error := module.parsed.error) is not None:
+        raise error
     return module
+
+
+def read(path: Path, name: str) -> Module:
+    """One file, not parsed yet. Raises SyntaxError where it cannot be read; FileNotFoundError."""
+    try:
+        return Module(name, path, path.name == "__init__.py", source_of(path))
+    except Unreadable as error:
+        raise SyntaxError(str(error)) from error
 
 
 def module_name(path: Path, import_root: Path, root: Path) -> str | None:
@@ -125,6 +209,30 @@ class Resolver:
     def __init__(self, modules: dict[str, Module]) -> None:
         self.modules = modules
         self._bindings: dict[Path, Bindings] = {}
+
+    def having(self, look: Look) -> list[Module]:
+        """The modules in which a cheap look finds something."""
+        return [module for module in self.modules.values() if look(module.text)]
+
+    def naming(self, names: Iterable[str]) -> list[Module]:
+        """Those that use one of these names, also by another name that it got somewhere."""
+        wanted = self.other_names(names)
+        return [one for one in self.modules.values() if not wanted.isdisjoint(one.words)]
+
+    def other_names(self, names: Iterable[str]) -> set[str]:
+        """`names`, and what they are called elsewhere (`import old as new`, `new = old`)."""
+        return with_renamed(names, self._renamings)
+
+    def derived(self, names: Iterable[str]) -> set[str]:
+        """`names`, and those of all classes that may be made of them."""
+        statements = [one for module in self.modules.values() for one in module.classes]
+        return with_derived(names, statements, self._renamings)
+
+    @cached_property
+    def _renamings(self) -> frozenset[tuple[str, str]]:
+        return frozenset(
+            pair for module in self.modules.values() for pair in renamings_in(module.text)
+        )
 
     def bindings(self, module: Module) -> Bindings:
         """The names of a module (cached)."""

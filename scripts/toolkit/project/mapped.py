@@ -22,10 +22,11 @@ def find_mapped(index: MetadataIndex) -> tuple[MappedClass, ...]:
 def find_unowned(index: MetadataIndex, mapped: tuple[MappedClass, ...]) -> list[str]:
     """`path:line name` of classes that name a table but whose base nobody recognises."""
     known = {f"{item.module}.{item.name}" for item in mapped}
-    parents = {base for info in index.classes.values() for base in info.bases}
+    classes = index.classes.within(index.modules)
+    parents = {base for info in classes for base in info.bases}
     return [
         f"{info.module.path}:{info.node.lineno} {info.node.name}"
-        for info in index.classes.values()
+        for info in classes
         if info.qualified not in known | parents
         and info.bases
         and isinstance(info.own("__tablename__"), ast.Constant)
@@ -39,7 +40,7 @@ class _Finder:
         self.resolver = index.resolver
 
     def classes(self) -> Iterator[MappedClass]:
-        for info in self.index.classes.values():
+        for info in self.index.classes.within(self.index.modules):
             owner = self.index.owner(info.qualified)
             if owner and self._is_mapped(info, owner):
                 yield self._mapped(
@@ -47,7 +48,7 @@ class _Finder:
                 )
 
     def tables(self) -> Iterator[MappedClass]:
-        for module in self.resolver.modules.values():
+        for module in self.resolver.naming({"Table"}):
             for name, call in _module_calls(module.tree):
                 function = dotted(call.func)
                 if function is None or len(call.args) < 2:

@@ -1,13 +1,16 @@
 """Who owns a MetaData: declarative bases, registries, SQLModel, Core MetaData."""
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from toolkit.project.facts import MetadataKind, MetadataSource
 from toolkit.project.imports import Module, Resolver, assignments, dotted
+from toolkit.project.looks import tables
 
 _LIBRARIES = {"sqlalchemy", "sqlmodel", "advanced_alchemy"}
 _DECLARATIVE = {"DeclarativeBase", "DeclarativeBaseNoMeta"}
+_MAKERS = {"registry", "MetaData", "SQLModel", "DeclarativeMeta", "as_declarative"}
 _FACTORIES = {"declarative_base", "automap_base", "generate_base", "dynamic_declarative_base"}
 
 
@@ -41,17 +44,54 @@ def library_name(qualified: str) -> tuple[str, str]:
     return (top if top in _LIBRARIES else ""), last
 
 
-def read_classes(resolver: Resolver) -> dict[str, ClassInfo]:
-    """Every class of the project by its full name."""
-    found: dict[str, ClassInfo] = {}
+class Classes:
+    """The classes of the project by their full names, looked up where they are asked for (#12)."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self._known: dict[str, ClassInfo | None] = {}
+
+    def get(self, qualified: str) -> ClassInfo | None:
+        if qualified not in self._known:
+            place = self.resolver.locate(qualified)
+            found = self._read(place[0], place[1]) if place and not place[2] else None
+            self._known[qualified] = found
+        return self._known[qualified]
+
+    def __contains__(self, qualified: str) -> bool:
+        return self.get(qualified) is not None
+
+    def within(self, modules: Iterable[Module]) -> list[ClassInfo]:
+        """All classes of these modules, in order."""
+        names = (f"{m.name}.{name}" for m in modules for name in self.resolver.bindings(m).classes)
+        return [info for info in map(self.get, names) if info is not None]
+
+    def _read(self, module: Module, name: str) -> ClassInfo | None:
+        node = self.resolver.bindings(module).classes.get(name)
+        if node is None:
+            return None
+        # `Generic[T]`-style bases count as the class that is subscripted.
+        plain = [b.value if isinstance(b, ast.Subscript) else b for b in node.bases]
+        bases = [self.resolver.qualify(module, text) for text in map(dotted, plain) if text]
+        return ClassInfo(f"{module.name}.{name}", module, node, tuple(bases))
+
+
+def with_tables(resolver: Resolver) -> list[Module]:
+    """The modules that may define a MetaData, a base, or a class that is made of one."""
+    makers = resolver.other_names(_DECLARATIVE | _FACTORIES | _MAKERS)
+    found = {
+        module.name: module
+        for module in resolver.modules.values()
+        if tables(module.text) or not makers.isdisjoint(module.words)
+    }
+    # A base may have any name: those that are made in these files, and all that is made of them.
+    names = [name for one in found.values() for name in resolver.bindings(one).values]
+    bases = [name for one in found.values() for name in resolver.bindings(one).classes]
+    derived = resolver.derived([*names, *bases])
     for module in resolver.modules.values():
-        for name, node in resolver.bindings(module).classes.items():
-            # `Generic[T]`-style bases count as the class that is subscripted.
-            plain = [b.value if isinstance(b, ast.Subscript) else b for b in node.bases]
-            bases = [resolver.qualify(module, text) for text in map(dotted, plain) if text]
-            qualified = f"{module.name}.{name}"
-            found[qualified] = ClassInfo(qualified, module, node, tuple(bases))
-    return found
+        if any(name in derived for name, _ in module.classes):
+            found[module.name] = module
+    return [module for module in resolver.modules.values() if module.name in found]
 
 
 class MetadataIndex:
@@ -59,7 +99,8 @@ class MetadataIndex:
 
     def __init__(self, resolver: Resolver, extra_base: str | None = None) -> None:
         self.resolver = resolver
-        self.classes = read_classes(resolver)
+        self.classes = Classes(resolver)
+        self.modules = with_tables(resolver)
         self.sources: dict[str, MetadataSource] = {}
         self._same: dict[str, str] = {}
         self._find_values()
@@ -100,7 +141,7 @@ class MetadataIndex:
         return qualified in self.sources
 
     def _find_values(self) -> None:
-        for module in self.resolver.modules.values():
+        for module in self.modules:
             for name, value in self.resolver.bindings(module).values.items():
                 if not isinstance(value, ast.Call):
                     continue
@@ -123,7 +164,7 @@ class MetadataIndex:
         return "declarative_base" if name in _FACTORIES or name == "registry" else None
 
     def _find_classes(self) -> None:
-        for info in self.classes.values():
+        for info in self.classes.within(self.modules):
             kind = self._class_kind(info)
             if kind:
                 self._add(info.module, info.node.name, kind, info.node.lineno)

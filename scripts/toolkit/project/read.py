@@ -4,14 +4,16 @@ import ast
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.files.reading import may_have_tables
+from toolkit.files.memory import Memory
+from toolkit.files.reading import may_have_tables, names_tables
 from toolkit.project.application import find_application
 from toolkit.project.asynchrony import is_synchronous
 from toolkit.project.dependencies import installed_versions
 from toolkit.project.errors import ambiguous, bad_option, unreadable_models
 from toolkit.project.existing_alembic import find_alembic
 from toolkit.project.facts import MappedClass, Problem, Project, UrlSource
-from toolkit.project.imports import Module, Resolver, module_name, parse
+from toolkit.project.imports import Module, Resolver, module_name, read
+from toolkit.project.looks import ABOUT, create_all, secrets
 from toolkit.project.mapped import find_mapped, find_unowned
 from toolkit.project.meant import metadata_of_env
 from toolkit.project.metadata import MetadataIndex
@@ -40,12 +42,13 @@ def read_project(
     error names the flag). Several bases and applications are no error: see `undecided`.
     """
     location = locate(directory)
-    modules, unreadable = _parse_all(location)
+    modules, unreadable = _read_all(location)
     own = [location.root, location.import_root, directory.resolve()]
-    learn_passwords(own, modules.values())
     resolver = Resolver(modules)
+    learn_passwords(own, resolver.having(secrets))
     wanted = _qualified_base(base, resolver)
     index = MetadataIndex(resolver, wanted)
+    unreadable += _broken(location, modules)
     mapped = find_mapped(index)
     alembic = find_alembic(location, resolver, ini, name, one=one_alembic)
     meant = _Meant(index, mapped)
@@ -68,7 +71,7 @@ def read_project(
         mapped=mapped,
         urls=_with_choice(urls, url_from),
         alembic=alembic.setups,
-        create_all=_create_all(modules),
+        create_all=_create_all(resolver),
         unreadable=(*unreadable, *alembic.unreadable),
         versions=installed_versions(),
         settings=settings,
@@ -93,26 +96,41 @@ def read_project(
     )
 
 
-def _parse_all(location: Location) -> tuple[dict[str, Module], list[str]]:
+def _read_all(location: Location) -> tuple[dict[str, Module], list[str]]:
     modules: dict[str, Module] = {}
     broken: list[str] = []
-    needed: list[str] = []
     for path in location.files.python:
         name = module_name(path, location.import_root, location.root)
         if name is None or _is_env(path):
             continue
         try:
-            modules.setdefault(name, parse(path, name))
+            modules.setdefault(name, read(path, name))
         except FileNotFoundError:  # a pipe or a folder of that name: no module for Python either
             continue
         except SyntaxError as error:
-            line = f"{path.relative_to(location.root)}:{error.lineno or 0} {error.msg}"
-            broken.append(line)
+            broken.append(_line(location, path, error))
             if may_have_tables(path):
-                needed.append(line)
-    if needed:
-        raise unreadable_models(needed)
+                raise unreadable_models(broken[-1:]) from None
     return modules, broken
+
+
+def _broken(location: Location, modules: dict[str, Module]) -> list[str]:
+    """Those about databases or requests that do not parse. Raises where one may have tables."""
+    memory = Memory(location.root)
+    for module in modules.values():
+        about = ABOUT.search(module.text) is not None and not memory.has(module.path)
+        if (about or module.is_parsed) and module.parsed.error is None:
+            memory.add(module.path)
+    memory.keep()
+    broken = [module for module in modules.values() if module.error]
+    lines = [_line(location, one.path, one.error) for one in broken if one.error]
+    if needed := [line for one, line in zip(broken, lines, strict=True) if names_tables(one.text)]:
+        raise unreadable_models(needed)
+    return lines
+
+
+def _line(location: Location, path: Path, error: SyntaxError) -> str:
+    return f"{path.relative_to(location.root)}:{error.lineno or 0} {error.msg}"
 
 
 def _passed_over(location: Location) -> tuple[str, ...]:
@@ -211,10 +229,10 @@ def _with_choice(urls: UrlFacts, url_from: str | None) -> tuple[UrlSource, ...]:
     return (chosen, *(s for s in urls.sources if s.reference != chosen.reference))
 
 
-def _create_all(modules: dict[str, Module]) -> tuple[str, ...]:
+def _create_all(resolver: Resolver) -> tuple[str, ...]:
     found = {
         (str(module.path), node.lineno)
-        for module in modules.values()
+        for module in resolver.having(create_all)
         for node in module.nodes
         if isinstance(node, ast.Attribute) and node.attr == "create_all"
     }

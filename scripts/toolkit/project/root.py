@@ -1,8 +1,10 @@
 """Where the project is: its root, its import root, its package manager."""
 
+import os
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from toolkit.project.facts import PackageManager
 from toolkit.project.homes import choose_home, is_set_up, makers
 from toolkit.project.walk import Files, list_files
 
+_is_file = os.path.isfile
 _FASTAPI = re.compile(r"^\s*(?:from|import)\s+fastapi\b", re.MULTILINE)
 _SETUPTOOLS = re.compile(r"\b(?:setuptools|distutils|skbuild)\b")
 _IMPORT = re.compile(
@@ -201,16 +204,11 @@ def _import_root(root: Path, texts: dict[Path, str], users: Collection[Path]) ->
     Asking the imports themselves settles every layout at once; a project that
     imports nothing of its own falls back on where its packages begin.
     """
-    names = [_imported(text) for text in texts.values()]
-    imported = [pair for found in names for pair in found]
+    imported = Counter(pair for text in texts.values() for pair in _imported(text))
     candidates = {root, root / "src"}
     for path in users:
         candidates.update(p for p in path.parents if p == root or root in p.parents)
-    scores = {
-        folder: sum(_resolves(folder, module, name) for module, name in imported)
-        for folder in candidates
-        if folder.is_dir()
-    }
+    scores = {folder: _resolved(folder, imported) for folder in candidates if folder.is_dir()}
     best = max(scores.values())
     if best or not users:
         return min((p for p, s in scores.items() if s == best), key=lambda p: len(p.parts))
@@ -232,10 +230,23 @@ def _imported(text: str) -> set[tuple[str, str | None]]:
     return {pair for pair in found if pair[0].split(".")[0] not in sys.stdlib_module_names}
 
 
+def _resolved(folder: Path, imported: Counter[tuple[str, str | None]]) -> int:
+    """How many of the imports are there. Of most, the first name is not (#12)."""
+    try:
+        there = {path.name.partition(".")[0] for path in folder.iterdir()}
+    except OSError:
+        return 0
+    return sum(
+        times
+        for (module, name), times in imported.items()
+        if module.partition(".")[0] in there and _resolves(folder, module, name)
+    )
+
+
 def _resolves(folder: Path, module: str, name: str | None) -> bool:
-    path = folder.joinpath(*module.split("."))
+    path = os.path.join(folder, *module.split("."))  # noqa: PTH118  (thousands of them)
     return (
-        path.with_suffix(".py").is_file()
-        or (path / "__init__.py").is_file()
-        or (name is not None and (path / f"{name}.py").is_file())
+        _is_file(f"{path}.py")
+        or _is_file(f"{path}/__init__.py")
+        or (name is not None and _is_file(f"{path}/{name}.py"))
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from toolkit.project.facts import SettingsObject
 from toolkit.project.imports import FunctionNode, Module, assignments, dotted
+from toolkit.project.looks import SETTINGS, plain_settings
 from toolkit.project.metadata import ClassInfo, MetadataIndex
 
 URL_NAME = re.compile(
@@ -27,11 +28,34 @@ class _Finder:
     def __init__(self, index: MetadataIndex) -> None:
         self.index = index
         self.resolver = index.resolver
-        self.settings = {q: i for q, i in index.classes.items() if self._is_settings(i)}
+        self.settings = self._classes()
+
+    def _classes(self) -> dict[str, ClassInfo]:
+        modules = self.resolver.modules.values()
+        # Without bases a class says nothing but its name.
+        plain = self.resolver.having(plain_settings)
+        named = {name for one in modules for name, _ in one.classes if SETTINGS.search(name)}
+        derived = self.resolver.derived({"BaseSettings", *named})
+        wanted = [
+            one for one in modules if one in plain or any(n in derived for n, _ in one.classes)
+        ]
+        found = self.index.classes.within(wanted)
+        return {info.qualified: info for info in found if self._is_settings(info)}
+
+    def _modules(self) -> list[Module]:
+        """Those that may make such an object, by the class or by a function that gives one."""
+        names = {info.node.name for info in self.settings.values()}
+        makers = {
+            name
+            for module in self.resolver.naming(names)
+            for name, function in self.resolver.bindings(module).functions.items()
+            if self._class_of_function(module, function)
+        }
+        return self.resolver.naming(names | makers)
 
     def objects(self) -> Iterator[SettingsObject]:
         used: set[str] = set()
-        for module in self.resolver.modules.values():
+        for module in self._modules():
             bound = self.resolver.bindings(module)
             for name, value in bound.values.items():
                 info = self._class_of_value(module, name, value)
@@ -59,7 +83,7 @@ class _Finder:
     def _is_settings(self, info: ClassInfo) -> bool:
         if self._is_base_settings(info.qualified):
             return True
-        named = re.search(r"(settings|config|configuration)$", info.node.name, re.IGNORECASE)
+        named = SETTINGS.search(info.node.name)
         return bool(named) and any(True for _ in self._url_members(info))
 
     def _is_base_settings(self, qualified: str, depth: int = 0) -> bool:

@@ -11,6 +11,7 @@ from toolkit.project.calls import CallIndex, CallSite, Place, module_calls
 from toolkit.project.errors import bad_option
 from toolkit.project.facts import SettingsObject, UrlKind, UrlSource
 from toolkit.project.imports import Module, Resolver, dotted
+from toolkit.project.looks import SCHEMES, VARIABLES
 from toolkit.project.root import read_text
 from toolkit.project.settings import URL_NAME
 from toolkit.project.trace import Origin, Tracer
@@ -70,7 +71,7 @@ def find_urls(
         found.add(in_use)
         if in_use:  # what cannot be told from the engine, env.py has told
             found.notes.clear()
-    for module in resolver.modules.values():
+    for module in resolver.having(VARIABLES.search):
         found.add(_environment_reads(tracer, module))
     files = [folder / name for folder in folders for name in _ENV_FILES]
     for path in files:
@@ -100,11 +101,11 @@ def chosen_url(text: str) -> UrlSource:
 
 
 def _engine_calls(calls: CallIndex) -> Iterator[CallSite]:
-    for name, sites in calls.by_name.items():
+    for name, site in calls.called(_ENGINES | _CONFIGURATIONS):
         top, last = name.split(".")[0], name.rsplit(".", 1)[-1]
         known = top in {"sqlalchemy", "sqlmodel"} and last in _ENGINES
         if known or (top == "advanced_alchemy" and last in _CONFIGURATIONS):
-            yield from sites
+            yield site
 
 
 def _promise(site: CallSite) -> tuple[bool, bool, bool, bool, str, int]:
@@ -200,7 +201,7 @@ def _env_keys(path: Path) -> Iterator[tuple[str, int]]:
 def _schemes(resolver: Resolver, env_files: list[Path]) -> tuple[str, ...]:
     """Dialects and drivers by the beginnings of strings; the rest is not looked at."""
     found: dict[str, None] = {}
-    for module in resolver.modules.values():
+    for module in resolver.having(SCHEMES.search):
         mentioned: dict[str, None] = {}
         for node in module.nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

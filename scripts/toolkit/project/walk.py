@@ -12,6 +12,7 @@ MAX_PYTHON_FILES = 4000
 _SKIPPED = {
     "__pycache__",
     "node_modules",
+    "bower_components",
     "site-packages",
     "venv",
     "virtualenv",
@@ -21,6 +22,16 @@ _SKIPPED = {
     "tests",
     "htmlcov",
 }
+_COPIED = {
+    "third_party",
+    "thirdparty",
+    "third-party",
+    "3rdparty",
+    "_vendor",
+    "_vendored",
+    "vendored",
+}
+"""Where other people's libraries are copied to."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ def list_files(directory: Path) -> Files:
     """List source and configuration below `directory`.
 
     Left out: hidden folders (virtual environments and installed skills among
-    them), tests, migration versions, build output, and any folder that is a
+    them), copied libraries, tests, migration versions, build output, and any folder that is a
     skill of its own. Raises ProjectError when there are too many Python files
     for this to be one service.
     """
@@ -88,15 +99,28 @@ def _leads_somewhere(path: Path) -> bool:
 
 
 def _is_skipped(name: str) -> bool:
-    return name.startswith(".") or name in _SKIPPED or name.endswith(".egg-info")
+    return (
+        name.startswith(".")
+        or name in _SKIPPED
+        or name in _COPIED
+        or name.endswith((".egg-info", ".dist-info"))
+    )
 
 
 def _is_foreign(folder: Path) -> bool:
     return (
         (folder / "pyvenv.cfg").exists()
+        or (folder / "conda-meta").is_dir()
         or (folder / "SKILL.md").exists()
+        or (folder.name == "vendor" and _holds_copies(folder))
         or (folder.name == "versions" and (folder.parent / "env.py").exists())
     )
+
+
+def _holds_copies(folder: Path) -> bool:
+    """Packages side by side, as `pip install --target vendor` leaves them; `app/vendor/models.py`
+    is about those who sell something."""
+    return not any(path.suffix == ".py" for path in folder.iterdir())
 
 
 def _is_test(name: str) -> bool:

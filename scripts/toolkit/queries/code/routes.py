@@ -44,7 +44,7 @@ def injected_functions(sources: Sources) -> set[str]:
     """Full names of the functions that `Depends(...)` names anywhere."""
     found: set[str] = set()
     for module in sources.application:
-        for node in ast.walk(module.tree):
+        for node in module.nodes if not INJECTS.isdisjoint(module.words) else ():
             name = dotted(node.func) if isinstance(node, ast.Call) and node.args else None
             if isinstance(node, ast.Call) and (name or "").rpartition(".")[2] in INJECTS:
                 found.add(sources.full_name(module, node.args[0]))

@@ -16,6 +16,7 @@ Kind = Literal["async", "sync"]
 _NAME = re.compile(r"_?(async_)?(db_?)?(session|sess|db)(_?async)?")
 READS = {"execute", "scalar", "scalars", "get", "get_one", "stream", "stream_scalars"}
 ASYNC_NAMES = {"AsyncSession", "async_scoped_session"}
+MAKERS = {"async_sessionmaker", "sessionmaker", "AsyncSession"}
 FACTORIES = {"async_sessionmaker", "sessionmaker"}
 
 
@@ -41,8 +42,9 @@ class Sessions:
         None where no factory is found, or not all say the same.
         """
         found: set[bool | None] = set()
-        for module in self.sources.application:
-            for node in ast.walk(module.tree):
+        named = {module.name for module in self.sources.resolver.naming(MAKERS)}
+        for module in (one for one in self.sources.application if one.name in named):
+            for node in module.nodes:
                 if isinstance(node, ast.Call):
                     factory = self.factory(module, node)
                     if factory is not None and factory.kind == "async":

@@ -1,6 +1,7 @@
 """The application's source, parsed, and which of it serves requests."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,10 +9,17 @@ from functools import cached_property
 from pathlib import Path
 
 from toolkit.project.facts import Project
-from toolkit.project.imports import FunctionNode, Module, Resolver, dotted, module_name, parse
+from toolkit.project.imports import (
+    FunctionNode,
+    Module,
+    Resolver,
+    children_of,
+    dotted,
+    module_name,
+    read,
+)
 from toolkit.project.metadata import MetadataIndex
 from toolkit.project.reach import reachable
-from toolkit.project.root import read_text
 from toolkit.project.walk import list_files
 
 # A person or a clock starts these: one statement for each item is how they work.
@@ -60,7 +68,7 @@ class Sources:
             if name is None:
                 continue
             try:
-                modules.setdefault(name, parse(path, name))
+                modules.setdefault(name, read(path, name))
             except (SyntaxError, FileNotFoundError):
                 # Whoever read the project has told about it.
                 continue
@@ -75,19 +83,19 @@ class Sources:
         Scripts count where the application imports them.
         """
         modules = self.resolver.modules
-        start = [self.project.app.partition(":")[0]] if self.project.app else []
+        apart = {
+            name
+            for name, module in modules.items()
+            if _APART.search(self.relative(module)) or runs_alone(module)
+        }
+        start = [self.project.app.partition(":")[0]] if self.project.app and apart else []
         reached = reachable(self.project.import_root, start)
-        return [
-            modules[name]
-            for name in sorted(modules)
-            if name in reached
-            or not (_APART.search(self.relative(modules[name])) or runs_alone(modules[name]))
-        ]
+        return [modules[name] for name in sorted(modules) if name not in apart or name in reached]
 
     @cached_property
     def functions(self) -> list[Function]:
         """Every function of the modules that have to do with queries, in source order."""
-        about = (m for m in self.application if _ABOUT_QUERIES.search("\n".join(self.lines(m))))
+        about = (module for module in self.application if _ABOUT_QUERIES.search(module.text))
         return [one for module in about for one in self._functions(module)]
 
     def relative(self, module: Module) -> str:
@@ -102,7 +110,7 @@ class Sources:
 
     def lines(self, module: Module) -> list[str]:
         if module.path not in self._lines:
-            self._lines[module.path] = read_text(module.path).splitlines()
+            self._lines[module.path] = module.text.splitlines()
         return self._lines[module.path]
 
     def full_name(self, module: Module, node: ast.expr | None) -> str:
@@ -120,13 +128,12 @@ class Sources:
                 apart = background or any(map(is_command, node.decorator_list))
                 yield Function(module, node, owner, file, apart)
             inside = node if isinstance(node, ast.ClassDef) else None
-            children = list(ast.iter_child_nodes(node))
-            waiting.extend((child, inside) for child in reversed(children))
+            waiting.extend((child, inside) for child in reversed(blocks_of(node)))
 
 
 def runs_alone(module: Module) -> bool:
     """Does it end with `if __name__ == "__main__":`, and is it no application's module?"""
-    return any(
+    return "__name__" in module.words and any(
         isinstance(statement, ast.If) and "__name__" in ast.dump(statement.test)
         for statement in module.tree.body
     )
@@ -137,14 +144,26 @@ def is_command(decorator: ast.expr) -> bool:
     return (dotted(called) or "").rpartition(".")[2] in _COMMANDS
 
 
-def own_nodes(function: FunctionNode) -> Iterator[ast.AST]:
+def blocks_of(node: ast.AST) -> list[ast.AST]:
+    """The statements directly in one: no function begins within an expression."""
+    found: list[ast.AST] = []
+    for name in ("body", "handlers", "cases", "orelse", "finalbody"):
+        inner = getattr(node, name, None)
+        found += inner if isinstance(inner, list) else []
+    return found
+
+
+@functools.cache
+def own_nodes(function: FunctionNode) -> tuple[ast.AST, ...]:
     """The nodes of a function's body in source order, without nested functions and classes."""
+    found: list[ast.AST] = []
     waiting: list[ast.AST] = list(reversed(function.body))
     while waiting:
         node = waiting.pop()
-        yield node
+        found.append(node)
         if not isinstance(node, NESTED):
-            waiting.extend(reversed(list(ast.iter_child_nodes(node))))
+            waiting.extend(reversed(children_of(node)))
+    return tuple(found)
 
 
 def inner_nodes(node: ast.AST) -> Iterator[ast.AST]:
@@ -154,7 +173,7 @@ def inner_nodes(node: ast.AST) -> Iterator[ast.AST]:
         one = waiting.pop()
         yield one
         if one is node or not isinstance(one, NESTED):
-            waiting.extend(reversed(list(ast.iter_child_nodes(one))))
+            waiting.extend(reversed(children_of(one)))
 
 
 def names_in(node: ast.AST) -> set[str]:
