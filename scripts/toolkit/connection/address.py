@@ -96,12 +96,6 @@ def check_sqlalchemy(project: Project | None) -> dict[str, str]:
     for module in ("sqlalchemy", "greenlet"):
         require(module, project, "SQLAlchemy needs it for asyncio" if module == "greenlet" else "")
         versions[module] = version_of(module)
-    if int(versions["sqlalchemy"].partition(".")[0]) < 2:
-        stop(
-            Layer.DRIVER,
-            f"SQLAlchemy {versions['sqlalchemy']} is too old: 2.0.58 or newer is needed.",
-            f"Install it: {install(project, 'sqlalchemy[asyncio]>=2.0.58')}",
-        )
     return versions
 
 

@@ -22,6 +22,7 @@ from toolkit.connection.text import as_document, as_text
 from toolkit.project import read_project
 from toolkit.project.errors import ProjectError, chosen
 from toolkit.project.facts import Project
+from toolkit.project.old_sqlalchemy import require_new_sqlalchemy
 from toolkit.project.root import dependency_file
 from toolkit.report.door import put_json, say
 from toolkit.report.exits import Exit, exit_code_table
@@ -208,6 +209,7 @@ class Found:
 
 def run(options: argparse.Namespace) -> Report:
     """Raises ProjectError; KeyboardInterrupt after the connections are closed."""
+    require_new_sqlalchemy(options.project or Path())
     found = Found([])
     try:
         project = find_project(options)

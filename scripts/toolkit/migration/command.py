@@ -15,6 +15,7 @@ from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages
 from toolkit.project.errors import ProjectError, chosen
 from toolkit.project.facts import Problem, Project
+from toolkit.project.old_sqlalchemy import require_new_sqlalchemy
 from toolkit.report.command_line import holds_password, is_login
 from toolkit.report.door import put_json, say
 from toolkit.report.exits import Exit, exit_code_table
@@ -166,6 +167,7 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
     directory = options.project.resolve()
     if not directory.is_dir():
         raise Refusal("project", Exit.USAGE, f"{directory} is not a folder.", "See --project.")
+    require_new_sqlalchemy(directory)
     if not reviews:
         restore(directory, say)
     project = read_project(

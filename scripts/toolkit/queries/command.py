@@ -10,6 +10,7 @@ from toolkit.migration.command import report_problem, require_packages, seconds
 from toolkit.migration.refusal import Refusal
 from toolkit.project import read_project
 from toolkit.project.errors import ProjectError, chosen
+from toolkit.project.old_sqlalchemy import require_new_sqlalchemy
 from toolkit.queries.errors import QueriesError
 from toolkit.queries.finding import Layer
 from toolkit.report.door import say
@@ -175,6 +176,7 @@ def run(options: argparse.Namespace) -> Exit:
     directory = options.project.resolve()
     if not directory.is_dir():
         raise Refusal("project", Exit.USAGE, f"{directory} is not a folder.", "See --project.")
+    require_new_sqlalchemy(directory)
     project = read_project(
         directory,
         base=options.base,

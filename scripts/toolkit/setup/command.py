@@ -13,6 +13,7 @@ from toolkit.project import read_project
 from toolkit.project.dependencies import install_line, missing_packages, sync_line
 from toolkit.project.errors import ProjectError, chosen, require_decided
 from toolkit.project.facts import Problem, Project
+from toolkit.project.old_sqlalchemy import require_new_sqlalchemy
 from toolkit.report.door import put_json, say
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.report.masking import in_a_line
@@ -147,6 +148,7 @@ def run(options: argparse.Namespace) -> Result:
     directory = options.project.resolve()
     if not directory.is_dir():
         raise SetupError("project", Exit.USAGE, f"{directory} is not a folder", "see --project")
+    require_new_sqlalchemy(directory)
     if not options.dry_run:
         for line in recover(directory):
             say(line)
@@ -175,8 +177,6 @@ def run(options: argparse.Namespace) -> Result:
     old = outdated(project)
     if old is not None and "sqlalchemy[asyncio]" not in missing:
         result.notes.append(old)
-        if (project.versions.get("sqlalchemy") or "").startswith("1."):
-            missing = ("sqlalchemy[asyncio]>=2.0.58", *missing)
     if options.dry_run:
         if missing:
             result.notes.append(f"to be installed first: {install_line(project, missing)}")
