@@ -10,6 +10,7 @@ import pytest
 from harm.other_user import as_another, needs_root, shared
 from projects.layouts import LAYOUTS
 from toolkit.project import ProjectError, read_project
+from toolkit.project.errors import require_decided
 from toolkit.report.exits import Exit
 from toolkit.setup.apply import Transaction
 from toolkit.setup.changes import FileChange, read_text
@@ -46,7 +47,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def tables(root: Path) -> set[str | None]:
-    return {item.table for item in read_project(root).models}
+    project = read_project(root)
+    require_decided(project, "models")
+    return {item.table for item in project.models}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_a_source_that_may_not_be_read_stops_the_run_with_its_name(shared: Path)
 
     def refused() -> str:
         with pytest.raises(ProjectError) as raised:
-            read_project(root)
+            tables(root)
         return raised.value.problem.message
 
     assert "app/payment.py:0 it cannot be read (Permission denied)" in as_another(refused)

@@ -8,6 +8,7 @@ import pytest
 from projects import warm
 from projects.layouts import write
 from toolkit.project import Project, ProjectError, read_project
+from toolkit.project.errors import require_decided
 from toolkit.project.prove import import_models
 from toolkit.report.exits import Exit
 
@@ -300,8 +301,9 @@ def test_syntax_error_matters_only_with_models(tmp_path: Path) -> None:
     assert len(project.unreadable) == 1
     assert project.unreadable[0].startswith("app/broken.py:3 ")
     write(tmp_path, {"app/broken.py": "class A(Base):\n    __tablename__ = 'a'\n    def f(:\n"})
+    project = read_project(tmp_path)  # the rest is read, whoever needs no models goes on (#12)
     with pytest.raises(ProjectError, match=r"app/broken\.py:3") as refused:
-        read_project(tmp_path)
+        require_decided(project, "models")
     assert refused.value.problem.exit_code == Exit.BROKEN_PROJECT
 
 

@@ -181,6 +181,8 @@ def run(options: argparse.Namespace, say: Any) -> Exit:  # noqa: ANN401
     )
     for line in (*project.passed_over, *chosen(project, "project", "alembic", "base")):
         say(line)
+    for line in project.unreadable:
+        say(f"not read, since it cannot be: {line}")
     require_packages(project)
     # Not at the top: it imports SQLAlchemy, which may be what is missing.
     from toolkit.migration.outcome import (  # noqa: PLC0415

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from toolkit.database.urls import (
     kind_of,
     placeholder_url,
 )
+from toolkit.files.reading import Unreadable, content_of
 from toolkit.migration.refusal import Refusal
 from toolkit.project.dependencies import install_line
+from toolkit.project.errors import unreadable_models
 from toolkit.project.facts import AlembicSetup, MappedClass, Project
 from toolkit.project.reach import unimported_models
 from toolkit.report.exits import Exit
@@ -321,10 +323,23 @@ def refuse_unregistered(
         left_out = [one for one in project.mapped if one.table and one.table in dropped]
         if left_out:
             raise models_missing(project, setup, left_out)
+    if hidden := [path for path in project.hidden if names_one_of(path, dropped)]:
+        raise unreadable_models([shown(path, project.root) for path in hidden])
     if report["missing"]:
         names = {(one["module"], one["name"]) for one in report["missing"]}
         missing = [one for one in mapped if (one.module, one.name) in names]
         raise models_missing(project, setup, missing, empty=not report["tables"])
+
+
+def names_one_of(path: Path, tables: Collection[str | None]) -> bool:
+    """May a file that cannot be read have one of these tables?"""
+    if not tables:
+        return False
+    try:
+        content = content_of(path).replace(b"\0", b"").decode("utf-8", "replace")
+    except (OSError, Unreadable):
+        return True
+    return any(re.search(rf"\b{re.escape(str(table))}\b", content) for table in tables)
 
 
 def models_missing(

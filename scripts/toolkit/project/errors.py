@@ -40,7 +40,7 @@ def ambiguous(code: str, what: str, candidates: list[str], flag: str) -> Project
 
 
 def require_decided(project: Project, *names: str) -> None:
-    """Raise ProjectError where `base` or `app` is needed and only a person can say which."""
+    """Raise ProjectError where `base`, `app` or `models` is needed and only a person can say."""
     for name in names:
         if problem := project.undecided.get(name):
             raise ProjectError(problem)

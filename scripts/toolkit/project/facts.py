@@ -136,6 +136,8 @@ class Project:
     """`path:line` of each `metadata.create_all` outside tests."""
     unreadable: tuple[str, ...] = ()
     """`path:line message` of source files that do not parse."""
+    hidden: tuple[Path, ...] = ()
+    """Those of them that may have models."""
     versions: dict[str, str | None] = field(default_factory=dict)
     """Distribution name -> version in the project's interpreter, None if absent:
     sqlalchemy, alembic, greenlet, asyncpg, aiosqlite, aiomysql, asyncmy, psycopg,
@@ -164,7 +166,8 @@ class Project:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What was taken where there were others, and why: lines under `project`, `alembic`, `base`."""
     undecided: Mapping[str, Problem] = field(default_factory=dict)
-    """What is ambiguous, under `base` and `app`, for those who need to know (#12)."""
+    """What is ambiguous, under `base` and `app`, and which `models` cannot be read: for those
+    who need to know (#12)."""
 
     @property
     def base(self) -> MetadataSource | None:

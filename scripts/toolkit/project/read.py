@@ -42,13 +42,14 @@ def read_project(
     error names the flag). Several bases and applications are no error: see `undecided`.
     """
     location = locate(directory)
-    modules, unreadable = _read_all(location)
+    hidden: dict[Path, str] = {}
+    modules, unreadable = _read_all(location, hidden)
     own = [location.root, location.import_root, directory.resolve()]
     resolver = Resolver(modules)
     learn_passwords(own, resolver.having(secrets))
     wanted = _qualified_base(base, resolver)
     index = MetadataIndex(resolver, wanted)
-    unreadable += _broken(location, modules)
+    unreadable += _broken(location, modules, hidden)
     mapped = find_mapped(index)
     alembic = find_alembic(location, resolver, ini, name, one=one_alembic)
     meant = _Meant(index, mapped)
@@ -73,6 +74,7 @@ def read_project(
         alembic=alembic.setups,
         create_all=_create_all(resolver),
         unreadable=(*unreadable, *alembic.unreadable),
+        hidden=tuple(hidden),
         versions=installed_versions(),
         settings=settings,
         app_is_factory=application.is_factory,
@@ -90,13 +92,20 @@ def read_project(
         },
         undecided={
             name: problem
-            for name, problem in (("base", meant.problem), ("app", application.problem))
+            for name, problem in (
+                ("base", meant.problem),
+                ("app", application.problem),
+                ("models", unreadable_models(list(hidden.values())).problem if hidden else None),
+            )
             if problem is not None
         },
     )
 
 
-def _read_all(location: Location) -> tuple[dict[str, Module], list[str]]:
+def _read_all(location: Location, hidden: dict[Path, str]) -> tuple[dict[str, Module], list[str]]:
+    """The modules, and a line for each that cannot be read; those that may have models are added
+    to `hidden`.
+    """
     modules: dict[str, Module] = {}
     broken: list[str] = []
     for path in location.files.python:
@@ -110,12 +119,12 @@ def _read_all(location: Location) -> tuple[dict[str, Module], list[str]]:
         except SyntaxError as error:
             broken.append(_line(location, path, error))
             if may_have_tables(path):
-                raise unreadable_models(broken[-1:]) from None
+                hidden[path] = broken[-1]
     return modules, broken
 
 
-def _broken(location: Location, modules: dict[str, Module]) -> list[str]:
-    """Those about databases or requests that do not parse. Raises where one may have tables."""
+def _broken(location: Location, modules: dict[str, Module], hidden: dict[Path, str]) -> list[str]:
+    """Those about databases or requests that do not parse, as above."""
     memory = Memory(location.root)
     for module in modules.values():
         about = ABOUT.search(module.text) is not None and not memory.has(module.path)
@@ -124,8 +133,9 @@ def _broken(location: Location, modules: dict[str, Module]) -> list[str]:
     memory.keep()
     broken = [module for module in modules.values() if module.error]
     lines = [_line(location, one.path, one.error) for one in broken if one.error]
-    if needed := [line for one, line in zip(broken, lines, strict=True) if names_tables(one.text)]:
-        raise unreadable_models(needed)
+    for one, line in zip(broken, lines, strict=True):
+        if names_tables(one.text):
+            hidden[one.path] = line
     return lines
 
 

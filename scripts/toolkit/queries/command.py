@@ -187,6 +187,8 @@ def run(options: argparse.Namespace) -> Exit:
     )
     for line in (*project.passed_over, *chosen(project, "project")):
         say(line)
+    for line in project.unreadable:
+        say(f"not read, since it cannot be: {line}")
     if not project.versions["sqlalchemy"]:  # no layer needs greenlet but with its own driver (#12)
         require_packages(project, {"sqlalchemy[asyncio]", "sqlalchemy"})
     # Not at the top: it imports SQLAlchemy, which may be what is missing.

@@ -168,6 +168,8 @@ def run(options: argparse.Namespace) -> Result:
             explicit=bool(options.base or options.url_from),
         ),
     )
+    if plan.changes:  # it would be written without what cannot be read
+        require_decided(project, "models")
     refuse_outside(project.root.resolve(), plan.changes, follow=options.follow_links)
     result = Result(project, plan, unified_diff(plan.changes, project.root), options.dry_run)
     if plan.blocked:
