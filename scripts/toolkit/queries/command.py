@@ -40,6 +40,12 @@ the application writes.
 
 {WHERE}
 
+An application that wants to know who asks answers 401 or 403. A file for --headers has a
+line such as `Authorization: Bearer ...`. Or a module for --overrides has what its tests have:
+  from app.auth import current_user
+  from app.users import User
+  dependency_overrides = {{current_user: lambda: User(id=1)}}
+
 A file for --requests has a request a line, which are sent in this order:
   GET /posts?limit=20
   Authorization: Bearer ...          (a header, for all that follow)
@@ -105,6 +111,14 @@ def add_what_to_watch(made: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         help="what to send (default: GET on every route without parameters)",
+    )
+    made.add_argument(
+        "--headers", metavar="FILE", type=Path, help="headers for all requests: what signs in"
+    )
+    made.add_argument(
+        "--overrides",
+        metavar="MODULE[:NAME]",
+        help="replace dependencies by this module's dependency_overrides, a dictionary",
     )
     made.add_argument(
         "--url-env",
@@ -209,6 +223,8 @@ def refuse_combinations(options: argparse.Namespace) -> None:
         )
     if options.requests is not None and options.run is not None:
         problem = "--requests are sent to an application, --run starts a command of its own."
+    elif options.app is None and (options.headers is not None or options.overrides is not None):
+        problem = "--headers and --overrides are for the application of --app."
     elif options.url is not None and options.url_env is not None:
         problem = "--url and --url-env both name a database."
     elif options.only is not None and options.fix is not None:

@@ -13,7 +13,7 @@ from toolkit.project.facts import Project
 from toolkit.queries.capture import findings_of as findings_of_capture
 from toolkit.queries.capture import routes_of, watch_command, watch_requests
 from toolkit.queries.capture.record import Capture
-from toolkit.queries.capture.requests import read_requests
+from toolkit.queries.capture.requests import read_headers, read_requests
 from toolkit.queries.catalog import read_findings
 from toolkit.queries.code import findings_of as findings_of_code
 from toolkit.queries.finding import Confidence, Layer, QueryFinding
@@ -93,7 +93,13 @@ def watch(seen: Seen) -> None:
     elif options.app:
         requests = read_requests(options.requests) if options.requests else None
         capture = watch_requests(
-            project, options.app, requests, timeout=options.timeout, say=seen.say
+            project,
+            options.app,
+            requests,
+            headers=read_headers(options.headers) if options.headers else (),
+            overrides=options.overrides,
+            timeout=options.timeout,
+            say=seen.say,
         )
     else:
         seen.told(Layer.CAPTURE, began, 'nothing to watch: give --run "pytest" or --app', ran=False)
@@ -104,6 +110,7 @@ def watch(seen: Seen) -> None:
         seen.findings += findings_of_capture(capture, project.root)
     requests_seen = sum(unit.kind == "request" for unit in capture.units)
     words = f"{len(capture.statements)} statements of {requests_seen} requests"
+    seen.notes += capture.notes
     if capture.exit_status:
         seen.notes.append(
             f"{capture.command} ended with status {capture.exit_status}:"

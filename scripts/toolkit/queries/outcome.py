@@ -14,6 +14,7 @@ from toolkit.migration.situation import choose_setup
 from toolkit.project.facts import Project
 from toolkit.queries.baseline import as_baseline, read_baseline, write_whole
 from toolkit.queries.budget import over_budget, read_budgets, with_budgets
+from toolkit.queries.capture.record import Capture
 from toolkit.queries.examination import Seen, examine, with_verify
 from toolkit.queries.finding import Confidence, Layer, QueryFinding
 from toolkit.queries.fix import Written, indexes_of, write_revision
@@ -73,7 +74,15 @@ def optimize_and_show(
     if options.html:
         write_whole(options.html, as_html(result))
     show(result, options, project, written)
-    return seen.away or exit_of(result, options)
+    code = seen.away or exit_of(result, options)
+    return Exit.RUN_FAILED if code is Exit.OK and failed_as_a_whole(seen.capture) else code
+
+
+def failed_as_a_whole(capture: Capture | None) -> bool:
+    """Did the command fail, and nothing in it end well? Then "no findings" says nothing (#12)."""
+    if capture is None or not capture.exit_status:
+        return False
+    return all(unit.error is not None for unit in capture.units if unit.kind == "test")
 
 
 def exit_of(result: Result, options: argparse.Namespace) -> Exit:
@@ -121,7 +130,18 @@ def command_line(options: argparse.Namespace) -> str:
     words = ["optimize-queries.sh"]
     if options.project != Path():
         words += ["--project", str(options.project)]
-    for name in ("run", "app", "requests", "url", "url_env", "base", "url_from", "scratch_on"):
+    for name in (
+        "run",
+        "app",
+        "requests",
+        "headers",
+        "overrides",
+        "url",
+        "url_env",
+        "base",
+        "url_from",
+        "scratch_on",
+    ):
         if value := getattr(options, name):
             words += [f"--{name.replace('_', '-')}", str(value)]
     if options.layers != tuple(Layer):

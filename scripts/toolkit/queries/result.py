@@ -30,6 +30,14 @@ class Route:
     rows: int
     budget: int | None = None
     """Statements that it may issue; None where nobody said."""
+    failed: tuple[tuple[str, int], ...] = ()
+    """What was no good answer (`401`, or the type of an exception), and how often."""
+
+    @property
+    def title(self) -> str:
+        """Its name, with the answers that show other code than was meant (#12)."""
+        words = ", ".join(f"{times} x {what}" for what, times in self.failed)
+        return f"{self.name} ({words})" if words else self.name
 
 
 @dataclass(frozen=True)

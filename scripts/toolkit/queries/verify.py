@@ -14,7 +14,18 @@ from toolkit.report.masking import HIDDEN
 
 REMEDY = "Name a file that --json wrote."
 # What says which run it is; the rest may differ between the two.
-REPEATED = ("run", "app", "requests", "url_env", "url", "base", "url_from", "layers")
+REPEATED = (
+    "run",
+    "app",
+    "requests",
+    "headers",
+    "overrides",
+    "url_env",
+    "url",
+    "base",
+    "url_from",
+    "layers",
+)
 
 
 def asked(options: argparse.Namespace) -> dict[str, Any]:
@@ -22,7 +33,9 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
     made = {name: getattr(options, name) for name in REPEATED}
     made["layers"] = [str(layer) for layer in options.layers]
     # Paths in full: the other run may be started elsewhere.
-    made["requests"] = str(options.requests.resolve()) if options.requests else None
+    for name in ("requests", "headers"):
+        given = getattr(options, name)
+        made[name] = str(given.resolve()) if given else None
     made["project"] = str(options.project.resolve())
     return made
 
@@ -58,6 +71,7 @@ def options_of(before: Mapping[str, Any], options: argparse.Namespace) -> argpar
         setattr(made, name, kept.get(name))
     made.layers = tuple(layer for layer in Layer if layer in (kept.get("layers") or list(Layer)))
     made.requests = Path(kept["requests"]) if kept.get("requests") else None
+    made.headers = Path(kept["headers"]) if kept.get("headers") else None
     if options.project is None and kept.get("project"):
         made.project = Path(kept["project"])
     return made

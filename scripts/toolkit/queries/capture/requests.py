@@ -13,8 +13,8 @@ with the requests after it.
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.queries.errors import bad_requests
@@ -48,6 +48,34 @@ def read_requests(file: Path) -> tuple[Request, ...]:
             str(file), f"cannot be read: {why}", "Name a file of requests."
         ) from None
     return parse_requests(text.splitlines(), file.name)
+
+
+def read_headers(file: Path) -> tuple[tuple[str, str], ...]:
+    """Headers for every request, a line each; what signs in, mostly. Raises QueriesError."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise bad_requests(str(file), f"cannot be read: {why}", "Name a file of headers.") from None
+    found: dict[str, tuple[str, str]] = {}
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        header = _HEADER.match(line)
+        if header is None:
+            raise bad_requests(
+                f"{file.name}:{number}", "not a header", "There, a line is `Name: value`."
+            )
+        found[header[1].lower()] = (header[1], header[2])
+    return tuple(found.values())
+
+
+def with_headers(request: Request, headers: Sequence[tuple[str, str]]) -> Request:
+    """`request` with headers that it does not have itself."""
+    own = {name.lower() for name, _ in request.headers}
+    more = tuple(pair for pair in headers if pair[0].lower() not in own)
+    return replace(request, headers=(*more, *request.headers))
 
 
 def parse_requests(lines: Iterable[str], name: str) -> tuple[Request, ...]:

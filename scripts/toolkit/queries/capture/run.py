@@ -23,7 +23,7 @@ from toolkit.database.folders import own_folder, sweep_folders
 from toolkit.project.facts import Project
 from toolkit.queries.capture.read import Records, away_in, unit_errors
 from toolkit.queries.capture.record import Capture
-from toolkit.queries.capture.requests import Request
+from toolkit.queries.capture.requests import Request, with_headers
 from toolkit.queries.errors import QueriesError, database_away, nothing_seen, run_failed
 from toolkit.report.exits import Exit
 from toolkit.report.masking import Masker, mask
@@ -73,6 +73,8 @@ def watch_requests(
     app: str,
     requests: Sequence[Request] | None,
     *,
+    headers: Sequence[tuple[str, str]] = (),
+    overrides: str | None = None,
     timeout: float = 600.0,
     say: Say = silent,
 ) -> Capture:
@@ -90,9 +92,11 @@ def watch_requests(
             if requests is None
             else [
                 [one.method, one.target, [list(pair) for pair in one.headers], one.body]
-                for one in requests
+                for one in (with_headers(one, headers) for one in requests)
             ],
             "answers": str(answers),
+            "headers": [list(pair) for pair in headers],
+            "overrides": overrides,
         }
         file = place.private("job.json", json.dumps(job))
         many = "all plain GET" if requests is None else str(len(requests))
@@ -110,11 +114,19 @@ def watch_requests(
         )
         got = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
         secrets = {value for one in requests or () for _, value in one.headers}
+        secrets |= {value for _, value in headers if value}
         if not got:
             raise place.cannot_start(f"{app} did not start", late, timeout, secrets)
         return place.capture(
             command, status, seconds, late, timeout, notes=_of_answers(got), secrets=secrets
         )
+
+
+NOT_SIGNED_IN = frozenset({401, 403})
+SIGN_IN = (
+    "to sign in, give --headers FILE with a line such as `Authorization: Bearer ...`, or"
+    " --overrides MODULE, whose `dependency_overrides` replace what checks who it is"
+)
 
 
 def _words(command: str) -> tuple[list[str], dict[str, str]]:
@@ -144,6 +156,8 @@ def _of_answers(got: list[list[Any]]) -> list[str]:
     if bad:
         counted = ", ".join(f"{bad.count(one)} with {one}" for one in sorted(set(bad)))
         notes.append(f"of {len(got)} requests, {counted}")
+        if NOT_SIGNED_IN.intersection(bad):
+            notes.append(SIGN_IN)
     if raised:
         notes.append(f"exceptions came out of the application: {', '.join(raised)}")
     return notes
@@ -246,8 +260,9 @@ class _Workplace:
                 raise database_away(command, away, self.root)
             if status != 0:
                 raise self.cannot_start(f"`{command}` ended with {status}", late, timeout, secrets)
+            answered = "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
             raise nothing_seen(
-                f"`{command}` ran, and SQLAlchemy sent not one statement.",
+                f"`{command}` ran, and SQLAlchemy sent not one statement.{answered}",
                 _why_nothing(self.records),
             )
         said = list(notes)
@@ -255,8 +270,6 @@ class _Workplace:
         if failed:
             tests = sum(one.kind == "test" for one in records.units)
             said.append(f"{failed} of {tests} tests failed; what they did until then counts")
-        elif status != 0 and not late:
-            said.append(f"`{command}` ended with status {status}")
         if late:
             said.append(f"stopped after {timeout:g} s; what was seen until then counts")
         if records.away:

@@ -93,6 +93,7 @@ def route(one: Route) -> dict[str, Any]:
         "ms": number(one.ms),
         "rows": one.rows,
         "budget": one.budget,
+        "failed": dict(one.failed),
     }
 
 

@@ -147,7 +147,7 @@ def routes(all_routes: Sequence[Route], width: int) -> Iterator[str]:
             duration(one.ms),
             amount(one.rows),
             amount(one.calls),
-            one.name,
+            one.title,
         )
         for one in all_routes[:ROUTES]
     ]

@@ -1,8 +1,9 @@
 """Sends requests to an ASGI application in its own process, without a server or a client.
 
 Run by path with the file of the job, which is JSON: `app` (`module:attribute`), `paths` (for
-sys.path), `requests` (`[method, target, headers, body]`, or null), `answers` (the file to append a
-JSON line to for each: `[status, error]`).
+sys.path), `requests` (`[method, target, headers, body]`, or null), `headers` (for all that are not
+listed), `overrides` (`module:attribute` or null), `answers` (the file to append a JSON line to for
+each: `[status, error]`).
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import importlib
 import inspect
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -36,6 +37,17 @@ def load(reference: str) -> Foreign:
     if not callable(found):
         raise CannotStart(f"{reference} is no application")
     return found() if is_factory(found) else found
+
+
+def override(app: Foreign, reference: str) -> None:
+    """Replace dependencies, as a test-suite does to be signed in."""
+    module, _, name = reference.partition(":")
+    given = getattr(importlib.import_module(module), name or "dependency_overrides", None)
+    if not isinstance(given, Mapping):
+        raise CannotStart(f"{module} has no dictionary {name or 'dependency_overrides'}")
+    if not hasattr(app, "dependency_overrides"):
+        raise CannotStart("the application is wrapped: name the FastAPI object with --app")
+    app.dependency_overrides.update(given)
 
 
 def is_factory(found: Callable[..., Any]) -> bool:
@@ -164,6 +176,8 @@ class Client:
 
 async def replay(job: dict[str, Any]) -> None:
     served = load(job["app"])
+    if job["overrides"]:
+        override(served, job["overrides"])
     try:
         # Applications that are not Starlette's have requests, too.
         watch = importlib.import_module("_query_capture.asgi").watch
@@ -179,7 +193,7 @@ async def replay(job: dict[str, Any]) -> None:
     client = Client(app, lifespan.state)
     answers = await asyncio.to_thread(Path(job["answers"]).open, "a", encoding="utf-8")
     with answers:
-        for request in job["requests"] or plain_gets(served):
+        for request in job["requests"] or plain_gets(served, job["headers"]):
             # A task for each: what a request leaves in its context ends with it.
             answer = await asyncio.create_task(client.send(*request))
             answers.write(json.dumps(answer) + "\n")
@@ -187,12 +201,12 @@ async def replay(job: dict[str, Any]) -> None:
     await lifespan.stop()
 
 
-def plain_gets(served: Foreign) -> list[list[Any]]:
+def plain_gets(served: Foreign, headers: list[list[str]]) -> list[list[Any]]:
     """Requests for what the OpenAPI document offers without a value that is needed."""
     if not hasattr(served, "openapi"):
         raise CannotStart("the application has no OpenAPI document: name the requests in a file")
     return [
-        ["GET", path, [], ""]
+        ["GET", path, headers, ""]
         for path, methods in served.openapi()["paths"].items()
         if "get" in methods
         and "{" not in path

@@ -66,7 +66,7 @@ def row(one: Route, most: int, slowest: float) -> Html:
             meter(one.database_ms / slowest if slowest > 0 else 0),
         ]
     )
-    name = tag("th", one.name, scope="row", role="rowheader")
+    name = tag("th", one.title, scope="row", role="rowheader")
     values = (statements, database, duration(one.ms), amount(one.rows), amount(one.calls))
     cells = (cell(title, value) for title, value in zip(TITLES[1:], values, strict=True))
     return tag("tr", name, *cells, role="row")
