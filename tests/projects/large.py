@@ -55,19 +55,33 @@ class Settings:
 settings = Settings()
 """
 ENV = """
+import asyncio
+
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.config import settings
 from app.db import Base
 import app.models
 
 target_metadata = Base.metadata
-engine = create_engine(settings.database_url.replace("+aiosqlite", ""))
-with engine.connect() as connection:
+
+
+def migrate(connection: Connection) -> None:
     context.configure(connection=connection, target_metadata=target_metadata)
     with context.begin_transaction():
         context.run_migrations()
+
+
+async def run() -> None:
+    engine = create_async_engine(settings.database_url)
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
+
+
+asyncio.run(run())
 """
 REVISION = '''"""Step {number}."""
 
