@@ -256,3 +256,27 @@ def test_a_file_that_alembic_does_not_see_is_no_success(tmp_path: Path) -> None:
     assert shop.files() == before
     assert not (shop.root / "app:migrations").exists()
     assert alembic(shop, ini, "heads").split()[0] == "head1"
+
+
+def test_revisions_are_imported_after_env_py(tmp_path: Path) -> None:
+    """As `alembic upgrade` does: what a revision imports may change what env.py can import."""
+    shop = Shop(tmp_path / "shop")
+    # Whole if `kinds` comes first, as for the models; a class short if `columns` does.
+    shop.write(
+        "app/kinds.py",
+        "try:\n    from app.columns import Short\nexcept ImportError:\n    pass\n",
+    )
+    shop.write(
+        "app/columns.py",
+        "import app.kinds\nfrom sqlalchemy import String\n\n\nclass Short(String):\n    pass\n",
+    )
+    shop.edit("app/models.py", "from app.db", "from app.kinds import Short\nfrom app.db")
+    shop.add_first()
+    shop.edit(
+        "alembic/versions/first.py", "import sqlalchemy", "import app.columns\nimport sqlalchemy"
+    )
+    shop.remove_environment()
+    alembic(shop, shop.root / "alembic.ini", "upgrade", "head")
+    alembic(shop, shop.root / "alembic.ini", "check")
+    ended = shop.generate("--check")
+    assert ended.code == 0, ended.err

@@ -220,10 +220,8 @@ def probe(config: Config, request: Report, report: Report, guard: ModuleType) ->
     script = ScriptDirectory.from_config(config)
     prepended = [Path(folder).resolve() for folder in sys.path[: len(sys.path) - before]]
     report["script_location"] = str(Path(script.dir).resolve())
-    report["heads"] = [revision_of(script, head) for head in script.get_heads()]
     report["hooks"] = bool(script.kept_hooks)  # type: ignore[attr-defined]
     report["prepends_path"] = Path(request["import_root"]).resolve() in prepended
-    report["destination"] = str(destination(script).resolve())
     watcher = guard.Probe()
     watcher.install()
     meant = load_beside("metadata_worker")
@@ -232,9 +230,22 @@ def probe(config: Config, request: Report, report: Report, guard: ModuleType) ->
         run_command(config, request, report, guard)
     except guard.DatabaseSeen as seen:
         listener.stopped(seen)
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            note_history(script, report)
+        raise
     finally:
         report["seen"] = watcher.seen
         report["meant"] = meant.among(request.get("sources", ()), listener.targets)
+    note_history(script, report)
+
+
+def note_history(script: ScriptDirectory, report: Report) -> None:
+    """The revisions are imported after env.py, as `alembic upgrade` does: what they import may
+    lead to another order of the project's own imports, in which these fail (#12).
+    """
+    report["heads"] = [revision_of(script, head) for head in script.get_heads()]
+    report["destination"] = str(destination(script).resolve())
 
 
 def revision_of(script: ScriptDirectory, revision: str) -> dict[str, str | None]:

@@ -156,7 +156,7 @@ def locked(project: Path) -> list[str]:
         if (project / name).is_file():
             packages = tomllib.loads((project / name).read_text(encoding="utf-8"))
             return [f"{one['name']}=={one['version']}" for one in packages.get("package", [])
-                    if "version" in one and name_of(one["name"]) not in NOT_LOCKED]  # fmt: skip
+                    if "version" in one]  # fmt: skip
     return []
 
 
@@ -174,13 +174,15 @@ def make(folder: Path, wanted: list[str], constraints: list[str], python: str = 
     _run(["uv", "venv", "--quiet", "--clear", "--python",
           python or sys.executable, str(folder)])  # fmt: skip
     wanted = [one for one in wanted if name_of(one) not in {"python", "uwsgi", ""}]
-    old = next((one for one in wanted if name_of(one) == "sqlalchemy" and _below_two(one)), "")
+    lock_of_alchemy = [one for one in constraints if name_of(one) == "sqlalchemy"]
+    constraints = [one for one in constraints if name_of(one) not in NOT_LOCKED]
+    old = next((one for one in [*wanted, *lock_of_alchemy] if _is_old(one)), "")
     needed = list(NEEDED)
     if old:
         made.requires_old = old
         needed = [one for one in needed if name_of(one) not in OURS]
     overrides = folder / "overrides.txt"
-    if any(_below_two_one(one) for one in wanted):
+    if any(_below_two_one(one) for one in [*wanted, *lock_of_alchemy]):
         needed[0] += ",<2.1"
     overrides.write_text("" if old else "\n".join(needed[:2]))
     reason = _install(made, [*wanted, *needed], overrides, constraints) if constraints else "none"
@@ -198,9 +200,14 @@ def make(folder: Path, wanted: list[str], constraints: list[str], python: str = 
     return made
 
 
-def _below_two(requirement: str) -> bool:
-    return bool(re.search(r"(==|<|~=|<=)\s*(1\.|2(\.0(\.0)?)?\s*($|,|;))", requirement)) and (
-        ">=2" not in requirement.replace(" ", "")
+def _is_old(requirement: str) -> bool:
+    """Allows no SQLAlchemy 2; SQLModel does from 0.0.14 on."""
+    if name_of(requirement) == "sqlmodel":
+        return bool(re.search(r"==\s*0\.0\.([0-9]|1[0-3])\b", requirement))
+    return (
+        name_of(requirement) == "sqlalchemy"
+        and bool(re.search(r"(==|<|~=|<=)\s*(1\.|2(\.0(\.0)?)?\s*($|,|;))", requirement))
+        and (">=2" not in requirement.replace(" ", ""))
     )
 
 

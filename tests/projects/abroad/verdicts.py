@@ -14,10 +14,12 @@ CODE = ("optimize-queries", "--layers", "code")
 DRY_RUN = ("setup-alembic", "--dry-run")
 SETUP = ("setup-alembic",)
 CHECK = ("generate-migration", "--check")
-REVIEW = ("generate-migration", "--review", "--all")
+REVIEW = ("generate-migration", "--review")
 CONNECTION = ("test-connection",)
 BROKEN = frozenset({5, 6, 8, 20})
 """Exit codes that say: the project itself does not work here."""
+STOPS = BROKEN | {14}
+"""Those, or that a revision does."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,21 @@ def right_ones(script: tuple[str, ...], answer: Answer | None, environment: Envi
     if answer is None:  # no set-up at all: one is made, and there is nothing to check
         return frozenset({0}) if script in {DRY_RUN, SETUP, CONNECTION} else frozenset({5, 8})
     if answer.failed_at in {"heads", "upgrade"}:
-        return BROKEN | ({0, 30} if script in {DRY_RUN, CONNECTION} else set())
+        return STOPS | ({0, 30} if script in {DRY_RUN, CONNECTION} else set())
+    drops = "remove_table" in answer.differences  # env.py does not import a model
     if script in {DRY_RUN, SETUP}:
-        return frozenset({0})
+        return frozenset({0, 7} if drops else {0})
     if script == REVIEW:
-        return frozenset({0, 14})
+        return frozenset({0, 14} if answer.heads else {2})
     if script == CONNECTION:
         return frozenset({0 if upgraded else 30})
     if len(answer.heads) > 1:
         return frozenset({12})
     if answer.failed_at:
         return BROKEN
-    return frozenset({15}) if answer.differences else frozenset({0, 14})
+    if answer.differences:
+        return frozenset({9, 15} if drops else {15})
+    return frozenset({0, 14})
 
 
 def ask(
