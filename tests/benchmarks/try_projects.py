@@ -152,7 +152,9 @@ def environment(
 ) -> requirements.Environment:
     wanted = [*requirements.named(home), *recipe.more]
     locked = requirements.locked(home) or requirements.locked(folder)
-    return requirements.make(where, wanted, locked, recipe.python or requirements.python_for(home))
+    made = requirements.make(where, wanted, locked, recipe.python or requirements.python_for(home))
+    requirements.put_on_path(made, home)
+    return made
 
 
 def try_set_up(

@@ -50,7 +50,9 @@ def ask(set_up: SetUp, folders: list[Path], environment: Mapping[str, str], log:
         if answer.works:
             return answer
         answers.append(answer)
-    return max(answers, key=lambda one: STAGES.index(one.failed_at))
+    return max(
+        answers, key=lambda one: (STAGES.index(one.failed_at), "ModuleNotFound" not in one.why)
+    )
 
 
 def _ask(

@@ -66,7 +66,8 @@ def _pyproject(path: Path) -> list[str]:
     for listed in document.get("dependency-groups", {}).values():
         found += [one for one in listed if isinstance(one, str)]
     poetry = document.get("tool", {}).get("poetry", {})
-    for name, wanted in poetry.get("dependencies", {}).items():
+    listed = [poetry, *poetry.get("group", {}).values()]
+    for name, wanted in (one for part in listed for one in part.get("dependencies", {}).items()):
         if name != "python" and not (isinstance(wanted, dict) and "path" in wanted):
             found.append(_poetry(name, wanted))
     return found
@@ -198,6 +199,15 @@ def make(folder: Path, wanted: list[str], constraints: list[str], python: str = 
                     made.missing.append(f"{name_of(one)}: {failed}")
     seal.write_text("\n".join([asked, made.requires_old, *made.missing]), encoding="utf-8")
     return made
+
+
+def put_on_path(made: Environment, home: Path) -> None:
+    """What an installation of the project does, where it is one that gets installed."""
+    project = home / "pyproject.toml"
+    (site,) = made.folder.glob("lib/python3.*/site-packages")
+    if project.is_file() and "build-system" in tomllib.loads(project.read_text(encoding="utf-8")):
+        folder = home / "src" if (home / "src").is_dir() else home
+        (site / "abroad.pth").write_text(f"{folder}\n", encoding="utf-8")
 
 
 def _is_old(requirement: str) -> bool:

@@ -119,6 +119,7 @@ def put_in(folder: Path, recipe: Recipe, database: Database) -> dict[str, str]:
             target.write_text(text, encoding="utf-8")
             said |= {name: value for name, value in _lines(text) if value and name not in said}
     given = {name: database.fill(value) for name, value in recipe.values.items()}
+    given = {name: value.replace("{folder}", str(folder)) for name, value in given.items()}
     return _usual(database) | said | given
 
 

@@ -84,6 +84,11 @@ def ask(
         sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     )
     right, reason = right_ones(script, answer, environment, upgraded), ""
+    if script == CHECK and answer is not None and answer.works and said.code == 14:
+        # A review's findings come first: whether it saw the difference, too, is what counts.
+        right = frozenset(
+            {14} if ("[not-migrated]" in said.out) == bool(answer.differences) else {15}
+        )
     if (found := expected(title)) is not None:
         right, reason = frozenset({found[0]}), found[1]
     return Verdict(title, said.code, right, said.seconds,

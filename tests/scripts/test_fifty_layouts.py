@@ -1,0 +1,92 @@
+"""Fifty projects that nobody chose: what the scripts say agrees with what Alembic does there.
+
+`projects/fifty.py` has the table. Alembic itself is asked in each project, with its own settings
+and its own database: `heads`, `upgrade heads`, `check`. Nothing here knows what is right (#12).
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from projects import fifty, pairs, warm
+from projects.setup_door import SCRIPTS, environment, tree
+
+pytestmark = pytest.mark.any_sqlalchemy
+
+
+def alembic(made: fifty.Made, *arguments: str) -> tuple[int, str]:
+    """As a user calls it, in the project."""
+    return warm.run(
+        ["-m", "alembic", *made.alembic, *arguments],
+        cwd=made.root,
+        environment=environment(None, **made.variables),
+        warnings="default",
+    )
+
+
+def ask(made: fifty.Made, script: str, *arguments: str) -> tuple[int, str, str]:
+    words = {"-c": "--ini", "-n": "--name"}
+    ended = warm.door(
+        SCRIPTS / f"{script}.sh",
+        *arguments,
+        *[words.get(word, word) for word in made.alembic],
+        cwd=made.root,
+        environment=environment(None, **made.variables),
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def right(made: fifty.Made) -> int:
+    """What `generate-migration.sh --check` has to end with."""
+    code, said = alembic(made, "heads")
+    assert code == 0, said
+    heads = re.findall(r"^(\w+) \(head\)", said, re.MULTILINE)
+    code, said = alembic(made, "upgrade", "heads")
+    assert code == 0, said
+    if len(heads) > 1:
+        return 12
+    code, said = alembic(made, "check")
+    assert code == 0 or "New upgrade operations detected" in said, said
+    return 15 if code else 0
+
+
+@pytest.mark.parametrize("row", fifty.ROWS, ids=fifty.title)
+def test_the_scripts_agree_with_alembic(row: pairs.Row, tmp_path: Path) -> None:
+    made = fifty.write(tmp_path / "shop", row)
+    wanted = right(made)
+    before = tree(tmp_path)
+
+    code, said, errors = ask(made, "setup-alembic", "--dry-run", "--json")
+    assert code == 0, errors
+    found = json.loads(said)
+    assert not found["changes"], f"nothing is wrong with it: {found['changes']}"
+
+    if row["state"] == "no revision":
+        writes_what_alembic_takes(made)
+        return
+    code, said, errors = ask(made, "generate-migration", "--check", "--json")
+    assert code == wanted, said + errors
+    assert tree(tmp_path) == before
+
+
+def writes_what_alembic_takes(made: fifty.Made) -> None:
+    """The written revision is one to Alembic, and nothing is left to do after it."""
+    code, said, errors = ask(made, "generate-migration", "the tables", "--json")
+    assert code == 0, said + errors
+    assert Path(json.loads(said)["file"]).parent == made.versions
+    assert right(made) == 0
+
+
+def test_each_choice_is_in_some_row() -> None:
+    for name, choices in fifty.DIMENSIONS.items():
+        assert {row[name] for row in fifty.ROWS} == set(choices), name
+    assert all(fifty.allowed(row) for row in fifty.ROWS)
+
+
+def test_fifty_rows_hold_most_pairs() -> None:
+    """All of them take two hundred rows, as there are that many of URL and models."""
+    every = len(pairs.possible(fifty.DIMENSIONS, fifty.allowed))
+    there = every - pairs.missing(fifty.DIMENSIONS, fifty.ROWS, fifty.allowed)
+    assert there / every > 0.66
