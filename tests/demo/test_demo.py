@@ -212,8 +212,9 @@ def test_what_a_person_writes_is_typed(built: Path) -> None:
     names = [path.relative_to(written).as_posix() for path in written.rglob("*.py")]
     assert len(names) >= 5
 
-    # The cache that `make lint` fills, with the options that it was filled with.
-    options = ["--config-file", str(ROOT / "pyproject.toml"), "--follow-imports=silent"]
+    # The cache that `make lint` fills, with the options that it was filled with: one more, and all
+    # libraries are checked anew, here and wherever the cache is used next (#10).
+    options = ["--config-file", str(ROOT / "pyproject.toml")]
     result = subprocess.run(
         [sys.executable, "-m", "mypy", "--cache-dir", str(ROOT / ".mypy_cache"), *options, *names],
         cwd=built / "demo",
