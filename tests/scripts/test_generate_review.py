@@ -236,6 +236,76 @@ def test_a_revision_that_fails_is_a_finding(shop: Shop, way: str) -> None:
 
 
 @pytest.mark.any_sqlalchemy
+def test_the_rest_of_a_history_is_looked_at_when_one_revision_fails(shop: Shop) -> None:
+    """And what one revision leaves behind is not charged to those before it (#15)."""
+    shop.add_revision("0001", None, "op.create_table('a', sa.Column('id', sa.Integer))")
+    shop.add_revision("0002", "0001", "op.drop_table('nobody')")
+    shop.add_revision("0003", "0002", "op.drop_table('a')")
+    shop.add_revision("0004", "0003", "op.drop_table('nobody_either')")
+    shop.add_revision("0005", "0004", "op.create_table('b', sa.Column('id', sa.Integer))")
+    ended = shop.generate("--all", "--json")
+    assert ended.code == Exit.HAZARDS, ended.err
+    document = json.loads(ended.out)
+    assert document["revisions"] == ["0001", "0002", "0003", "0005"]
+    found = {(one["revision"], one["rule"]) for one in document["findings"]}
+    assert found >= {("0002", "does-not-run"), ("0003", "drop-table")}
+    assert "0004" not in {revision for revision, _ in found}
+    assert any("0004 was not looked at" in note for note in document["warnings"])
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_trace_is_charged_to_the_revision_that_leaves_it(shop: Shop) -> None:
+    down = "    pass\n"
+    for number, name in enumerate("abc", start=1):
+        parent = f"000{number - 1}" if number > 1 else None
+        body = f"op.create_table('{name}', sa.Column('id', sa.Integer))"
+        shop.add_revision(f"000{number}", parent, body)
+        if name != "b":
+            shop.edit(f"alembic/versions/000{number}.py", down, f"    op.drop_table('{name}')\n")
+    shop.edit("alembic/versions/0002.py", "op.create_table('b'", "op.create_table('if_b'")
+    ended = shop.generate("--all", "--json")
+    left = [one for one in json.loads(ended.out)["findings"] if one["source"] == "round-trip"]
+    assert {one["revision"] for one in left if one["rule"] == "downgrade-leaves-trace"} == {"0002"}
+
+
+IN_ONE = """
+op.execute("ALTER TABLE users ADD CONSTRAINT c CHECK (id > 0) NOT VALID")
+    op.execute("CREATE TYPE mood AS ENUM ('good')")
+    op.execute("ALTER TABLE users ADD COLUMN mood mood")
+"""
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize("own", [True, False])
+def test_pending_revisions_share_a_transaction_unless_env_says_else(
+    first: Shop, make_database: Make, own: bool
+) -> None:
+    shop, url = first, make_database("postgresql")
+    if own:
+        shop.edit("alembic/env.py", "target_metadata=Base.metadata)",
+                  "target_metadata=Base.metadata,\n        transaction_per_migration=True)")  # fmt: skip
+    shop.add_revision("0002", "first", IN_ONE.strip())
+    shop.add_revision("0003", "0002", "op.execute(\"ALTER TYPE mood ADD VALUE 'bad'\")")
+    shop.add_revision("0004", "0003", 'op.execute("ALTER TABLE users VALIDATE CONSTRAINT c")')
+    shop.add_revision("0005", "0004", "op.execute(\"UPDATE users SET mood = 'bad' WHERE id = 1\")")
+    for target, rule in (("0004", "validate-with-lock"), ("0005", "enum-value-in-transaction")):
+        ended = shop.generate("--review", target, "--json", url=url)
+        assert (rule in {name for name, _ in findings(ended)}) == (not own), ended.out + ended.err
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_new_enum_value_has_no_way_back_and_that_is_a_note(
+    first: Shop, make_database: Make
+) -> None:
+    shop, url = first, make_database("postgresql")
+    shop.add_revision("0002", "first", "op.execute(\"CREATE TYPE mood AS ENUM ('good')\")")
+    shop.add_revision("0003", "0002", "op.execute(\"ALTER TYPE mood ADD VALUE 'bad'\")")
+    ended = shop.generate("--review", "0003", "--json", url=url)
+    assert ended.code == 0, ended.out + ended.err
+    assert {rule for rule, _ in findings(ended)} >= {"enum-value-stays", "enum-value-twice"}
+
+
+@pytest.mark.any_sqlalchemy
 def test_a_downgrade_that_fails_is_a_finding(shop: Shop) -> None:
     shop.add_revision("0001", None, "op.create_table('a', sa.Column('id', sa.Integer))")
     shop.edit("alembic/versions/0001.py", "    pass\n", "    op.drop_table('b')\n")

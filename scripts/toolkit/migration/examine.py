@@ -71,8 +71,25 @@ def examine(bench: Bench, revision: Revision) -> Examination:
 
 
 def left_behind(revision: Revision, left: Sequence[Difference]) -> Finding:
+    if all(map(is_new_value, left)):
+        return unlike(
+            revision,
+            "enum-value-stays",
+            "PostgreSQL takes no value from an enum: it is there after the downgrade as well.",
+            left,
+            Verdict.STYLE,
+        )
     message = "After upgrade and downgrade the schema is not the one before."
     return unlike(revision, "downgrade-leaves-trace", message, left)
+
+
+def is_new_value(one: Difference) -> bool:
+    """Is it an enum that has the values it had, and more?"""
+    return (
+        one.kind == "enum"
+        and one.attribute == "values"
+        and set(one.before or ()) <= set(one.after or ())
+    )
 
 
 def another_schema(revision: Revision, other: Sequence[Difference]) -> Finding:
@@ -81,11 +98,15 @@ def another_schema(revision: Revision, other: Sequence[Difference]) -> Finding:
 
 
 def unlike(
-    revision: Revision, rule: str, message: str, differences: Sequence[Difference]
+    revision: Revision,
+    rule: str,
+    message: str,
+    differences: Sequence[Difference],
+    verdict: Verdict = Verdict.IRREVERSIBLE,
 ) -> Finding:
     return Finding(
         rule=rule,
-        verdict=Verdict.IRREVERSIBLE,
+        verdict=verdict,
         message=message,
         evidence=tuple(in_words(one) for one in differences),
         revision=revision.id,

@@ -277,7 +277,7 @@ def prove(
         )
         for step in steps
     ]
-    _, trace, extra = review_all(bench, revisions, say)
+    _, trace, extra, _ = review_all(bench, revisions, say)
     failed = [one.message for one in extra if one.rule.endswith("-fails")]
     errors = [r["error"]["message"] for r in trace.get("revisions", ()) if r.get("error")]
     if failed or has_error(trace):

@@ -1,13 +1,14 @@
 """Review revisions that exist: one, all, or (`--check`) what a build server wants to know."""
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toolkit.database.catalog import Catalog, differences, round_trip
+from toolkit.database.catalog import Catalog, Difference, differences, round_trip
 from toolkit.database.sizes import TableSize
 from toolkit.migration.bench import Bench, open_bench
 from toolkit.migration.examine import (
@@ -71,24 +72,26 @@ def review_existing(
         history = read_history(bench)
         notes: list[str] = []
         extra: list[Finding] = []
+        before: Sequence[Trace] = ()
         if not history:
             if not check:
                 raise no_revisions()
             chosen: list[Revision] = []
             trace: Trace = {}
         elif target is None:
-            chosen, trace, extra = review_all(bench, history, say)
+            chosen, trace, extra, notes = review_all(bench, history, say)
         else:
             chosen = [choose(history, target)]
-            trace, extra = review_one(bench, chosen[0], say)
+            before, trace, extra = review_one(bench, chosen[0], say)
         broken = any(one.rule.endswith("-fails") for one in extra) or has_error(trace)
         if check and not broken:
             say("comparing the models with it")
-            more, notes = compare(bench, chosen[-1] if chosen else None)
+            more, compared = compare(bench, chosen[-1] if chosen else None)
             extra += more
+            notes += compared
     if not trace:
         return Reviewed((), tuple(extra), tuple(notes), bench.place)
-    judged = review(trace, extra=extra)
+    judged = review(trace, extra=extra, before=before)
     return Reviewed(
         tuple(one.id for one in chosen),
         tuple(judged.findings),
@@ -136,17 +139,23 @@ def choose(history: Sequence[Revision], target: str) -> Revision:
     )
 
 
-def review_one(bench: Bench, revision: Revision, say: Say) -> tuple[Trace, list[Finding]]:
+def review_one(
+    bench: Bench, revision: Revision, say: Say
+) -> tuple[list[Trace], Trace, list[Finding]]:
+    """What the revisions before it did; what it did; and its way back."""
     say(f"upgrading it to what {revision.id} builds on")
+    before: list[Trace] = []
     for parent in revision.parents:
+        result = bench.alembic("upgrade", parent, action="trace")
         bench.expect(
-            bench.alembic("upgrade", parent),
+            result,
             "The revisions before it do not run on an empty database",
             "Review those first: --review REVISION, or --all.",
         )
+        before += result.report.get("trace", {}).get("revisions", ())
     say(f"running {revision.id}: upgrade, downgrade, upgrade")
     seen = examine(bench, revision)
-    return seen.trace, [*seen.findings, *failure(seen, revision)]
+    return before, seen.trace, [*seen.findings, *failure(seen, revision)]
 
 
 def failure(seen: Examination, revision: Revision) -> list[Finding]:
@@ -154,8 +163,26 @@ def failure(seen: Examination, revision: Revision) -> list[Finding]:
     if seen.failure is None or (seen.failure[0] == "upgrade" and has_error(seen.trace)):
         return []
     step, result = seen.failure
+    if step == "second upgrade" and value_is_there(result.message):
+        return [value_twice(revision)]
     rule = step.replace(" ", "-") + "-fails"
     return [stopped(revision, rule, f"The {step} fails: {result.message}", step)]
+
+
+def value_is_there(message: str) -> bool:
+    return bool(re.search(r"enum label .* already exists", message))
+
+
+def value_twice(revision: Revision) -> Finding:
+    return Finding(
+        rule="enum-value-twice",
+        verdict=Verdict.STYLE,
+        message="After a downgrade the value is still there, and ADD VALUE fails the next time:"
+        " write ADD VALUE IF NOT EXISTS.",
+        revision=revision.id,
+        file=revision.path,
+        source="round-trip",
+    )
 
 
 def stopped(revision: Revision, rule: str, message: str, step: str) -> Finding:
@@ -172,48 +199,72 @@ def stopped(revision: Revision, rule: str, message: str, step: str) -> Finding:
 
 def review_all(
     bench: Bench, history: Sequence[Revision], say: Say
-) -> tuple[list[Revision], Trace, list[Finding]]:
-    """Up one by one, reading what each did; back the same way; and up again."""
+) -> tuple[list[Revision], Trace, list[Finding], list[str]]:
+    """Up one by one, reading what each did; back the same way; and up again.
+
+    One that stops is stamped, and the rest is tried without it: what stops after it may do so
+    because of it, and is not judged. Those that were looked at, their trace, findings, and notes.
+    """
     schemas = [bench.schema()]
     trace: Trace = {}
     findings: list[Finding] = []
+    looked_at: list[Revision] = []
+    notes: list[str] = []
+    failed: Revision | None = None
     for revision in history:
         say(f"running {revision.id} {revision.message}".rstrip())
         result = bench.alembic("upgrade", revision.id, action="trace")
         bench.refuse_place(result, f"The revision {revision.id} can't be tried here")
+        if not result.error:
+            schemas.append(bench.schema())
+        elif failed is not None:
+            words = result.message.splitlines()[0]
+            notes.append(f"{revision.id} was not looked at: without {failed.id} it stops ({words})")
+            bench.alembic("stamp", revision.id)
+            continue
+        looked_at.append(revision)
         one = result.report.get("trace", {})
         trace = {**one, "revisions": [*trace.get("revisions", []), *one.get("revisions", [])]}
         if result.error:
+            failed = revision
             if not has_error(trace):
                 findings.append(
                     stopped(revision, "upgrade-fails", f"It fails: {result.message}", "upgrade")
                 )
-            return list(history[: len(schemas)]), trace, findings
-        schemas.append(bench.schema())
+            bench.alembic("stamp", revision.id)
+    if failed is not None:
+        notes.insert(0, f"the way back was not tried, since {failed.id} does not run")
+        return looked_at, trace, findings, notes
     say("and back")
     findings += go_back(bench, history, schemas)
-    return list(history), trace, findings
+    return looked_at, trace, findings, notes
 
 
 def go_back(bench: Bench, history: Sequence[Revision], schemas: Sequence[Catalog]) -> list[Finding]:
-    """Each downgrade against the schema that the revision before had made."""
+    """Each downgrade against the schema that the revision before had made. What later ones
+    left behind on the way is theirs."""
     found: list[Finding] = []
     straight = all(list(one.parents) == [before.id] for before, one in itertools.pairwise(history))
     # Where branches meet, "one back" is not one schema: only the whole way is compared.
     steps = (
         reversed(list(enumerate(history))) if straight else [(0, replace(history[0], parents=()))]
     )
+    of_others: list[Difference] = []
     for number, revision in steps:
         result = bench.alembic("downgrade", revision.parent)
         if result.error:
             message = f"The downgrade fails: {result.message}"
             return [*found, stopped(revision, "downgrade-fails", message, "downgrade")]
         upper = schemas[number + 1] if straight else schemas[-1]
-        if left := round_trip(schemas[number], upper, bench.schema()):
-            found.append(left_behind(revision, left))
+        left = round_trip(schemas[number], upper, bench.schema())
+        if own := [one for one in left if one not in of_others]:
+            found.append(left_behind(revision, own))
+        of_others = left
     result = bench.alembic("upgrade", "heads")
     last = history[-1]
     if result.error:
+        if value_is_there(result.message):
+            return found
         message = f"The second upgrade fails: {result.message}"
         return [*found, stopped(last, "second-upgrade-fails", message, "second upgrade")]
     if other := differences(schemas[-1], bench.schema()):

@@ -1,4 +1,4 @@
-# expect: backfill-not-batched blocks
+# expect: backfill-not-batched blocks, delete-rows data-loss
 """A table joined with itself."""
 
 from alembic import op

@@ -1,4 +1,4 @@
-# expect: backfill-not-batched blocks
+# expect: backfill-not-batched blocks, delete-rows data-loss
 """All rows of years, in one transaction."""
 
 from alembic import op

@@ -1,4 +1,4 @@
-# expect: detach-partition brief-lock
+# expect: detach-partition breaks-old-code
 """The strongest lock on the parent."""
 
 from alembic import op

@@ -18,10 +18,6 @@ def upgrade() -> None:
             ),
             {"low": start, "high": start + 1000},
         )
-        op.get_bind().execute(
-            sa.text("DELETE FROM items WHERE id BETWEEN :low AND :high"),
-            {"low": start, "high": start + 999},
-        )
 
 
 def downgrade() -> None:

@@ -13,7 +13,6 @@ depends_on = None
 def upgrade() -> None:
     users = sa.table("users", sa.column("id", sa.Integer), sa.column("city", sa.Text))
     op.execute(users.update().where(users.c.id.in_([1, 2, 3])).values(city="Bonn"))
-    op.execute("DELETE FROM items WHERE sku = 'old' AND id <> 3")
     op.execute(
         "INSERT INTO settings SELECT 'a', 'b'"
         " WHERE NOT EXISTS (SELECT 1 FROM settings WHERE key = 'a')"

@@ -1,4 +1,4 @@
-# expect: persistence-rewrite blocks
+# expect: set-unlogged data-loss
 """Writes the table again, and a crash empties it."""
 
 from alembic import op

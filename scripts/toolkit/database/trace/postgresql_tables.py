@@ -31,6 +31,7 @@ WITH t AS (
 SELECT json_object_agg(t.nspname || '.' || t.relname, json_build_object(
  'kind', t.relkind,
  'row_security', t.relrowsecurity,
+ 'policies', EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = t.oid),
  'key', (SELECT json_agg(a.attname ORDER BY k.at)
    FROM pg_catalog.pg_index i, unnest(i.indkey) WITH ORDINALITY k(number, at)
    JOIN pg_catalog.pg_attribute a ON a.attnum = k.number

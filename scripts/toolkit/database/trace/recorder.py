@@ -98,6 +98,10 @@ class Recorder:
         def run_migrations(context: MigrationContext, **keywords: Any) -> None:
             plan = context._migrations_fn
             assert plan is not None
+            # Does `upgrade head` run all that is pending in one transaction?
+            self.trace["one_transaction"] = bool(
+                context.impl.transactional_ddl and not context._transaction_per_migration
+            )
 
             def watched(heads: Any, of: Any) -> Iterator[Any]:
                 for step in plan(heads, of):

@@ -15,6 +15,7 @@ from typing import Any
 
 from toolkit.migration.review.allow import apply_comments
 from toolkit.migration.review.findings import unique
+from toolkit.migration.review.one_transaction import findings_of_set
 from toolkit.migration.review.operations import findings_of_file
 from toolkit.migration.review.squawk import Squawk, find_squawk, second_opinion
 from toolkit.report.finding import Finding
@@ -36,12 +37,14 @@ def findings_of(
     *,
     squawk: Squawk | None = None,
     extra: Sequence[Finding] = (),
+    before: Sequence[Mapping[str, Any]] = (),
 ) -> list[Finding]:
     """Findings about every revision of a trace.
 
     `sources` holds the text of revision files by path, for those that lie elsewhere by
     now; others are read. `extra` are findings of others (round trip, catalog), so that the
-    comments in the files count for them, too.
+    comments in the files count for them, too. `before` is what a trace says of the revisions
+    that come before these.
     """
     texts = dict(sources or {})
     for revision in trace["revisions"]:
@@ -55,6 +58,8 @@ def findings_of(
         found += judge.findings_of_revision(revision)
         found += findings_of_file(revision, texts.get(revision["file"], ""))
     found += judge.findings_of_run(trace)
+    if trace["dialect"] == "postgresql":
+        found += findings_of_set(trace, before)
     if squawk is not None and trace["dialect"] == "postgresql":
         found = second_opinion(trace, found, squawk)
     found = apply_comments(unique([*found, *extra]), texts)
@@ -65,10 +70,11 @@ def review(
     trace: Mapping[str, Any],
     sources: Mapping[str, str] | None = None,
     extra: Sequence[Finding] = (),
+    before: Sequence[Mapping[str, Any]] = (),
 ) -> Review:
     """`findings_of`, with squawk where it is installed and one line where it is not."""
     if trace["dialect"] != "postgresql":
         return Review(findings_of(trace, sources, extra=extra))
     squawk, note = find_squawk()
-    found = findings_of(trace, sources, squawk=squawk, extra=extra)
+    found = findings_of(trace, sources, squawk=squawk, extra=extra, before=before)
     return Review(found, [note] if note else [])

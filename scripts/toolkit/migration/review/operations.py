@@ -23,7 +23,105 @@ NAMED = {
 def findings_of_file(revision: Revision, source: str) -> list[Finding]:
     if revision["direction"] != "upgrade":
         return []
-    return [*way_back(revision, source), *unnamed(revision), *elsewhere(revision)]
+    return [
+        *way_back(revision, source),
+        *unnamed(revision),
+        *elsewhere(revision),
+        *of_source(revision, source),
+    ]
+
+
+def of_source(revision: Revision, source: str) -> Iterator[Finding]:
+    """What a run on a scratch database can't show: there, no loop has rows, and the
+    environment is another one (#15)."""
+    function = function_of(source, "upgrade") if source else None
+    if function is None:
+        return
+    if is_empty(function) and not is_merge(source):
+        yield make(
+            "empty-revision", Verdict.STYLE,
+            "upgrade() does nothing: a step in the history that says nothing.",
+            revision, line=function.lineno, source="operations",
+        )  # fmt: skip
+    line = asks_environment(function)
+    if line is not None:
+        yield make(
+            "depends-on-environment", Verdict.DRIFT,
+            "What upgrade() does depends on where it runs: another environment gets another"
+            " schema, and only this one was looked at.",
+            revision, line=line, source="operations",
+        )  # fmt: skip
+    line = writes_in_loop(function)
+    if line is not None:
+        yield make(
+            "rows-one-by-one", Verdict.BLOCKS,
+            "A loop over rows sends a statement for each: every row stays locked until COMMIT, for"
+            " as long as all the round trips take. One statement, in batches along the key.",
+            revision, line=line, source="operations",
+        )  # fmt: skip
+
+
+ENVIRONMENT = re.compile(
+    r"\bos\.(?:environ|getenv|uname|name)\b|\b(?:environ|getenv)\b|\bget_x_argument\b"
+    r"|\bsocket\.gethostname\b|\bplatform\.\w|\bsys\.platform\b|\bsettings\.\w"
+)
+WRITES = re.compile(
+    r"(?i)\b(?:UPDATE|DELETE FROM|INSERT INTO)\b|\.(?:update|delete|insert)\(|\bbulk_insert\("
+)
+READS = re.compile(
+    r"(?i)\bSELECT\b|\bselect\(|\.(?:fetchall|fetchmany|scalars|mappings|all|query)\("
+)
+
+
+def is_merge(source: str) -> bool:
+    """Has it several parents, which it only joins, or is it the root of a branch?"""
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(one, ast.Name) and one.id == "down_revision" for one in targets):
+            return isinstance(getattr(node, "value", None), ast.Tuple | ast.List)
+    return False
+
+
+def asks_environment(function: ast.FunctionDef) -> int | None:
+    """The line of a condition (or value) that another machine answers otherwise."""
+    for node in ast.walk(function):
+        test = getattr(node, "test", None) if isinstance(node, ast.If | ast.IfExp) else None
+        if test is not None and ENVIRONMENT.search(ast.unparse(test)):
+            return int(test.lineno)
+    known = {
+        target.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and ENVIRONMENT.search(ast.unparse(node.value))
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(function):
+        if isinstance(node, ast.If | ast.IfExp):
+            names = {one.id for one in ast.walk(node.test) if isinstance(one, ast.Name)}
+            if names & known:
+                return node.test.lineno
+    return None
+
+
+def writes_in_loop(function: ast.FunctionDef) -> int | None:
+    """The line of a `for` over what the database returned, with a statement for each row."""
+    read = {
+        name.id: node
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and READS.search(ast.unparse(node.value))
+        for target in node.targets
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name)
+    }
+    for node in ast.walk(function):
+        if not isinstance(node, ast.For):
+            continue
+        over = ast.unparse(node.iter)
+        names = {one.id for one in ast.walk(node.iter) if isinstance(one, ast.Name)}
+        inside = "\n".join(map(ast.unparse, node.body))
+        if (READS.search(over) or names & set(read)) and WRITES.search(inside):
+            return node.lineno
+    return None
 
 
 def elsewhere(revision: Revision) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from toolkit.migration.review.findings import Revision, Statement, make, plain, shown
-from toolkit.migration.review.forms import constraints, indexes, partitions
+from toolkit.migration.review.forms import constraints, indexes
 from toolkit.migration.review.forms.rows import facts_of
 from toolkit.report.finding import Finding, Verdict
 
@@ -35,13 +35,6 @@ def lock_findings(revision: Revision, statement: Statement) -> Iterator[Finding]
                 f"DROP INDEX locks {shown(table)} against reading until COMMIT.",
                 revision, statement, table=table, evidence=seen,
                 rewrite=indexes.dropped(change, facts_of(statement, table)),
-            )  # fmt: skip
-        elif change["what"] == "partition-detached":
-            yield make(
-                "detach-partition", Verdict.BRIEF_LOCK,
-                "DETACH PARTITION locks the parent against reading; CONCURRENTLY does not.",
-                revision, statement, table=table, evidence=seen,
-                rewrite=partitions.detached(change, statement),
             )  # fmt: skip
         elif change["what"] == "relation-created" and change.get("partition"):
             yield make(

@@ -108,6 +108,12 @@ def one_statement(
         return
     if not everything and is_one_row(words):
         return
+    if kind == "DELETE":
+        yield make(
+            "delete-rows", Verdict.DATA_LOSS,
+            f"Rows of {shown(table)} are deleted; a downgrade does not bring them back.",
+            revision, statement, table=table,
+        )  # fmt: skip
     safe = (
         backfill(table, facts_of(statement, table), sql)
         if verb(statement["sql"]) == kind == "UPDATE"

@@ -4,61 +4,72 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.migration.review.findings import Revision, Statement, make, shown
-from toolkit.migration.review.forms import columns, renames
+from toolkit.migration.review.findings import Revision, Statement, make, plain, shown
+from toolkit.migration.review.forms import partitions, renames
 from toolkit.migration.review.forms.rows import facts_of
+from toolkit.migration.review.postgresql_columns import column_findings
 from toolkit.report.finding import Finding, Verdict
 
 Change = dict[str, Any]
 
 
 def schema_findings(revision: Revision, statement: Statement, later: set[str]) -> Iterator[Finding]:
-    changes = statement.get("changes", ())
-    for change in changes:
-        what, table = change["what"], change.get("table")
+    for change in statement.get("changes", ()):
+        kind = change["what"].partition("-")[0]
         if not change.get("existed", True):
             continue
-        if what == "relation-dropped":
-            yield from dropped_relation(revision, statement, change, later)
-        elif what == "column-dropped" and change["column_existed"]:
-            yield dropped_column(revision, statement, change)
-        elif what == "relation-renamed" and change["kind"] in "rpvm":
-            whole_schema = any(c["what"] == "schema-renamed" for c in changes)
-            if change["relation"] not in later and not whole_schema:
-                yield make(
-                    "rename-table", Verdict.BREAKS_OLD_CODE,
-                    f"{shown(change['relation'])} becomes {shown(change['to'])}: code that still"
-                    " runs asks for the old name.",
-                    revision, statement, table=table, rewrite=renames.table(
-                        change, facts_of(statement, table), statement["limits"]["server_version"]
-                    ),
-                )  # fmt: skip
-        elif what == "column-name" and change["column_existed"]:
-            yield make(
-                "rename-column", Verdict.BREAKS_OLD_CODE,
-                f"{shown(table)}.{change['before']} becomes {change['after']}: code that still runs"
-                " asks for the old name.",
-                revision, statement, table=table,
-                rewrite=renames.column(
-                    table, change["before"], change["after"], facts_of(statement, table),
-                    statement["limits"]["server_version"],
-                ),
-            )  # fmt: skip
-        elif what == "column-added":
-            yield from added_column(revision, statement, change)
-        elif what == "column-default" and change["not_null"] and change["before"]:
-            if not gets_default_again(revision, statement, change):
-                yield lost_default(revision, statement, change)
-        elif what == "column-type" and zones(change) and not statement["rewrites"]:
-            yield make(
-                "type-change-depends-on-timezone", Verdict.STYLE,
-                f"{shown(table)}.{change['column']} is not written anew because TimeZone is"
-                f" {statement['limits']['TimeZone']} here; where it is not UTC, all of it is.",
-                revision, statement, table=table,
-                rewrite="op.execute(\"SET LOCAL TimeZone = 'UTC'\")\n",
-            )  # fmt: skip
+        if kind == "relation":
+            yield from relation_findings(revision, statement, change, later)
+        elif kind in {"partition", "constraint", "index"}:
+            yield from part_findings(revision, statement, change)
+        elif kind == "column":
+            yield from column_findings(revision, statement, change)
         else:
             yield from object_findings(revision, statement, change, later)
+
+
+def relation_findings(
+    revision: Revision, statement: Statement, change: Change, later: set[str]
+) -> Iterator[Finding]:
+    """Tables, views and sequences that are dropped or renamed."""
+    table = change["table"]
+    if change["what"] == "relation-dropped":
+        yield from dropped_relation(revision, statement, change, later)
+    elif change["what"] == "relation-renamed" and change["kind"] in "rpvm":
+        whole_schema = any(c["what"] == "schema-renamed" for c in statement["changes"])
+        if change["relation"] in later and takes_name(revision, change):
+            yield swapped(revision, statement, change)
+        elif change["relation"] not in later and not whole_schema:
+            yield make(
+                "rename-table", Verdict.BREAKS_OLD_CODE,
+                f"{shown(change['relation'])} becomes {shown(change['to'])}: code that still runs"
+                " asks for the old name.",
+                revision, statement, table=table,
+                rewrite=renames.table(
+                    change, facts_of(statement, table), statement["limits"]["server_version"]
+                ),
+            )  # fmt: skip
+
+
+def part_findings(revision: Revision, statement: Statement, change: Change) -> Iterator[Finding]:
+    """Partitions, constraints and indexes that a table has no longer."""
+    what, table = change["what"], change["table"]
+    if what == "partition-detached":
+        gently = "CONCURRENTLY" in plain(statement["sql"])
+        yield make(
+            "detach-partition", Verdict.BREAKS_OLD_CODE,
+            f"The rows of {shown(change['relation'])} are no longer found in its parent"
+            + ("." if gently else ", which is locked against reading until COMMIT."),
+            revision, statement, table=table,
+            rewrite="" if gently else partitions.detached(change, statement),
+        )  # fmt: skip
+    elif what == "constraint-dropped" and change["type"] in "pu":
+        yield from lost_uniqueness(revision, statement, change, change["name"])
+    elif what == "index-dropped":
+        name = change["relation"].rpartition(".")[2]
+        known = facts_of(statement, table).get("indexes") or {}
+        if known.get(name, {}).get("unique"):
+            yield from lost_uniqueness(revision, statement, change, name)
 
 
 def object_findings(
@@ -110,11 +121,60 @@ def object_findings(
         )  # fmt: skip
 
 
-def zones(change: Change) -> bool:
-    """A timestamp that gets or loses its time zone."""
-    return {"timestamp with", "timestamp without"} == {
-        " ".join(re.sub(r"\(\d\)", "", change[key]).split()[:2]) for key in ("before", "after")
-    }
+def lost_uniqueness(
+    revision: Revision, statement: Statement, change: Change, name: str
+) -> Iterator[Finding]:
+    """What ON CONFLICT names has to be unique; so has what a foreign key refers to."""
+    table = change["table"]
+    facts = facts_of(statement, table)
+    known = {**(facts.get("constraints") or {}), **(facts.get("indexes") or {})}.get(name)
+    columns = sorted((known or {}).get("uses") or ())
+    for other in revision["statements"]:
+        for made in other.get("changes", ()):
+            if made.get("table") != table:
+                continue
+            again = made["what"] in {"constraint-added", "index-created"}
+            if again and columns_in(str(made.get("definition"))) == columns:
+                return
+            if made["what"] == "column-dropped" and made["column"] in columns:
+                return  # said with the column
+            if made["what"] == "relation-dropped":
+                return
+    yield make(
+        "drop-unique", Verdict.BREAKS_OLD_CODE,
+        f"{name} keeps {', '.join(columns) or 'its columns'} of {shown(table)} unique no longer:"
+        " ON CONFLICT on them fails in code that still runs, and duplicates come in.",
+        revision, statement, table=table,
+    )  # fmt: skip
+
+
+def columns_in(definition: str) -> list[str] | None:
+    """Of a unique constraint or index; None for another."""
+    found = re.search(r"(?:UNIQUE|PRIMARY KEY).*?\(([^()]*)\)", definition)
+    return sorted(one.strip(' "') for one in found[1].split(",")) if found else None
+
+
+def takes_name(revision: Revision, renamed: Change) -> bool:
+    """Does another table, not a view, come under the old name?"""
+    for statement in revision["statements"]:
+        for change in statement.get("changes", ()):
+            if change.get("kind") not in ("r", "p"):
+                continue
+            if change["what"] == "relation-created" and change["relation"] == renamed["relation"]:
+                return True
+            if change["what"] == "relation-renamed" and change["to"] == renamed["relation"]:
+                return True
+    return False
+
+
+def swapped(revision: Revision, statement: Statement, change: Change) -> Finding:
+    name = shown(change["relation"])
+    return make(
+        "swap-table", Verdict.DATA_LOSS,
+        f"Another table takes the name {name}: what is written to the old one until then is not in"
+        " it, and rights, foreign keys, views and triggers stay with the old one.",
+        revision, statement, table=change["table"],
+    )  # fmt: skip
 
 
 def dropped_relation(
@@ -149,96 +209,6 @@ def owner_is_gone(statement: Statement, sequence: Change) -> bool:
     )
 
 
-def dropped_column(revision: Revision, statement: Statement, change: Change) -> Finding:
-    table, column = change["table"], change["column"]
-    if change["generated"]:
-        return make(
-            "drop-generated-column", Verdict.BREAKS_OLD_CODE,
-            f"{shown(table)}.{column} is dropped; it can be computed again, but code that still"
-            " runs reads it.",
-            revision, statement, table=table,
-        )  # fmt: skip
-    for other in revision["statements"]:
-        for added in other.get("changes", ()):
-            if (
-                added["what"] == "column-added"
-                and (added["table"], added["type"]) == (table, change["type"])
-                and added["column"] != column
-            ):
-                return make(
-                    "rename-as-drop-and-add", Verdict.DATA_LOSS,
-                    f"{shown(table)}.{column} is dropped and {added['column']} of the same type is"
-                    " added: if this is a rename, all values are lost.",
-                    revision, statement, table=table,
-                    rewrite=renames.column(
-                        table, column, added["column"], facts_of(statement, table),
-                        statement["limits"]["server_version"],
-                    ),
-                )  # fmt: skip
-    return make(
-        "drop-column", Verdict.DATA_LOSS,
-        f"{shown(table)}.{column} is dropped with all its values, and code that still runs selects"
-        " it; a downgrade brings back the column only.",
-        revision, statement, table=table,
-        rewrite=columns.dropped(table, column, facts_of(statement, table)),
-    )  # fmt: skip
-
-
-def added_column(revision: Revision, statement: Statement, change: Change) -> Iterator[Finding]:
-    table, column = change["table"], change["column"]
-    fills = change["default"] or change["identity"] or change["generated"]
-    if change["not_null"] and not fills:
-        yield make(
-            "add-not-null-column", Verdict.FAILS,
-            f"{shown(table)}.{column} is NOT NULL without a default: refused as soon as the table"
-            " has a row, and inserts of code that still runs fail.",
-            revision, statement, table=table, rewrite=columns.added_not_null(table, change),
-        )  # fmt: skip
-    if change["type"] == "json":
-        yield make(
-            "json-column", Verdict.STYLE,
-            f"{shown(table)}.{column} is json, which has no equality: SELECT DISTINCT on the table"
-            " fails. Use jsonb.",
-            revision, statement, table=table,
-        )  # fmt: skip
-
-
-def lost_default(revision: Revision, statement: Statement, change: Change) -> Finding:
-    table, column = change["table"], change["column"]
-    new = not change["column_existed"]
-    # An identity, or a default that goes with its sequence: nobody writes such a column.
-    numbered = any(
-        (c["what"] == "column-identity" and c["table"] == table and c["column"] == column)
-        or (c["what"] == "relation-dropped" and c["kind"] == "S")
-        for c in statement["changes"]
-    )
-    rule = "drop-default"
-    if new or numbered:
-        rule = "drop-default-of-new-column" if new else "drop-identity"
-    return make(
-        rule,
-        Verdict.BREAKS_OLD_CODE,
-        f"{shown(table)}.{column} is NOT NULL and loses its default: inserts that leave it out"
-        + (", as all code that still runs does, fail." if new else ", fail."),
-        revision, statement, table=table,
-        rewrite=columns.without_default(
-            change, facts_of(statement, table), default_of_new(revision, change)
-        ),
-    )  # fmt: skip
-
-
-def gets_default_again(revision: Revision, statement: Statement, change: Change) -> bool:
-    """Does a later statement give the column another default, or an identity?"""
-    later = revision["statements"][revision["statements"].index(statement) + 1 :]
-    return any(
-        c["what"] == "column-default"
-        and c["after"]
-        and (c["table"], c["column"]) == (change["table"], change["column"])
-        for other in later
-        for c in other.get("changes", ())
-    )
-
-
 def is_own(revision: Revision, change: Change, kind: str) -> bool:
     """Was it made by this revision, or had it no user left but what the revision dropped?"""
     for statement in revision["statements"]:
@@ -253,17 +223,3 @@ def is_own(revision: Revision, change: Change, kind: str) -> bool:
             if kind == "function" and other["what"] == "trigger-dropped":
                 return not any(c is change for c in statement["changes"])
     return False
-
-
-def default_of_new(revision: Revision, change: Change) -> str:
-    """The default that the same revision added the column with."""
-    return next(
-        (
-            str(c.get("expression") or "")
-            for statement in revision["statements"]
-            for c in statement.get("changes", ())
-            if c["what"] == "column-added"
-            and (c["table"], c["column"]) == (change["table"], change["column"])
-        ),
-        "",
-    )

@@ -40,7 +40,7 @@ def work_findings(revision: Revision, statement: Statement, held: Held) -> Itera
     retypes = bool(statement["rewrites"]) and any(c["what"] == "column-type" for c in changes)
     for table in statement["scans"]:
         mode = strongest(held.get(table, set()))
-        if mode is None or table in refused or table in statement["rewrites"] or retypes:
+        if mode is None or retypes or table in {*refused, *new, *statement["rewrites"]}:
             continue
         if any(c["what"] == "index-rebuilt" and c["table"] == table for c in changes):
             continue  # told below
@@ -114,10 +114,17 @@ def rewrite_finding(revision: Revision, statement: Statement, table: str) -> Fin
                 revision, statement, table=table, evidence=seen,
                 rewrite=columns.added_with_value(table, change, facts_of(statement, table)),
             )  # fmt: skip
+        if change["what"] == "persistence-changed" and change["to"] == "u":
+            return make(
+                "set-unlogged", Verdict.DATA_LOSS,
+                f"{name} becomes unlogged: it is empty after a crash, and not on a replica. It is"
+                " written anew while nobody can read it.",
+                revision, statement, table=table, evidence=seen,
+            )  # fmt: skip
         if change["what"] == "persistence-changed":
             return make(
                 "persistence-rewrite", Verdict.BLOCKS,
-                f"{name} becomes {'un' if change['to'] == 'u' else ''}logged: it is written anew"
+                f"{name} becomes logged: it is written anew"
                 " while nobody can read it.",
                 revision, statement, table=table, evidence=seen,
             )  # fmt: skip

@@ -19,6 +19,7 @@ TARGET = re.compile(
     r'^(?:UPDATE|DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[`"]?(?P<name>\w+)', re.IGNORECASE
 )
 ALWAYS = re.compile(r"\bWHERE (?:TRUE|1 ?= ?1|1)\s*;?$")
+ONE_ROW = re.compile(r"\bWHERE [\w.`\"]+ ?= ?(?:''|\d+|%S|%\(\w+\)S|\?|:\w+) ?;?$")
 BATCHED = re.compile(r"\bLIMIT\b|\bBETWEEN\b|\bROWID\b|[<>]|\bIN ?\(")
 
 
@@ -127,6 +128,12 @@ def rows(revision: Revision, statement: Statement, created: set[str]) -> Iterato
     elif kind == "DELETE" and everything and not limited:
         yield make(
             "delete-all-rows", Verdict.DATA_LOSS, f"All rows of {table} are deleted.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    elif kind == "DELETE" and not ONE_ROW.search(words):
+        yield make(
+            "delete-rows", Verdict.DATA_LOSS,
+            f"Rows of {table} are deleted; a downgrade does not bring them back.",
             revision, statement, table=table,
         )  # fmt: skip
     elif kind == "UPDATE" and everything and not limited:

@@ -1,0 +1,162 @@
+"""Columns: what old code reads or leaves out, and what a new type means."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from toolkit.migration.review.findings import Revision, Statement, make, plain, shown
+from toolkit.migration.review.forms import columns, renames
+from toolkit.migration.review.forms.rows import facts_of
+from toolkit.report.finding import Finding, Verdict
+
+Change = dict[str, Any]
+
+
+def column_findings(revision: Revision, statement: Statement, change: Change) -> Iterator[Finding]:
+    what, table = change["what"], change["table"]
+    if what == "column-dropped" and change["column_existed"]:
+        yield dropped_column(revision, statement, change)
+    elif what == "column-name" and change["column_existed"]:
+        yield make(
+            "rename-column", Verdict.BREAKS_OLD_CODE,
+            f"{shown(table)}.{change['before']} becomes {change['after']}: code that still runs"
+            " asks for the old name.",
+            revision, statement, table=table,
+            rewrite=renames.column(
+                table, change["before"], change["after"], facts_of(statement, table),
+                statement["limits"]["server_version"],
+            ),
+        )  # fmt: skip
+    elif what == "column-added":
+        yield from added_column(revision, statement, change)
+    elif what == "column-default" and change["not_null"] and change["before"]:
+        if not gets_default_again(revision, statement, change):
+            yield lost_default(revision, statement, change)
+    elif what == "column-type" and zones(change) and not says_zone(revision, statement):
+        yield make(
+            "type-change-depends-on-timezone", Verdict.BLOCKS,
+            f"{shown(table)}.{change['column']}: what the values mean is decided by TimeZone, which"
+            f" is {statement['limits']['TimeZone']} here. Where it is not UTC, all rows are written"
+            " anew while nobody can read the table. Say the zone before:"
+            " SET LOCAL TimeZone = 'UTC'.",
+            revision, statement, table=table,
+        )  # fmt: skip
+
+
+def zones(change: Change) -> bool:
+    """A timestamp that gets or loses its time zone."""
+    return {"timestamp with", "timestamp without"} == {
+        " ".join(re.sub(r"\(\d\)", "", change[key]).split()[:2]) for key in ("before", "after")
+    }
+
+
+def says_zone(revision: Revision, statement: Statement) -> bool:
+    """Does the statement, or one before it, say which time zone is meant?"""
+    before = revision["statements"][: revision["statements"].index(statement)]
+    return "AT TIME ZONE" in plain(statement["sql"]) or any(
+        re.match(r"SET (?:LOCAL |SESSION )?TIME ?ZONE\b", plain(one["sql"])) for one in before
+    )
+
+
+def dropped_column(revision: Revision, statement: Statement, change: Change) -> Finding:
+    table, column = change["table"], change["column"]
+    if change["generated"]:
+        return make(
+            "drop-generated-column", Verdict.BREAKS_OLD_CODE,
+            f"{shown(table)}.{column} is dropped; it can be computed again, but code that still"
+            " runs reads it.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    for other in revision["statements"]:
+        for added in other.get("changes", ()):
+            if (
+                added["what"] == "column-added"
+                and (added["table"], added["type"]) == (table, change["type"])
+                and added["column"] != column
+            ):
+                return make(
+                    "rename-as-drop-and-add", Verdict.DATA_LOSS,
+                    f"{shown(table)}.{column} is dropped and {added['column']} of the same type is"
+                    " added: if this is a rename, all values are lost.",
+                    revision, statement, table=table,
+                    rewrite=renames.column(
+                        table, column, added["column"], facts_of(statement, table),
+                        statement["limits"]["server_version"],
+                    ),
+                )  # fmt: skip
+    return make(
+        "drop-column", Verdict.DATA_LOSS,
+        f"{shown(table)}.{column} is dropped with all its values, and code that still runs selects"
+        " it; a downgrade brings back the column only.",
+        revision, statement, table=table,
+        rewrite=columns.dropped(table, column, facts_of(statement, table)),
+    )  # fmt: skip
+
+
+def added_column(revision: Revision, statement: Statement, change: Change) -> Iterator[Finding]:
+    table, column = change["table"], change["column"]
+    fills = change["default"] or change["identity"] or change["generated"]
+    if change["not_null"] and not fills:
+        yield make(
+            "add-not-null-column", Verdict.FAILS,
+            f"{shown(table)}.{column} is NOT NULL without a default: refused as soon as the table"
+            " has a row, and inserts of code that still runs fail.",
+            revision, statement, table=table, rewrite=columns.added_not_null(table, change),
+        )  # fmt: skip
+    if change["type"] == "json":
+        yield make(
+            "json-column", Verdict.STYLE,
+            f"{shown(table)}.{column} is json, which has no equality: SELECT DISTINCT on the table"
+            " fails. Use jsonb.",
+            revision, statement, table=table,
+        )  # fmt: skip
+
+
+def lost_default(revision: Revision, statement: Statement, change: Change) -> Finding:
+    table, column = change["table"], change["column"]
+    new = not change["column_existed"]
+    # An identity, or a default that goes with its sequence: nobody writes such a column.
+    numbered = any(
+        (c["what"] == "column-identity" and c["table"] == table and c["column"] == column)
+        or (c["what"] == "relation-dropped" and c["kind"] == "S")
+        for c in statement["changes"]
+    )
+    rule = "drop-default"
+    if new or numbered:
+        rule = "drop-default-of-new-column" if new else "drop-identity"
+    return make(
+        rule,
+        Verdict.BREAKS_OLD_CODE,
+        f"{shown(table)}.{column} is NOT NULL and loses its default: inserts that leave it out"
+        + (", as all code that still runs does, fail." if new else ", fail."),
+        revision, statement, table=table,
+        rewrite=columns.without_default(
+            change, facts_of(statement, table), default_of_new(revision, change)
+        ),
+    )  # fmt: skip
+
+
+def gets_default_again(revision: Revision, statement: Statement, change: Change) -> bool:
+    """Does a later statement give the column another default, or an identity?"""
+    later = revision["statements"][revision["statements"].index(statement) + 1 :]
+    return any(
+        c["what"] == "column-default"
+        and c["after"]
+        and (c["table"], c["column"]) == (change["table"], change["column"])
+        for other in later
+        for c in other.get("changes", ())
+    )
+
+
+def default_of_new(revision: Revision, change: Change) -> str:
+    """The default that the same revision added the column with."""
+    return next(
+        (
+            str(c.get("expression") or "")
+            for statement in revision["statements"]
+            for c in statement.get("changes", ())
+            if c["what"] == "column-added"
+            and (c["table"], c["column"]) == (change["table"], change["column"])
+        ),
+        "",
+    )
