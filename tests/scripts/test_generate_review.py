@@ -282,8 +282,8 @@ def test_pending_revisions_share_a_transaction_unless_env_says_else(
 ) -> None:
     shop, url = first, make_database("postgresql")
     if own:
-        shop.edit("alembic/env.py", "target_metadata=Base.metadata)",
-                  "target_metadata=Base.metadata,\n        transaction_per_migration=True)")  # fmt: skip
+        told = "target_metadata=Base.metadata, transaction_per_migration=True)"
+        shop.edit("alembic/env.py", "target_metadata=Base.metadata)", told)
     shop.add_revision("0002", "first", IN_ONE.strip())
     shop.add_revision("0003", "0002", "op.execute(\"ALTER TYPE mood ADD VALUE 'bad'\")")
     shop.add_revision("0004", "0003", 'op.execute("ALTER TABLE users VALIDATE CONSTRAINT c")')
