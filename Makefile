@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo quick test test-floor lint format check forms bench-migrations bench-capture bench-cured bench-downtime bench-reading try-projects system-deps clean
+.PHONY: help demo quick test test-floor lint format check zoo forms bench-migrations bench-capture bench-cured bench-downtime bench-reading try-projects system-deps clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -62,6 +62,9 @@ check: ## Lint, then every test on both SQLAlchemys
 forms: .venv/installed ## Carry out every form that the review of migrations prints, under writers
 	@set -o pipefail; .venv/bin/python -m pytest tests/scripts/test_review_postgresql.py \
 	  -k test_verdict -s -n 0 | awk '{print} /form: / {n++} END {print n + 0 " forms were right"}'
+
+zoo: .venv/installed ## Compare env.py with plain Alembic, on models with all that models have
+	.venv/bin/python tests/zoo/compare.py
 
 bench-migrations: .venv/installed ## Compare the review of migrations with other tools, on one corpus
 	.venv/bin/python tests/benchmarks/bench_migrations.py

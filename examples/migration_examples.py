@@ -47,6 +47,8 @@ TABLES = ("shop_line", "shop_order", "shop_customer", VERSION_TABLE)
 
 SETTINGS = """
 MODEL_MODULES: tuple[str, ...] = ()
+UNMANAGED_TABLES: tuple[str, ...] = ()
+DIALECTS: tuple[str, ...] = ()
 
 
 def load_metadata() -> MetaData:
@@ -74,7 +76,7 @@ def make_project(folder: Path, url: str, history: Path = SHOP) -> Config:
     before, _, rest = env.partition(begin)
     env = before + begin + SETTINGS + end + rest.partition(end)[2]
     # The one change outside of the settings: this version table is not the database's own.
-    option = '"target_metadata": metadatas,'
+    option = '"include_object": include_object,'
     assert env.count(option) == 1
     env = env.replace(option, f'{option} "version_table": "{VERSION_TABLE}",')
     (folder / "alembic" / "env.py").write_text(env)

@@ -42,6 +42,7 @@ STARTS_PROGRAMS = {
     "projects.shop",
     "projects.setup_door",
     "templates.env_project",
+    "zoo.compare",
 }
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

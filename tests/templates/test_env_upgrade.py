@@ -331,7 +331,7 @@ def test_seed_42_application_loggers_stay_enabled(project: EnvProject) -> None:
         "if context.is_offline_mode():",
     )
     project.models("import logging\nlogging.getLogger('app.models').warning('imported')")
-    project.edit_env("\nconfig = context.config", "\nimport app.models\nconfig = context.config")
+    project.edit_env("\nconfig, LOCK_WAIT", "\nimport app.models\nconfig, LOCK_WAIT")
     assert "enabled: True" in project.alembic("current")
 
 

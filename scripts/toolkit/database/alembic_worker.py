@@ -285,25 +285,28 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
     metadatas: list[Any] = []
     scripts: list[Any] = []
     renaming = load_beside("rename_worker")
+    enums = load_beside("enum_worker")
+    load_beside("defaults_worker").install()
 
     def note(context: Any, _revision: Any, directives: list[Any]) -> None:
         # Alembic hands the same list to env.py's own hook next, so it is kept and read
         # afterwards; emptying it here would break the usual `directives[0]` there.
         target = context.opts["target_metadata"]
         metadatas.extend(target if isinstance(target, (list, tuple)) else [target])
-        report["unused_renames"] = renaming.apply_renames(
-            request.get("renames", ()), directives, context
-        )
-        report["rename_candidates"] = [
+        described = [metadata for metadata in metadatas if metadata is not None]
+        renames = request.get("renames", ())
+        done, candidates = enums.write(context, described, directives, renames)
+        renames = [rename for rename in renames if rename not in done]
+        report["unused_renames"] = renaming.apply_renames(renames, directives, context)
+        report["rename_candidates"] = candidates + [
             candidate
             for directive in directives
             for upgrade in directive.upgrade_ops_list
             for candidate in renaming.candidates(upgrade.ops)
         ]
         if request.get("take_out"):
-            found = [metadata for metadata in metadatas if metadata is not None]
             taker = load_beside("change_worker")
-            report["taken_out"] = taker.take_out(context, found, directives)
+            report["taken_out"] = taker.take_out(context, described, directives)
         scripts.append(directives)
 
     written = command.revision(
@@ -359,6 +362,8 @@ def describe_operations(operations: list[Any]) -> Iterator[dict[str, Any]]:
 def describe_operation(operation: Any) -> dict[str, Any]:
     """One Alembic operation as plain values; `op` is the class's name without `Op`."""
     described: dict[str, Any] = {"op": type(operation).__name__.removesuffix("Op")}
+    if words := getattr(operation, "words", None):
+        described["words"] = words
     for key, attributes in {
         "table": ("table_name", "source_table"),
         "schema": ("schema",),

@@ -81,11 +81,12 @@ def create_all(config: Config, request: Report, report: Report, _guard: ModuleTy
         metadatas = [metadata for metadata in metadatas if metadata is not None]
         for statement in request.get("prepare", ()):
             try_to(connection, statement)
+        # Before they are made: env.py may leave what is there already, as a view is (#13).
+        places = [list(place) for metadata in metadatas for place in ignored(context, metadata)]
+        report["ignored"] = sorted(places, key=str)
         for metadata in metadatas:
             make(connection, metadata)
         report["catalog"] = catalog.read_catalog(connection)
-        places = (place for metadata in metadatas for place in ignored(context, metadata))
-        report["ignored"] = sorted((list(place) for place in places), key=str)
 
     run_in_environment(config, work)
 

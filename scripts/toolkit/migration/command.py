@@ -71,7 +71,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="TABLE.OLD:NEW",
         action="append",
         default=[],
-        help="a drop and an add that are one column (OLD:NEW: one table) under a new name",
+        help="a drop and an add that are one column (OLD:NEW: one table; TYPE.OLD:NEW: one"
+        " value of an enum) under a new name",
     )
     made.add_argument(
         "--no-rename", action="store_true", help="drop and add what looks like a rename"

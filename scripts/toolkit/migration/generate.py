@@ -339,10 +339,7 @@ def advice(result: AlembicResult, step: str) -> str:
             " script.py.mako, below `import sqlalchemy as sa`."
         )
     if found := re.search(r"type \"?(\w+)\"? already exists", result.message):
-        return (
-            f"The downgrade leaves the enum type {found[1]} behind. The env.py that"
-            " setup-alembic.sh writes drops it."
-        )
+        return f"The downgrade leaves the type {found[1]} behind: drop it there."
     if "has no name" in result.message or "must have a name" in result.message:
         return "Give the metadata a naming_convention, so that constraints can be dropped."
     if step == "upgrade":

@@ -24,6 +24,7 @@ SENTENCES = {
     "CreateForeignKey": "add foreign key {name}: {table} ({on}) to {refers_to}",
     "CreateCheckConstraint": "add check constraint {name} on {table}",
     "DropConstraint": "drop {constraint} constraint {name} on {table}",
+    "Postgresql": "{words}",
 }
 
 

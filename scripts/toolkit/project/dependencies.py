@@ -22,6 +22,7 @@ DISTRIBUTIONS = (
     "psycopg",
     "fastapi",
     "sqlmodel",
+    "python-dotenv",
 )
 _DRIVERS = {
     "postgresql": ("asyncpg", "psycopg"),

@@ -10,7 +10,13 @@ from toolkit.project.imports import dotted
 from toolkit.project.reach import imports_by_rule, missing_modules, module_file, reachable
 from toolkit.setup.changes import FileChange, read_text, relative
 from toolkit.setup.env_options import lost_options
-from toolkit.setup.settings_block import EnvFile, modules_of, render_block, with_modules
+from toolkit.setup.settings_block import (
+    EnvFile,
+    completed,
+    modules_of,
+    render_block,
+    with_modules,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class Wanted:
     url: UrlSource
     explicit: bool
     """--base or --url-from was given: the whole block follows it."""
+    dotenv: bool = False
+    """The URL's variable stands in a `.env`, which python-dotenv can read."""
 
 
 def plan_env(
@@ -46,7 +54,8 @@ def plan_env(
     ours = EnvFile.parse(template)
     if ours is None:
         raise ValueError("templates/env.py has no settings block")
-    fresh = ours.with_block(render_block(wanted.modules, project.bases, wanted.url))
+    written = render_block(wanted.modules, project.bases, wanted.url, dotenv=wanted.dotenv)
+    fresh = ours.with_block(completed(written, ours.block))
     before = read_text(path)
     if before is None:
         return EnvPlan(FileChange(path, None, fresh.text(), "async Alembic environment"))
@@ -63,7 +72,7 @@ def plan_env(
         changed = _like(before, after.text()) if after != current else before
         return EnvPlan(FileChange(path, before, changed, reason), notes)
     if force:
-        after = ours.with_block(block)
+        after = ours.with_block(completed(block, ours.block))
         reason = "renewed from the template"
         change = FileChange(path, before, _like(before, after.text()), reason, True, True)
         return EnvPlan(change, notes, _lost(change, project))

@@ -1,5 +1,6 @@
 """What is to be written into this project, and why. Reads files, writes none."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +60,15 @@ class _Place:
 def make_plan(project: Project, templates: Mapping[str, str], options: Options) -> Plan:
     """Decide what to write. Raises SetupError where a person has to decide first."""
     url, notes = choose_url(project)
+    dotenv, more = reads_dotenv(project, url)
+    notes += more
     modules = project.model_modules
     changes: list[FileChange] = []
     try:
         if options.scaffold is not None:
-            scaffold = plan_scaffold(project, options.scaffold, url, templates, force=options.force)
+            scaffold = plan_scaffold(
+                project, options.scaffold, url, templates, force=options.force, dotenv=dotenv
+            )
             changes += scaffold.changes
             notes += scaffold.notes
             project = scaffold.project
@@ -77,7 +82,7 @@ def make_plan(project: Project, templates: Mapping[str, str], options: Options) 
                 "--base MODULE:NAME names one that was not recognised",
             )
         place = _place(project)
-        wanted = Wanted(modules, url, options.explicit)
+        wanted = Wanted(modules, url, options.explicit, dotenv)
         env = plan_env(
             place.env, templates["env.py"], project, wanted, place.setup, force=options.force
         )
@@ -115,6 +120,24 @@ def choose_url(project: Project) -> tuple[UrlSource, list[str]]:
     return DEFAULT_URL, [
         f"the database URL is written out in {where}; migrations read it from {name}: let the "
         "application do so too (--url-from names another source)"
+    ]
+
+
+def reads_dotenv(project: Project, url: UrlSource) -> tuple[bool, list[str]]:
+    """Is the variable in a `.env` that python-dotenv can load; a note where nothing can (#13)."""
+    kind, _, name = url.reference.partition(":")
+    files = dict.fromkeys([project.root / ".env", project.import_root / ".env"])
+    line = re.compile(rf"(?m)^\s*(?:export\s+)?{re.escape(name)}\s*=")
+    found = [path for path in files if path.is_file() and line.search(read_text(path) or "")]
+    if kind != "env" or not found:
+        return False, []
+    if project.versions.get("python-dotenv"):  # pydantic-settings brings it along
+        return True, []
+    where = relative(found[0], project.root)
+    return False, [
+        f"{where} has {name}, and nothing here reads it: install python-dotenv (or"
+        f" pydantic-settings) and run this again, or set {name} where alembic and the"
+        " application start"
     ]
 
 

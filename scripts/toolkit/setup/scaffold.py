@@ -19,7 +19,7 @@ from toolkit.setup.dependencies import (
     with_requirements,
 )
 from toolkit.setup.errors import SetupError
-from toolkit.setup.settings_block import first_name
+from toolkit.setup.settings_block import LOAD_DOTENV, first_name
 
 MODELS = '''\
 """The tables of this application, one class each. Alembic finds them here.
@@ -57,6 +57,7 @@ def plan_scaffold(
     templates: Mapping[str, str],
     *,
     force: bool,
+    dotenv: bool = False,
 ) -> Scaffold:
     """Everything that `--scaffold package` writes but Alembic. Raises SetupError."""
     folder = _folder(project, package)
@@ -75,7 +76,9 @@ def plan_scaffold(
         "base_model.py": templates["base_model.py"],
         "database_url.py": templates["database_url.py"],
         "database_engine.py": in_package(templates["database_engine.py"]),
-        "session_manager.py": connected(in_package(templates["session_manager.py"]), url),
+        "session_manager.py": connected(
+            in_package(templates["session_manager.py"]), url, dotenv=dotenv
+        ),
         "models.py": MODELS.format(package=package),
     }
     changes = [*_parent_packages(project, folder)]
@@ -123,7 +126,7 @@ def in_package(template: str) -> str:
     )
 
 
-def connected(template: str, url: UrlSource) -> str:
+def connected(template: str, url: UrlSource, *, dotenv: bool = False) -> str:
     """session_manager.py whose `database_config` reads this project's settings."""
     node = next(
         item
@@ -134,6 +137,7 @@ def connected(template: str, url: UrlSource) -> str:
     if module == "env":
         body = (
             f'    """The URL is in {name}, every other setting in DATABASE_<NAME>."""\n'
+            f"{LOAD_DOTENV if dotenv else ''}"
             f'    return DatabaseConfig.from_env("{name}")\n'
         )
     else:

@@ -45,9 +45,16 @@ class EnvFile:
         return (self.head, self.tail) == (other.head, other.tail)
 
 
-def render_block(modules: Sequence[str], metadata: Sequence[MetadataSource], url: UrlSource) -> str:
+def render_block(
+    modules: Sequence[str],
+    metadata: Sequence[MetadataSource],
+    url: UrlSource,
+    *,
+    dotenv: bool = False,
+) -> str:
     """The settings block for these modules, metadatas and this URL source."""
-    return f"{render_modules(modules)}\n\n{render_metadata(metadata)}\n\n{render_url(url)}\n\n"
+    parts = render_modules(modules), render_metadata(metadata), render_url(url, dotenv=dotenv)
+    return "\n\n".join(parts) + "\n\n"
 
 
 def render_modules(modules: Sequence[str]) -> str:
@@ -81,8 +88,15 @@ def render_metadata(metadata: Sequence[MetadataSource]) -> str:
     )
 
 
-def render_url(source: UrlSource) -> str:
-    """`database_url` for `env:NAME` or `module:expression`."""
+LOAD_DOTENV = """\
+    from dotenv import load_dotenv
+
+    load_dotenv()  # the .env above this file; what is set already stays
+"""
+
+
+def render_url(source: UrlSource, *, dotenv: bool = False) -> str:
+    """`database_url` for `env:NAME` or `module:expression`; `dotenv`: which a `.env` may set."""
     module, _, expression = source.reference.partition(":")
     head = "def database_url() -> str | URL:\n"
     if module == "env":
@@ -92,6 +106,7 @@ def render_url(source: UrlSource) -> str:
             f"{head}"
             f'    """The environment variable {expression}."""\n'
             "    import os\n\n"
+            f"{LOAD_DOTENV if dotenv else ''}"
             f'    url = os.environ.get("{expression}")\n'
             "    if not url:\n"
             "        raise RuntimeError(\n"
@@ -137,6 +152,33 @@ def first_name(expression: str) -> str:
         else:
             raise BlockError(f"{expression!r} does not begin with a name to import")
     return node.id
+
+
+def completed(block: str, template: str) -> str:
+    """`block` with the settings of the template that it lacks: the code around it has them."""
+    known = {name for statement in ast.parse(block).body for name in _names(statement)}
+    lines = template.splitlines(keepends=True)
+    added = ""
+    for statement in ast.parse(template).body:
+        if not isinstance(statement, ast.AnnAssign) or known & set(_names(statement)):
+            continue
+        first = statement.lineno - 1
+        while first and lines[first - 1].startswith("#"):
+            first -= 1
+        added += "\n" + "".join(lines[first : statement.end_lineno])
+    found = _modules_statement(block)
+    end = (found[0].end_lineno or 0) if found else 0
+    before = block.splitlines(keepends=True)
+    return "".join([*before[:end], added if end else f"{added.lstrip()}\n", *before[end:]])
+
+
+def _names(statement: ast.stmt) -> list[str]:
+    targets: list[ast.expr] = []
+    if isinstance(statement, ast.AnnAssign):
+        targets = [statement.target]
+    elif isinstance(statement, ast.Assign):
+        targets = statement.targets
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def modules_of(block: str) -> tuple[str, ...] | None:

@@ -1,8 +1,8 @@
 """Which differences of two schemas autogenerate missed, and the lines for each.
 
 Silent about what only the migrations know: views, triggers, functions, indexes and tables
-made with raw SQL, a server default that filled old rows, an enum value that is no longer
-used. Models cannot say that they want these gone, and many want to keep them. Silent, too,
+made with raw SQL, a server default that filled old rows. Models cannot say that they want
+these gone, and many want to keep them. Silent, too,
 about tables and columns that the models have and the migrations lack: autogenerate sees
 those, so it was told to leave them.
 """
@@ -188,10 +188,6 @@ def parameters_are_wanted(one: Difference, _migrated: Catalog) -> bool:
     return any(before.get(key) != value for key, value in after.items())
 
 
-def values_are_wanted(one: Difference, _migrated: Catalog) -> bool:
-    return not set(one.after) <= set(one.before)
-
-
 def serial_is_wanted(one: Difference, migrated: Catalog) -> bool:
     """Where the numbers come from otherwise, they do not have to come from a sequence."""
     column = migrated["column"][one.name]
@@ -213,7 +209,7 @@ RULES: dict[str, Callable[[Difference, Catalog], bool]] = {
     "table.engine": server_default_differs("engine"),
     "table.collation": server_default_differs("collation"),
     "table.options": lambda one, _: bool(one.after),
-    "enum.values": values_are_wanted,
+    "enum.values": lambda one, _: set(one.after) != set(one.before),
     "column.serial": serial_is_wanted,
     "column.extra": lambda one, _: bool(one.after),
     "column.default": lambda one, migrated: not migrated["column"][one.name].get("identity"),

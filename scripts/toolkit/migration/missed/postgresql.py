@@ -104,9 +104,9 @@ class Writer:
         if kind == "table":
             return self.alter_table(before, after, attributes)
         if kind == "enum":
-            if not back:
+            if set(before["values"]) < set(after["values"]) and (not back or self.lost(after)):
                 return enums.add_values(before, after)
-            return enums.restore(after, self.parent, self)
+            return enums.restore(after, self.parent if back else self.migrated, self)
         if kind == "sequence":
             return execute(f"ALTER SEQUENCE {qualified(after)}{options(after, before)}")
         if kind in CONSTRAINTS and attributes == ["comment"]:
@@ -117,6 +117,12 @@ class Writer:
         if kind in CONSTRAINTS or kind == "index":
             return [*self.drop(kind, before), *self.create(kind, after)]
         return []
+
+    def lost(self, entry: Entry) -> bool:
+        """Have the models fewer values than the type? Going back, they are put in again."""
+        key = f"{entry['schema']}.{entry['name']}" if entry["schema"] else str(entry["name"])
+        wanted = self.wanted["enum"].get(key)
+        return wanted is not None and not set(entry["values"]) <= set(wanted["values"])
 
     def create_constraint(self, kind: str, entry: Entry) -> list[str]:
         definition = str(entry["definition"])

@@ -24,6 +24,13 @@ def words_of(group: list[Difference], default_schema: str | None) -> str:
             f" have {shown(first.after)}); nothing but a new table changes that, and nothing"
             " depends on it that names its columns"
         )
+    values = next((one for one in group if (one.kind, one.attribute) == ("enum", "values")), None)
+    if values is not None and (gone := [v for v in values.before if v not in values.after]):
+        words = " and ".join(repr(value) for value in gone)
+        return (
+            f"{place}: the models no longer have {words}; reading a row that has it is a"
+            " LookupError, so give such rows another value first, or let the models keep it"
+        )
     changes = (
         f"{str(one.attribute).replace('_', ' ')} is {shown(one.before)}, the models want"
         f" {shown(one.after)}"

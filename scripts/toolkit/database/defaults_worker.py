@@ -1,0 +1,88 @@
+"""Server defaults compared as texts, for whatever env.py the project has.
+
+Loaded by path into the process that runs the project's code, like the guard. Alembic compares
+none unless it is told to; then it asks PostgreSQL whether two are equal, which is an error for
+json, point, a new value of an enum and an apostrophe, is never true of random(), and takes a
+number from a sequence (#13). Here nothing is asked, and what PostgreSQL may have written in its
+own words is not called a change: the comparison of whole schemas, which has both in PostgreSQL's
+words, sees that one.
+"""
+
+import re
+from typing import Any
+
+from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
+from alembic.ddl.postgresql import PostgresqlImpl
+from alembic.runtime.environment import EnvironmentContext
+from sqlalchemy import JSON, Column, String
+
+CAST = re.compile(  # outside of quotes
+    r"""('(?:[^']|'')*')|::\s*(?:"[^"]+"|\w+)(?:\.(?:"[^"]+"|\w+))?(?: varying| precision)?"""
+    r"(?:\(\d+(?:,\s*\d+)?\))?(?: with(?:out)? time zone)?(?:\[\])*"
+)
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def without_casts(default: str) -> str:
+    return CAST.sub(lambda found: found[1] or "", default)
+
+
+def value_of(default: str) -> str | None:
+    """What it says, if it is one number, truth value or quoted text; None for an expression."""
+    text = without_casts(default).strip("() ")
+    quoted = re.fullmatch(r"'((?:[^']|'')*)'", text)
+    if quoted:
+        return quoted[1].replace("''", "'")
+    text = {"true": "1", "false": "0"}.get(text.lower(), text)
+    return text if NUMBER.fullmatch(text) else None
+
+
+def words(default: str) -> set[str]:
+    found = re.findall(r"\w+|[][{}]", without_casts(default).lower())
+    return {{"now": "current_timestamp"}.get(word, word) for word in found}
+
+
+def differs(present: str, wanted: str, kind: Any, *, rewritten: bool) -> bool:  # noqa: ANN401
+    """`rewritten`: the database shows an expression in words of its own."""
+    one, other = value_of(present), value_of(wanted)
+    if one is not None and other is not None:
+        if one == other or isinstance(kind, String):
+            return one != other
+        one, other = ({"true": "1", "false": "0"}.get(text, text) for text in (one, other))
+        if NUMBER.fullmatch(one) and NUMBER.fullmatch(other):
+            return float(one) != float(other)
+        if isinstance(kind, JSON):
+            return "".join(one.split()) != "".join(other.split())
+    before, after = words(present), words(wanted)
+    return before != after and not (rewritten and (before <= after or before >= after))
+
+
+class Quiet:
+    """Not a callback of context.configure: Alembic calls one for generated columns, and fails."""
+
+    def compare_server_default(
+        self, reflected: Column[Any], column: Column[Any], wanted: str | None, present: str | None
+    ) -> bool:
+        postgres = isinstance(self, PostgresqlImpl)
+        table = column.table
+        if postgres and column.primary_key and column is table.autoincrement_column:
+            return False  # serial
+        if wanted is None or present is None:
+            filled = wanted is None and column.server_default is not None  # FetchedValue()
+            return wanted != present and not filled
+        if isinstance(getattr(column.server_default, "arg", None), str):
+            wanted = "'" + wanted.replace("'", "''") + "'"
+        return differs(present, wanted, reflected.type, rewritten=postgres)
+
+
+def install() -> None:
+    """From here on Alembic compares defaults this way, unless env.py says that it should not."""
+    for impl in (PostgresqlImpl, MySQLImpl, MariaDBImpl):  # a class that is made registers itself
+        type(impl.__name__, (Quiet, impl), {"__dialect__": impl.__dialect__})
+    original = EnvironmentContext.configure
+
+    def configure(self: EnvironmentContext, *arguments: object, **options: object) -> None:
+        options.setdefault("compare_server_default", True)
+        original(self, *arguments, **options)  # type: ignore[arg-type]
+
+    EnvironmentContext.configure = configure  # type: ignore[method-assign]

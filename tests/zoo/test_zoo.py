@@ -1,0 +1,46 @@
+"""The part of `make zoo` that is cheap: ours gets as far as plain Alembic with each animal.
+
+All of the corpus takes minutes; `make zoo` runs it, and prints the table.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from zoo.compare import Cell, Result, cells, table
+from zoo.corpus import CORPUS, Animal
+
+CHEAP = [
+    (animal, database)
+    for animal in CORPUS
+    if animal.cheap
+    for database in (*animal.databases[:1], *(("mysql",) if "computed" in animal.name else ()))
+]
+
+
+@pytest.mark.parametrize(
+    ("animal", "database"),
+    [pytest.param(*one, id="-".join((one[0].name, one[1]))) for one in CHEAP],
+)
+def test_ours_is_never_worse_than_plain_alembic(
+    animal: Animal, database: str, make_database: Callable[[str], str]
+) -> None:
+    """Plain Alembic is asked where ours fails, to be excused."""
+    (cell,) = cells([replace(animal, databases=(database,))], make_database, both=False)
+    assert not cell.worse, f"plain: {cell.plain}, ours: {cell.ours}\n{cell.ours.why}"
+
+
+def test_the_oracle_can_say_no() -> None:
+    """What is worse is caught, and the table says where."""
+    ok, failed = Result(), Result(1, "upgrade", "NameError")
+    worse = Cell("own type", "sqlite", ok, failed)
+    assert worse.worse and not worse.better
+    assert Cell("own type", "sqlite", failed, ok).better
+    assert not Cell("own type", "sqlite", failed, Result(1, "upgrade")).worse
+    assert Cell("own type", "sqlite", failed, Result(1, "revision")).worse
+    assert "| own type |  | **WORSE** ok → upgrade 1 |  |" in table([worse])
+
+
+def test_names_of_animals_are_their_own() -> None:
+    assert len({animal.name for animal in CORPUS}) == len(CORPUS)
