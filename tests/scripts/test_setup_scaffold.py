@@ -13,8 +13,10 @@ from projects.layouts import Layout
 from projects.setup_door import alembic, environment, setup, tree
 from toolkit.project import read_project
 from toolkit.project.dependencies import missing_packages
+from toolkit.project.facts import UrlSource
 from toolkit.setup.application import with_lifespan
 from toolkit.setup.backups import FOLDER
+from toolkit.setup.plan import reads_dotenv
 
 Factory = Callable[[str], Layout]
 
@@ -255,3 +257,47 @@ def test_packages_that_are_not_installed_are_in_the_file_and_in_the_message(
     again = setup(layout.root, "--scaffold", "app.db", "--json", url="sqlite+aiosqlite:///x.db")
     assert again.code == 0, again.err
     assert again.document["status"] == "nothing-to-do"
+
+
+def test_a_url_in_a_dotenv_is_found_by_alembic_and_the_application(
+    project_factory: Factory,
+) -> None:
+    """Where the scripts find it, they do, too: not "DATABASE_URL is not set" (#13)."""
+    layout = project_factory("fresh")
+    file = layout.root / ".env"
+    file.write_text(f"DATABASE_URL=sqlite+aiosqlite:///{layout.root}/found.db\n")
+    done = setup(layout.root, "--scaffold", "app.db", "--no-prove")
+    assert done.code == 0, done.err
+    alembic_ran, application = (
+        subprocess.run(
+            [warm.python(), *arguments],
+            cwd=layout.root,
+            env=environment(None),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for arguments in (
+            ("-m", "alembic", "upgrade", "head"),
+            (
+                "-c",
+                "from app.db.session_manager import database_config; print(database_config().url)",
+            ),
+        )
+    )
+    assert alembic_ran.returncode == 0, alembic_ran.stderr
+    assert (layout.root / "found.db").exists()
+    assert application.stdout.strip().endswith("found.db"), application.stderr
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_dotenv_that_nothing_reads_is_said(project_factory: Factory) -> None:
+    layout = project_factory("fresh")
+    (layout.root / ".env").write_text("DATABASE_URL=sqlite+aiosqlite:///x.db\n")
+    project = read_project(layout.root)
+    url = UrlSource("environment", "env:DATABASE_URL")
+    assert reads_dotenv(project, url) == (True, [])
+    bare = replace(project, versions={**project.versions, "python-dotenv": None})
+    (note,) = reads_dotenv(bare, url)[1]
+    assert ".env has DATABASE_URL, and nothing here reads it: install python-dotenv" in note
+    assert reads_dotenv(bare, UrlSource("environment", "env:OTHER_URL")) == (False, [])

@@ -5,10 +5,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from servers import pgbouncer
+from servers.postgres import PostgresServer
 from templates.env_project import EnvProject, execute
 
 TABLE = "op.create_table('note', sa.Column('id', sa.Integer, primary_key=True))"
@@ -212,7 +214,7 @@ async def upgrade_in_this_process(project: EnvProject, connection: object) -> No
 
 CALLER = """
 import asyncio, logging
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 class Undo(Exception): ...
@@ -364,3 +366,18 @@ def test_a_broken_model_module_is_named(project: EnvProject) -> None:
 @pytest.mark.dialects("sqlite")
 async def test_the_helper_reads_the_real_database(project: EnvProject) -> None:
     assert await execute(project.url, "SELECT 1") == [(1,)]
+
+
+@pytest.mark.dialects("postgresql")
+def test_a_pooler_in_transaction_mode_is_refused(
+    project: EnvProject, postgres_server: PostgresServer
+) -> None:
+    """There the lock would stay behind on another connection, and stop each later upgrade."""
+    project.revision(1, TABLE)
+    database = str(make_url(project.url).database)
+    for mode, fails in (("transaction", True), ("session", False)):
+        with pgbouncer.running_pgbouncer(postgres_server, mode=mode) as bouncer:
+            project.url = bouncer.url(database)
+            output = project.alembic("upgrade", "head", fails=fails)
+        assert ("PgBouncer in transaction mode" in output) is fails
+        assert "Traceback" not in output

@@ -246,7 +246,8 @@ def main() -> int:
     with private_servers() as make:
         for cell in cells(animals, make, both=both):
             found.append(cell)
-            print(".", end="", file=sys.stderr, flush=True)
+            shown = f"\n{cell.animal} on {cell.database}: plain {cell.plain}, ours {cell.ours}\n"
+            print(shown if cell.ours.round else ".", end="", file=sys.stderr, flush=True)
             if wanted:
                 for side in SIDES:
                     print(f"{cell.animal}, {cell.database}, {side}:", getattr(cell, side))
