@@ -90,9 +90,10 @@ def reason(error: Exception) -> str:
 def read_url() -> URL:
     """The project's URL, with an installed driver (asynchronous if possible) if it names none."""
     try:
-        given, url = database_url(), None
+        given = database_url()
     except Exception as error:
         raise CommandError(f"the database URL cannot be read: {reason(error)}") from None
+    url = None
     with suppress(sa.exc.SQLAlchemyError, ValueError):
         url = sa.make_url(given)
     if url is None or "@" in f"{url.host}{url.database}":
