@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo quick test test-floor lint format check zoo forms bench-migrations bench-capture bench-cured bench-downtime bench-reading try-projects system-deps clean
+.PHONY: help demo quick test test-floor lint format check zoo forms bench bench-migrations bench-capture bench-cured bench-downtime bench-reading try-projects system-deps clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -66,6 +66,15 @@ forms: .venv/installed ## Carry out every form that the review of migrations pri
 zoo: .venv/installed ## Compare env.py with plain Alembic, on models with all that models have
 	.venv/bin/python tests/zoo/compare.py
 
+.venv-bench/installed: pyproject.toml
+	@$(PYTHON) -m venv --clear .venv-bench
+	@.venv-bench/bin/python $(PIP) install --upgrade "pip>=25.1"
+	@.venv-bench/bin/python $(PIP) install --group latest --group bench
+	@touch $@
+
+bench: .venv-bench/installed ## Measure a request over HTTP beside raw asyncpg and other session layers (5 minutes)
+	.venv-bench/bin/python tests/benchmarks/bench_sessions.py
+
 bench-migrations: .venv/installed ## Compare the review of migrations with other tools, on one corpus
 	.venv/bin/python tests/benchmarks/bench_migrations.py
 
@@ -85,7 +94,7 @@ KEEP ?= $(or $(TMPDIR),/tmp)/try-projects
 try-projects: .venv/installed ## Run the scripts on checkouts: make try-projects PROJECTS="DIR ..." (starts their code)
 	.venv/bin/python tests/benchmarks/try_projects.py --keep "$(KEEP)" $(PROJECTS)
 
-SYSTEM_DEPS := mariadb-server-core mariadb-client-core pgbouncer chromium chromium-driver
+SYSTEM_DEPS := mariadb-server-core mariadb-client-core pgbouncer chromium chromium-driver wrk
 system-deps: ## Install servers and a browser for the tests (Debian, Ubuntu)
 	@if command -v apt-get >/dev/null; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
@@ -102,4 +111,4 @@ system-deps: ## Install servers and a browser for the tests (Debian, Ubuntu)
 	fi
 
 clean: ## Remove the environments and caches (not demo/)
-	rm -rf .venv .venv-floor .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-floor .venv-bench .mypy_cache .ruff_cache .pytest_cache

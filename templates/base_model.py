@@ -60,6 +60,7 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.asyncio import AsyncAttrs, AsyncSession
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
     DeclarativeBase,
     LoaderCallableStatus,
@@ -317,9 +318,16 @@ class SoftDeleteMixin:
 
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime(), sort_order=102)
 
-    @property
+    @hybrid_property
     def is_deleted(self) -> bool:
+        """Of a row; and `where(Model.is_deleted)` or `filter_by(is_deleted=True)` in a query,
+        which shows what is hidden with `include_deleted` only."""
         return self.deleted_at is not None
+
+    @is_deleted.inplace.expression
+    @classmethod
+    def _is_deleted(cls) -> ColumnElement[bool]:
+        return cls.deleted_at.is_not(None)
 
     async def soft_delete(self, session: AsyncSession) -> None:
         """Hide this row and its children (see the class), and flush. Twice is harmless."""
@@ -509,13 +517,17 @@ class QueryMixin:
 
     async def update(self, session: AsyncSession, values: Mapping[str, Any]) -> Self:
         """Set columns by name, and save. ValueError, and nothing is set, if a name is no column
-        or is not in `updatable_fields`."""
+        or is not in `updatable_fields`. Values that are there already change nothing."""
         allowed = {*class_mapper(type(self)).column_attrs.keys()} & {*self.updatable_fields}
         if refused := values.keys() - allowed:
             raise ValueError(
                 f"{type(self).__name__}.update() may not set {', '.join(sorted(refused))}; "
                 f"it may set {', '.join(sorted(allowed)) or 'nothing: see updatable_fields'}"
             )
+        state = instance_state(self)
+        if state.persistent and (unknown := state.unloaded & values.keys()):
+            # Else the same value would be written again, and updated_at would move.
+            await session.refresh(self, unknown)
         for name, value in values.items():
             setattr(self, name, value)
         return await self.save(session)

@@ -286,7 +286,7 @@ def _set_in_each_transaction(engine: AsyncEngine, settings: Mapping[str, str]) -
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        if not cast(Any, connection.connection.dbapi_connection).autocommit:
             connection.exec_driver_sql(statement, values)
 
 
@@ -407,10 +407,13 @@ def _check_liveness(engine: AsyncEngine, config: DatabaseConfig) -> None:
     socket, where looking costs nothing. A firewall that dropped it says nothing: therefore the
     ping after a rest.
     """
+    is_asyncpg = engine.dialect.driver == "asyncpg"
 
     @event.listens_for(engine.sync_engine, "checkin")
-    def checkin(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    def checkin(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
         record.info["used_at"] = time.monotonic()
+        if is_asyncpg and connection is not None:
+            cast(Any, connection).autocommit = False  # a reader may have set it
 
     @event.listens_for(engine.sync_engine, "checkout")
     def checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _: object) -> None:

@@ -152,7 +152,8 @@ def problem_of(error: BaseException, metadata: MetaData | None = None) -> Proble
         lost = getattr(error, "connection_invalidated", False) or isinstance(original, OSError)
         kind = "unavailable" if lost else "error"
     driver = original.__cause__ if original is not None else None
-    name = getattr(driver, "constraint_name", None) or _named(text)
+    # bulk.py has asyncpg's error itself.
+    name = getattr(driver or original, "constraint_name", None) or _named(text)
     if name is None and "UNIQUE constraint failed: " in text:
         name = _unique_over(text.rpartition("failed: ")[2].split(", "), metadata)
     return Problem(kind, name if STATUS[kind] in (409, 422) else None)

@@ -151,6 +151,24 @@ async def test_seed_14_update_takes_only_what_is_allowed(session: AsyncSession) 
         await plain.update(session, {"name": "x"})
 
 
+@pytest.mark.parametrize("loaded", [True, False])
+async def test_update_that_changes_nothing_moves_nothing(
+    session: AsyncSession, loaded: bool
+) -> None:
+    """A PATCH with the values that are there (#14). Of an expired one, the old value is unknown."""
+    person = await Person(email="a@b.c", name="same").save(session)
+    before = person.updated_at
+    await session.commit()
+    if not loaded:
+        session.expire(person, ["name"])
+    await person.update(session, {"name": "same"})
+    assert person.updated_at == before
+    await session.refresh(person)
+    assert person.updated_at == before
+    await person.update(session, {"name": "other"})
+    assert person.updated_at > before
+
+
 async def test_update_does_not_commit(session: AsyncSession) -> None:
     person = await Person(email="a@b.c", name="old").save(session)
     await session.commit()

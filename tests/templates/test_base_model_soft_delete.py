@@ -492,3 +492,22 @@ async def test_a_transient_object_is_no_children_problem(session: AsyncSession) 
     await author.soft_delete(session)
     assert await Author.count(session) == 0
     assert await Author.count(session, include_deleted=True) == 1
+
+
+async def test_is_deleted_is_for_queries_too(session: AsyncSession) -> None:
+    """`== False` and filter_by, which people write, returned nothing (#14)."""
+    here, gone = Author(name="here"), Author(name="gone")
+    session.add_all([here, gone])
+    await session.flush()
+    await gone.soft_delete(session)
+    for condition, expected in (
+        (Author.is_deleted == False, [here]),  # noqa: E712
+        (~Author.is_deleted, [here]),
+        (Author.is_deleted.is_(False), [here]),  # type: ignore[attr-defined]
+        (Author.is_deleted, [gone]),
+        (Author.is_deleted == True, [gone]),  # noqa: E712
+    ):
+        found = select(Author).where(condition).execution_options(include_deleted=True)
+        assert (await session.scalars(found)).all() == expected
+    assert (await session.scalars(select(Author).filter_by(is_deleted=False))).all() == [here]
+    assert (await session.scalars(select(Author).filter_by(is_deleted=True))).all() == []
