@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from projects.setup_door import alembic
 from projects.shop import Ended, Shop
+from toolkit.migration.by_revision import SCREEN, by_revision
 from toolkit.migration.reviewing import Reviewed
 from toolkit.report.exits import Exit
 from toolkit.report.finding import Finding, Verdict
@@ -333,6 +334,30 @@ def test_the_worst_verdict_says_how_a_review_ends() -> None:
     assert code(Verdict.STYLE, Verdict.DRIFT) == Exit.DRIFT
     assert code(Verdict.DRIFT, Verdict.IRREVERSIBLE) == Exit.HAZARDS
     assert code(Verdict.DATA_LOSS) == Exit.HAZARDS
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_history_is_told_by_revision_the_worst_first() -> None:
+    """A table on top, and at most a screen for each (#15)."""
+    form = "def upgrade() -> None:\n" + "    pass\n" * 30
+    many = [Finding(f"r{n}", Verdict.STYLE, "Words.", revision="0002") for n in range(40)]
+    found = [
+        Finding("a", Verdict.BLOCKS, "Blocks.", revision="0001", rewrite=form),
+        Finding("b", Verdict.DATA_LOSS, "Loses.", revision="0003"),
+        *many,
+        Finding("c", Verdict.DRIFT, "Of all."),
+    ]
+    text = by_revision(found, ["0001", "0002", "0003"])
+    first, *parts = text.split("\n\n")
+    assert [line.split()[0] for line in first.splitlines()] == [
+        "revision", "0003", "0001", "0002", "(all)",
+    ]  # fmt: skip
+    assert parts[0].startswith("DATA-LOSS [b]")
+    assert parts[-1].startswith("DRIFT [c]")
+    assert "pass" not in text
+    assert "(the forms: --review 0001)" in text
+    assert "more findings, and the forms: --review 0002)" in text
+    assert len(text.splitlines()) < 5 + 4 * SCREEN
 
 
 @pytest.mark.any_sqlalchemy

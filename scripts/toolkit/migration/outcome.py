@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.sizes import TableSize, table_sizes
 from toolkit.database.urls import STATS_VARIABLE
+from toolkit.migration.by_revision import by_revision
 from toolkit.migration.deploying import read_answers, steps_as_document, steps_as_text
 from toolkit.migration.expanding import expand
 from toolkit.migration.generate import Outcome, Wanted, generate
@@ -146,7 +147,9 @@ def review_document(reviewed: Reviewed) -> dict[str, Any]:
 
 def show_review(reviewed: Reviewed) -> None:
     if reviewed.findings:
-        print(as_text(near(reviewed.findings)) + "\n")
+        found = near(reviewed.findings)
+        several = len(reviewed.revisions) > 1
+        print((by_revision(found, reviewed.revisions) if several else as_text(found)) + "\n")
     number = len(reviewed.revisions)
     of = f"{number} revision{'s' * (number != 1)}"
     print(f"Reviewed {of} on {reviewed.scratch}: {counted(reviewed.findings)}.")
