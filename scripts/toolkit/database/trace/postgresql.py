@@ -59,6 +59,10 @@ SELECT pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef
 WHERE adrelid = {} AND adnum = {}
 """
 
+DOMAIN = """
+SELECT t.typtype = 'd' FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE a.attrelid = {} AND a.attnum = {}
+"""
 KEYS = """
 SELECT json_build_array((SELECT json_agg(pg_catalog.pg_get_indexdef({}, at, false) ORDER BY at)
     FROM generate_series(1, i.indnkeyatts) AS at),
@@ -196,6 +200,9 @@ class PostgresReader:
         """Add the definitions of what is new: the safe rewrite needs them."""
         functions = {"index-created": "pg_get_indexdef", "constraint-added": "pg_get_constraintdef"}
         for change in statement["changes"]:
+            if change["what"] == "column-added" and change["table"] in statement["rewrites"]:
+                rows = read(connection, DOMAIN.format(*change["key"].split(".")))
+                change["domain"] = bool(rows and rows[0][0])
             if change["what"] == "column-added" and change["default"]:
                 rows = read(connection, DEFAULT.format(*change["key"].split(".")))
                 change["expression"] = str(rows[0][0]) if rows else ""
