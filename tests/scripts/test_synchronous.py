@@ -1,12 +1,20 @@
 """An application that is synchronous throughout is served as it is (#12)."""
 
 import importlib.util
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from projects.setup_door import setup
+from projects import warm
+from projects.setup_door import SCRIPTS, setup
 from projects.shop import Shop
 from toolkit.database.urls import driver_for
 from toolkit.migration.command import require_packages
@@ -215,3 +223,55 @@ def test_nothing_asynchronous_has_to_be_installed(
         expected = (package,) if package else ()
         assert missing_packages(replace(synchronous, scheme=scheme)) == expected
     assert "async" not in " ".join(make_plan(synchronous, templates(), Options()).notes)
+
+
+def connection(shop: Shop, url: str) -> dict[str, Any]:
+    ended = warm.door(
+        SCRIPTS / "test-connection.sh", "--json", cwd=shop.root, environment=shop.environment(url)
+    )
+    report: dict[str, Any] = json.loads(ended.stdout)
+    assert ended.returncode == report["exit"]
+    return report
+
+
+FROM_ENVIRONMENT = ENGINE.replace("'sqlite:///dev.db'", "os.environ['DATABASE_URL']")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
+def test_its_connection_is_tested_as_it_is(
+    kind: str, tmp_path: Path, make_database: Callable[[str], str]
+) -> None:
+    """With its own driver, and nobody speaks of another."""
+    driver = {"sqlite": "pysqlite", "postgresql": "psycopg", "mysql": "pymysql"}[kind]
+    url = re.sub(r"\+\w+", f"+{driver}", make_database(kind))
+    if kind == "sqlite":
+        sqlite3.connect(url.partition(":///")[2]).execute("CREATE TABLE x (y)")
+    shop = shop_with(tmp_path, f"import os\n\n{FROM_ENVIRONMENT}", ENV)
+    report = connection(shop, url)
+    steps = {step["layer"]: step for step in report["steps"]}
+    assert steps["driver"]["status"] == "ok"
+    assert driver in steps["driver"]["message"]
+    assert steps["pool"]["status"] == "ok"
+    assert "async" not in json.dumps(report)
+    # What it may rely on is the end of the way: the migrations, which have not run.
+    assert steps["revision"]["status"] == "ok"
+
+
+def test_a_refused_connection_is_told_as_well(tmp_path: Path) -> None:
+    shop = shop_with(tmp_path, f"import os\n\n{FROM_ENVIRONMENT}", ENV)
+    report = connection(shop, "postgresql+psycopg://dev:s3cret@127.0.0.1:1/shop")
+    assert report["exit"] == Exit.NETWORK
+
+
+def test_nothing_asynchronous_is_imported_for_it() -> None:
+    """SQLAlchemy 2.1 refuses `sqlalchemy.ext.asyncio` to who has no greenlet."""
+    modules = ["connection.ladder", "connection.sqlite_ladder", "database.session"]
+    modules += ["database.connecting", "migration.outcome", "queries.outcome", "setup.prove"]
+    code = "import sys\nsys.modules['greenlet'] = None\n" + "".join(
+        f"import toolkit.{name}\n" for name in modules
+    )
+    subprocess.run(
+        [sys.executable, "-c", f"{code}assert 'sqlalchemy.ext.asyncio' not in sys.modules"],
+        cwd=SCRIPTS,
+        check=True,
+    )

@@ -27,6 +27,8 @@ QUOTE = "Quote user and password: python -c 'import getpass, urllib.parse as u;"
 )
 INSTALL = {
     "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
     "sqlalchemy": "sqlalchemy[asyncio]",
     "greenlet": "sqlalchemy[asyncio]",
 }
@@ -51,6 +53,8 @@ class Target:
     hosts: tuple[tuple[str, int], ...] = ()
     """Empty where a Unix socket is used, or where the driver chooses."""
     socket: str | None = None
+    threaded: bool = False
+    """The application is synchronous, and so is its driver."""
     install: str = "python -m pip install"
 
     @property
@@ -79,21 +83,55 @@ def check_driver(text: str, settings: EngineSettings, project: Project | None) -
             f"Write the scheme of yours: {', '.join(sorted(set(KINDS) - {'postgres'}))}.",
             code=Exit.URL,
         )
-    versions = check_sqlalchemy(project)
-    driver, verdicts = choose_driver(kind, backend, named, settings, project)
-    verdicts += old_sqlalchemy(versions["sqlalchemy"])
-    versions[driver] = version_of(driver)
+    threaded = is_threaded(kind, named, settings)
+    needed = ["sqlalchemy"] if threaded else ["sqlalchemy", "greenlet"]
+    versions = check_sqlalchemy(project, needed)
+    verdicts: list[Verdict] = []
+    if threaded:
+        driver = choose_synchronous(kind, backend, named, settings, project)
+    else:
+        driver, verdicts = choose_driver(kind, backend, named, settings, project)
+        verdicts += old_sqlalchemy(versions["sqlalchemy"])
+    if not threaded or version_of(driver) != "not installed":  # sqlite3 is Python's own
+        versions[driver] = version_of(driver)
     evidence = [", ".join(f"{name} {version}" for name, version in versions.items())]
     backend = "mariadb" if backend == "mariadb" else kind
-    fine = f"{backend}+{driver}; it imports, and so does greenlet"
+    fine = f"{backend}+{driver}; it imports" + ("" if threaded else ", and so does greenlet")
     return f"{backend}+{driver}", judged(
         Layer.DRIVER, fine, verdicts, evidence, driver=driver, versions=versions
     )
 
 
-def check_sqlalchemy(project: Project | None) -> dict[str, str]:
+def is_threaded(kind: Kind, named: str, settings: EngineSettings) -> bool:
+    """Is it a synchronous application with a driver of that kind? Then it is tested so (#12)."""
+    return settings.synchronous and (not named or named in dict(SYNC_DRIVERS[kind]))
+
+
+def choose_synchronous(
+    kind: Kind, backend: str, named: str, settings: EngineSettings, project: Project | None
+) -> str:
+    """The driver that create_engine takes. Raises Broken if it does not import."""
+    from sqlalchemy.engine import make_url  # noqa: PLC0415  (may be missing: a fault itself)
+
+    known = dict(SYNC_DRIVERS[kind])
+    if backend == "postgres" and not settings.rewrites_url:
+        stop(
+            Layer.DRIVER,
+            "SQLAlchemy has no dialect 'postgres', and nothing here rewrites the URL.",
+            "Write postgresql:// in its place.",
+            code=Exit.URL,
+        )
+    usual = make_url(f"{kind}://").get_dialect().driver
+    driver = named or usual
+    if settings.rewrites_url and not named and not imports(known.get(driver, driver)):
+        driver = next((name for name, module in known.items() if imports(module)), driver)
+    require(known.get(driver, driver), project, "the driver that create_engine takes")
+    return driver
+
+
+def check_sqlalchemy(project: Project | None, modules: Sequence[str]) -> dict[str, str]:
     versions = {"Python": ".".join(str(part) for part in sys.version_info[:3])}
-    for module in ("sqlalchemy", "greenlet"):
+    for module in modules:
         require(module, project, "SQLAlchemy needs it for asyncio" if module == "greenlet" else "")
         versions[module] = version_of(module)
     return versions
@@ -219,6 +257,7 @@ def check_url(text: str, scheme: str, settings: EngineSettings) -> tuple[Target,
         {**translated.arguments, **{n: v for n, v in given.items() if n != "password"}},
         translated.tls,
         *places(translated.url, kind),
+        threaded=is_threaded(kind, str(url.get_driver_name()), settings),
     )
     if kind == "sqlite":
         return target, judged(Layer.URL, "a file", verdicts, [])

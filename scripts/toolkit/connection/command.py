@@ -279,7 +279,8 @@ def find_project(options: argparse.Namespace) -> Project | None:
 
 
 def settings_for(options: argparse.Namespace, project: Project | None) -> EngineSettings:
-    settings = read_engine(project)
+    synchronous = project is not None and project.is_sync
+    settings = replace(read_engine(project), synchronous=synchronous)
     said = {
         name: value
         for name, value in (

@@ -6,28 +6,40 @@ import gc
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, QueuePool
 
 from toolkit.connection.address import Target
 from toolkit.connection.failures import chain, judge
 from toolkit.connection.steps import Broken
+from toolkit.connection.threaded import ThreadedEngine
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 NAME = "test-connection"
 LOGIN_SECONDS = 8.0
 STATEMENT_MILLISECONDS = 5000
 
 
-def make_engine(target: Target, *, own: bool, **pool: Any) -> AsyncEngine:  # noqa: ANN401
+def make_engine(target: Target, *, own: bool, **pool: Any) -> "AsyncEngine":  # noqa: ANN401
     """An engine for the target. `own`: for our questions, with no prepared statements that a
     pooler could mix up; otherwise exactly what the application gives its driver.
     """
     arguments = {**target.arguments, **named(target)}
     if own:
         arguments |= NO_STATEMENTS.get(target.driver, {})
+    if target.threaded:
+        if pool.get("poolclass") is AsyncAdaptedQueuePool:
+            pool["poolclass"] = QueuePool
+        if target.kind == "sqlite":
+            arguments["check_same_thread"] = False
+        engine = ThreadedEngine(create_engine(target.url, connect_args=arguments, **pool))
+        return cast("AsyncEngine", engine)
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - needs greenlet
+
     return create_async_engine(target.url, connect_args=arguments, **pool)
 
 
@@ -42,16 +54,16 @@ def named(target: Target) -> dict[str, Any]:
     if target.driver == "asyncpg":
         settings = dict(target.arguments.get("server_settings", {}))
         return {"server_settings": {**settings, "application_name": NAME}, "timeout": LOGIN_SECONDS}
-    if target.driver == "psycopg":
+    if target.driver in {"psycopg", "psycopg2"}:
         return {"application_name": NAME, "connect_timeout": int(LOGIN_SECONDS)}
     if target.kind == "mysql":
-        program = {"program_name": NAME} if target.driver == "aiomysql" else {}
+        program = {"program_name": NAME} if target.driver in {"aiomysql", "pymysql"} else {}
         return {"connect_timeout": int(LOGIN_SECONDS), **program}
     return {}
 
 
 @contextlib.asynccontextmanager
-async def reading(target: Target, seconds: float) -> AsyncIterator[AsyncConnection]:
+async def reading(target: Target, seconds: float) -> "AsyncIterator[AsyncConnection]":
     """One connection in a read-only transaction with a time limit for each statement.
 
     Raises Broken, with the layer that refuses it.
@@ -69,7 +81,7 @@ async def reading(target: Target, seconds: float) -> AsyncIterator[AsyncConnecti
         await engine.dispose()
 
 
-async def login(engine: AsyncEngine, target: Target, seconds: float) -> AsyncConnection:
+async def login(engine: "AsyncEngine", target: Target, seconds: float) -> "AsyncConnection":
     try:
         async with asyncio.timeout(seconds):
             return await engine.connect()
@@ -97,7 +109,7 @@ def collect() -> None:
         gc.collect()
 
 
-async def begin_reading(connection: AsyncConnection, target: Target) -> None:
+async def begin_reading(connection: "AsyncConnection", target: Target) -> None:
     if target.kind == "postgresql":
         await connection.execution_options(postgresql_readonly=True)
         await connection.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_MILLISECONDS}"))
@@ -106,19 +118,19 @@ async def begin_reading(connection: AsyncConnection, target: Target) -> None:
         await connection.execute(text("START TRANSACTION READ ONLY"))
 
 
-async def close(connection: AsyncConnection) -> None:
+async def close(connection: "AsyncConnection") -> None:
     """Within a time limit: a server that is gone must not keep us."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(2):
             await connection.close()
 
 
-async def row(connection: AsyncConnection, query: str, **values: Any) -> Mapping[str, Any]:  # noqa: ANN401
+async def row(connection: "AsyncConnection", query: str, **values: Any) -> Mapping[str, Any]:  # noqa: ANN401
     """The one row of a query, by the names of its columns."""
     result = await connection.execute(text(query), values)
     return {str(name): value for name, value in result.mappings().one().items()}
 
 
-async def column(connection: AsyncConnection, query: str, **values: Any) -> list[Any]:  # noqa: ANN401
+async def column(connection: "AsyncConnection", query: str, **values: Any) -> list[Any]:  # noqa: ANN401
     result = await connection.execute(text(query), values)
     return list(result.scalars())

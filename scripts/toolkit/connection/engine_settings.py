@@ -34,6 +34,8 @@ class EngineSettings:
     """Literal ones only."""
     rewrites_url: bool | None = None
     """Does the project change its URL before it makes the engine? None: no project."""
+    synchronous: bool = False
+    """Is the application synchronous throughout?"""
     origin: str = "SQLAlchemy's defaults"
     notes: tuple[str, ...] = ()
 

@@ -7,11 +7,10 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from toolkit.connection import load as pool_load
 from toolkit.connection import mysql, postgresql, timing
@@ -34,6 +33,9 @@ from toolkit.connection.steps import (
     stop,
 )
 from toolkit.connection.tls import check_tls
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")
 Add = Callable[[Step], None]
@@ -62,7 +64,7 @@ async def descend(target: Target, expected: Expected, add: Add) -> None:
 
 
 async def look_inside(
-    target: Target, expected: Expected, connection: AsyncConnection, add: Add
+    target: Target, expected: Expected, connection: "AsyncConnection", add: Add
 ) -> None:
     """All that one connection and the application's own pool can show."""
     kind = KINDS[target.kind]
@@ -187,7 +189,7 @@ def judge_room(expected: Expected, room: Room, *, pooler: bool) -> Step:
 
 
 async def revision_step(
-    connection: AsyncConnection, history: History | None, expected: Expected
+    connection: "AsyncConnection", history: History | None, expected: Expected
 ) -> Step:
     """Raises Broken."""
     why = unreadable(expected.project)
@@ -198,7 +200,9 @@ async def revision_step(
     return judge_revision(history, current, expected.project.root)
 
 
-async def current_revisions(connection: AsyncConnection, history: History) -> frozenset[str] | None:
+async def current_revisions(
+    connection: "AsyncConnection", history: History
+) -> frozenset[str] | None:
     """What the version table holds; None where there is no such table."""
     from sqlalchemy import inspect  # noqa: PLC0415  (a name that reads like the library's)
 

@@ -5,11 +5,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from toolkit.connection.address import Target
@@ -17,6 +16,9 @@ from toolkit.connection.connecting import close, make_engine
 from toolkit.connection.expected import Expected, Room
 from toolkit.connection.failures import words_of
 from toolkit.connection.steps import Layer, Step, not_checked, ok, stop
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 STATEMENTS = 5
 MOST_CONNECTIONS = 10
@@ -101,7 +103,7 @@ async def use(engine: Any, load: Load, query: str) -> None:  # noqa: ANN401
         load.failures[words_of(error)] += 1
 
 
-async def statements(connection: AsyncConnection, load: Load, query: str) -> None:
+async def statements(connection: "AsyncConnection", load: Load, query: str) -> None:
     raw = await connection.get_raw_connection()
     key = id(raw.driver_connection)
     for number in range(STATEMENTS):

@@ -2,16 +2,18 @@
 
 import datetime
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from toolkit.connection.connecting import column, row
 from toolkit.connection.end_of_life import end_of_life
 from toolkit.connection.expected import Expected, Room
 from toolkit.connection.steps import Layer, Status, Step, Verdict, judged
 from toolkit.report.quoting import identifier
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 CLOCK = "SELECT UNIX_TIMESTAMP(NOW(6))"
 PID = "SELECT CONNECTION_ID() + 0 * :n /* test-connection */"
@@ -41,7 +43,7 @@ NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
 SHORT_WAIT = 300  # seconds
 
 
-async def read_facts(connection: AsyncConnection) -> dict[str, Any]:
+async def read_facts(connection: "AsyncConnection") -> dict[str, Any]:
     facts = dict(await row(connection, FACTS))
     threads = (await connection.execute(text("SHOW GLOBAL STATUS LIKE 'Threads_connected'"))).one()
     facts["used"] = int(threads[1])
@@ -121,7 +123,7 @@ def wrong_encoding(facts: Mapping[str, Any]) -> list[Verdict]:
 
 
 async def judge_privileges(
-    _connection: AsyncConnection, facts: Mapping[str, Any], _version_table: str
+    _connection: "AsyncConnection", facts: Mapping[str, Any], _version_table: str
 ) -> Step:
     """Rights by roles are not listed there, hence no more than a warning."""
     rights, verdicts = facts["rights"], list[Verdict]()

@@ -9,17 +9,19 @@ import datetime
 import importlib.metadata
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from toolkit.connection.address import Target
 from toolkit.connection.connecting import close, make_engine
 from toolkit.connection.load import Load, described
 from toolkit.connection.steps import Layer, Status, Step, Verdict, judged, ok, stop
 from toolkit.report.quoting import identifier
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 MINE = "%/* test-connection */%"
 HOLD_SECONDS = 0.1
@@ -32,7 +34,7 @@ OR prepare_time >= :since AND lower(statement) IN (
 """
 
 
-async def pid_of_login(connection: AsyncConnection) -> int | None:
+async def pid_of_login(connection: "AsyncConnection") -> int | None:
     """The number that the other side gave at login; None where the driver does not tell."""
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
@@ -131,7 +133,7 @@ async def forget_statements(target: Target, connections: int, since: datetime.da
         await engine.dispose()
 
 
-async def clean(engine: AsyncEngine, since: datetime.datetime) -> None:
+async def clean(engine: "AsyncEngine", since: datetime.datetime) -> None:
     connection = await engine.connect()
     try:
         rows = await connection.execute(text(LEFT), {"mine": MINE, "since": since})

@@ -2,16 +2,18 @@
 
 import datetime
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from toolkit.connection.connecting import column, row
 from toolkit.connection.end_of_life import end_of_life
 from toolkit.connection.expected import Expected, Room
 from toolkit.connection.steps import Layer, Status, Step, Verdict, judged
 from toolkit.report.quoting import identifier, literal
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 CLOCK = "SELECT extract(epoch FROM clock_timestamp())"
 PID = "SELECT pg_backend_pid() + 0 * CAST(:n AS integer) /* test-connection */"
@@ -64,7 +66,7 @@ WHERE nspname = ANY(string_to_array(CAST(:names AS text), ','))
 DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname LIMIT 500"
 
 
-async def read_facts(connection: AsyncConnection) -> dict[str, Any]:
+async def read_facts(connection: "AsyncConnection") -> dict[str, Any]:
     facts = dict(await row(connection, FACTS))
     for name, milliseconds in await connection.execute(text(TIMEOUTS)):
         facts[str(name)] = int(milliseconds)
@@ -145,7 +147,7 @@ def cannot_write(facts: Mapping[str, Any]) -> list[Verdict]:
 
 
 async def judge_privileges(
-    connection: AsyncConnection, facts: Mapping[str, Any], version_table: str
+    connection: "AsyncConnection", facts: Mapping[str, Any], version_table: str
 ) -> Step:
     """Raises Broken."""
     role, schema = facts["role"], facts["schema"]
@@ -178,7 +180,7 @@ async def judge_privileges(
     )
 
 
-async def no_schema(connection: AsyncConnection, facts: Mapping[str, Any]) -> Verdict:
+async def no_schema(connection: "AsyncConnection", facts: Mapping[str, Any]) -> Verdict:
     path = str(facts["search_path"]).replace('"$user"', str(facts["role"]))
     names = [name.strip().strip('"') for name in path.split(",")]
     there = await column(connection, SCHEMAS, names=",".join(names))
@@ -196,7 +198,7 @@ async def no_schema(connection: AsyncConnection, facts: Mapping[str, Any]) -> Ve
 
 
 async def tables_of(
-    connection: AsyncConnection,
+    connection: "AsyncConnection",
     facts: Mapping[str, Any],
     version_table: str,
     evidence: list[str],

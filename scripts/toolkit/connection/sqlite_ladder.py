@@ -3,14 +3,14 @@
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from toolkit.connection import timing
 from toolkit.connection.address import Target
+from toolkit.connection.connecting import make_engine
 from toolkit.connection.expected import Expected
 from toolkit.connection.failures import words_of
 from toolkit.connection.ladder import revision_step, within
@@ -27,6 +27,9 @@ from toolkit.connection.sqlite_file import (
 )
 from toolkit.connection.steps import Layer, Step, ok, stop
 from toolkit.database.sqlite_reading import Unreadable, readable, with_uri
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 ONE = "SELECT 1 + 0 * :n /* test-connection */"
 CONNECTIONS = 5
@@ -68,7 +71,7 @@ async def descend(target: Target, expected: Expected, add: Callable[[Step], None
 
 
 async def look_inside(target: Target, expected: Expected, add: Callable[[Step], None]) -> None:
-    engine = create_async_engine(target.url, connect_args=target.arguments, poolclass=NullPool)
+    engine = make_engine(target, own=True, poolclass=NullPool)
     try:
         try:
             connection = await engine.connect()
@@ -94,7 +97,7 @@ async def look_inside(target: Target, expected: Expected, add: Callable[[Step], 
         await engine.dispose()
 
 
-async def server_step(connection: AsyncConnection, expected: Expected) -> Step:
+async def server_step(connection: "AsyncConnection", expected: Expected) -> Step:
     facts: dict[str, Any] = {}
     try:
         for name in ("encoding", "journal_mode", "user_version"):

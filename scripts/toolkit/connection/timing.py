@@ -4,15 +4,17 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
 from toolkit.connection.address import Target
 from toolkit.connection.connecting import close, login, make_engine
 from toolkit.connection.steps import Layer, Status, Step, Verdict, judged, not_checked, ok, warning
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 CONNECTS = 10
 QUERIES = 100
@@ -55,7 +57,7 @@ async def connects(target: Target, seconds: float) -> list[float]:
     return measured
 
 
-async def queries(connection: AsyncConnection, seconds: float) -> list[float]:
+async def queries(connection: "AsyncConnection", seconds: float) -> list[float]:
     """Milliseconds of `SELECT 1` on one connection."""
     measured: list[float] = []
     until = time.monotonic() + min(BUDGET, seconds)
@@ -68,7 +70,7 @@ async def queries(connection: AsyncConnection, seconds: float) -> list[float]:
 
 
 async def check_latency(
-    target: Target, connection: AsyncConnection, free: int, seconds: float
+    target: Target, connection: "AsyncConnection", free: int, seconds: float
 ) -> Step:
     """Raises Broken when a connect fails."""
     if free < 1:
@@ -91,7 +93,7 @@ async def check_latency(
     )
 
 
-async def check_clock(connection: AsyncConnection, query: str) -> Step:
+async def check_clock(connection: "AsyncConnection", query: str) -> Step:
     """The sample with the shortest round trip; the truth is within half of it."""
     best: tuple[float, float] | None = None
     for _ in range(CLOCK_SAMPLES):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def in_thread(work: Callable[[], T], seconds: float) -> T:
+async def in_thread(work: Callable[[], T], seconds: float | None) -> T:
     """What `work` returns or raises; TimeoutError after `seconds`.
 
     The thread is a daemon: the resolver cannot be interrupted, and asyncio's own threads

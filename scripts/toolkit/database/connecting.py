@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from toolkit.report.interrupt import result_of
@@ -33,6 +32,8 @@ def on_connection(url: URL, work: Work[T], *, seconds: float | None = None) -> T
 
 
 async def on_async_connection(url: URL, work: Work[T], seconds: float | None) -> T:
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - needs greenlet
+
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with asyncio.timeout(seconds), engine.connect() as connection:

@@ -5,15 +5,17 @@ import concurrent.futures
 import contextlib
 import warnings
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from toolkit.report.interrupt import result_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
@@ -34,6 +36,8 @@ class Session:
         self._engine: AsyncEngine | Engine
         self._connection: AsyncConnection | Connection
         if url.get_dialect().is_async:
+            from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - needs greenlet
+
             self._loop = asyncio.new_event_loop()
             self._engine = create_async_engine(
                 url, poolclass=NullPool, isolation_level="AUTOCOMMIT"
@@ -56,7 +60,7 @@ class Session:
         """Its rows. Raises one of FAILURES."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if isinstance(self._connection, AsyncConnection):
+            if not isinstance(self._connection, Connection):
                 return self._wait(rows_of(self._connection, statement), STATEMENT_SECONDS)
             result = self._connection.execute(text(statement))
             return list(result) if result.returns_rows else []
@@ -64,9 +68,9 @@ class Session:
     def close(self) -> None:
         with contextlib.suppress(*FAILURES), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if isinstance(self._connection, AsyncConnection):
+            if not isinstance(self._connection, Connection):
                 self._wait(self._connection.close(), CONNECT_SECONDS)
-                assert isinstance(self._engine, AsyncEngine)
+                assert not isinstance(self._engine, Engine)
                 self._wait(self._engine.dispose(), CONNECT_SECONDS)
             else:
                 self._connection.close()
@@ -92,7 +96,7 @@ class Session:
         task = asyncio.ensure_future(work)
         await asyncio.wait({task}, timeout=HURRY_SECONDS)
         if not task.done():
-            assert isinstance(self._connection, AsyncConnection)
+            assert not isinstance(self._connection, Connection)
             driver = self._connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]
             getattr(driver, "terminate", lambda: None)()
             task.cancel()
@@ -106,7 +110,7 @@ class Session:
             self._loop.close()
 
 
-async def connect(engine: AsyncEngine) -> AsyncConnection:
+async def connect(engine: "AsyncEngine") -> "AsyncConnection":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -117,7 +121,7 @@ async def connect(engine: AsyncEngine) -> AsyncConnection:
             raise OperationalError(None, None, error) from None
 
 
-async def rows_of(connection: AsyncConnection, statement: str) -> list[Any]:
+async def rows_of(connection: "AsyncConnection", statement: str) -> list[Any]:
     result = await connection.execute(text(statement))
     return list(result) if result.returns_rows else []
 
