@@ -242,7 +242,7 @@ def test_what_an_import_brings_along(tmp_path) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert reachable(tmp_path, ["app.models"]) == {
+    assert reachable([tmp_path], ["app.models"]) == {
         "app",
         "app.models",
         "app.models.user",

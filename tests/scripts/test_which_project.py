@@ -180,6 +180,34 @@ ROOTS: dict[str, tuple[dict[str, str], str, str, str, str | None]] = {
         "packages/tables",
         "packages/tables/alembic.ini",
     ),
+    "a workspace, from its root": (
+        {
+            "pyproject.toml": "[tool.uv.workspace]\nmembers = ['packages/*']\n",
+            "uv.lock": "",
+            "packages/api/pyproject.toml": PROJECT,
+            "packages/api/src/api/__init__.py": "",
+            "packages/api/src/api/main.py": f"{MAIN}from api.routes import x\n",
+            "packages/api/src/api/routes.py": "from app.models import Thing\n",
+            "packages/tables/pyproject.toml": PROJECT,
+            **{
+                name: text
+                for name, text in below("packages/tables/src", APP).items()
+                if not name.endswith("main.py")
+            },
+            **below("packages/tables", ALEMBIC),
+        },
+        ".",
+        ".",
+        "packages/api/src",
+        "packages/tables/alembic.ini",
+    ),
+    "an Alembic beside the application's folder": (
+        {**below("backend", {**APP, "pyproject.toml": PROJECT}), **below("db", ALEMBIC)},
+        ".",
+        ".",
+        "backend",
+        "db/alembic.ini",
+    ),
     "Alembic in pyproject.toml": (
         {
             **APP,
@@ -233,6 +261,8 @@ def test_services_that_share_a_dependency_file(tmp_path: Path) -> None:
             tmp_path / "services" / one / "alembic.ini"
         ]
         assert project.undecided == {}
+        (other,) = {"orders", "users"} - {one}
+        assert not [path for path in project.files if other in path.parts]
     with pytest.raises(ProjectError) as refused:
         read_project(tmp_path)
     problem = refused.value.problem

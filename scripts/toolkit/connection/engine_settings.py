@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolkit.project.errors import ProjectError
 from toolkit.project.facts import Project
 from toolkit.project.imports import Module, read
-from toolkit.project.root import locate
 
 POOL_SIZE, MAX_OVERFLOW = 5, 10  # SQLAlchemy's own
 NUMBERS = ("pool_size", "max_overflow", "pool_timeout", "pool_recycle")
@@ -49,11 +47,7 @@ def read_engine(project: Project | None) -> EngineSettings:
     """The settings of the project's engine; SQLAlchemy's own where the source says nothing."""
     if project is None:
         return EngineSettings()
-    try:
-        files = locate(project.root).files.python
-    except ProjectError:
-        return EngineSettings()
-    sources = [module for path in files if (module := source(path)) is not None]
+    sources = [module for path in project.files if (module := source(path)) is not None]
     calls = sorted(engine_calls(sources), key=lambda call: call[0])
     rewrites = any(REWRITES.search(one.text) for one in sources if not is_outside_the_app(one.path))
     if not calls:

@@ -28,6 +28,8 @@ class History:
     table: str = "alembic_version"
     schema: str | None = None
     ini: Path | None = None
+    folder: Path | None = None
+    """Where Alembic is run: relative paths of the ini count from there."""
     name_option: tuple[str, ...] = ()
     """`-n SECTION`, where Alembic has to be told."""
 
@@ -66,6 +68,7 @@ def read_history(project: Project | None) -> History | None:
         table[1] if table else "alembic_version",
         schema[1] if schema else None,
         setup.ini,
+        setup.started_in,
         tuple(setup.name_option),
     )
 
@@ -109,7 +112,9 @@ def judge_revision(history: History, current: frozenset[str] | None, root: Path)
     """`current` is None where the version table is missing. Raises Broken."""
     heads, total = history.heads, len(history.parents)
     data: dict[str, Any] = {"current": sorted(current or ()), "heads": sorted(heads)}
-    upgrade = f"cd {root} && alembic{ini_option(history, root)}{name_option(history)} upgrade head"
+    folder = history.folder or root
+    options = f"{ini_option(history, folder)}{name_option(history)}"
+    upgrade = f"cd {word(folder)} && alembic{options} upgrade head"
     if not total:
         return ok(Layer.REVISION, "the project has no revisions yet", **data)
     if len(heads) > 1:

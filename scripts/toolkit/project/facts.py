@@ -136,6 +136,10 @@ class Project:
     """`path:line` of each `metadata.create_all` outside tests."""
     unreadable: tuple[str, ...] = ()
     """`path:line message` of source files that do not parse."""
+    other_roots: tuple[Path, ...] = ()
+    """Import roots of other packages of a workspace, which this one imports."""
+    files: tuple[Path, ...] = ()
+    """Its Python files; of a repository with several services those of one, and what it imports."""
     hidden: tuple[Path, ...] = ()
     """Those of them that may have models."""
     versions: dict[str, str | None] = field(default_factory=dict)
@@ -168,6 +172,10 @@ class Project:
     undecided: Mapping[str, Problem] = field(default_factory=dict)
     """What is ambiguous, under `base` and `app`, and which `models` cannot be read: for those
     who need to know (#12)."""
+
+    @property
+    def import_roots(self) -> tuple[Path, ...]:
+        return (self.import_root, *self.other_roots)
 
     @property
     def base(self) -> MetadataSource | None:

@@ -40,6 +40,12 @@ def choose_home(
     where several are equally good.
     """
     named = _outermost(sorted(home for home in homes if home is not None))
+    set_ups = [path for path, text in configuration.items() if is_set_up(path, text)]
+    beside = [path for path in set_ups if _home_of(path, named) is None]
+    if beside and len(beside) == len(set_ups):
+        # No application has it: in a workspace, that may be a library with the tables.
+        place = beside[0].relative_to(directory)
+        return directory, f"this folder is taken: its Alembic set-up is {place}"
     rivals = [*named, *([directory] if None in homes else [])]
     found, why = named, ""
     for words, having in _evidence(rivals, sources, configuration):

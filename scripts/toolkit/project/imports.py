@@ -2,7 +2,7 @@
 
 import ast
 import builtins
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -156,9 +156,9 @@ def read(path: Path, name: str) -> Module:
         raise SyntaxError(str(error)) from error
 
 
-def module_name(path: Path, import_root: Path, root: Path) -> str | None:
+def module_name(path: Path, import_roots: Sequence[Path], root: Path) -> str | None:
     """Dotted name of a file, None when no import statement could spell it."""
-    base = import_root if import_root in path.parents else root
+    base = next((folder for folder in import_roots if folder in path.parents), root)
     parts = list(path.relative_to(base).with_suffix("").parts)
     if parts[-1] == "__init__":
         parts.pop()

@@ -19,7 +19,7 @@ def unimported_models(project: Project, setup: AlembicSetup) -> tuple[MappedClas
     """
     text = read_text(setup.env)
     reached = _reached(text, project, setup)
-    files = [module_file(project.import_root, name) for name in reached]
+    files = [module_file(project.import_roots, name) for name in reached]
     texts = [text, *(read_text(file) for file in files if file)]
     if any(imports_by_rule(one) for one in texts):
         return ()
@@ -38,7 +38,7 @@ def _reached(text: str, project: Project, setup: AlembicSetup | None) -> set[str
     start = list(setup.imported_modules) if setup is not None else []
     if project.base is not None and project.base.path is not None and project.base.module in text:
         start.append(project.base.module)
-    return reachable(project.import_root, start)
+    return reachable(project.import_roots, start)
 
 
 def imports_by_rule(text: str) -> bool:
@@ -46,13 +46,13 @@ def imports_by_rule(text: str) -> bool:
     return _RULE.search(text) is not None
 
 
-def reachable(import_root: Path, start: Iterable[str]) -> set[str]:
+def reachable(import_roots: Sequence[Path], start: Iterable[str]) -> set[str]:
     """Every module of the project that importing `start` imports, `start` included."""
     seen: set[str] = set()
     waiting = list(start)
     while waiting:
         name = waiting.pop()
-        file = module_file(import_root, name)
+        file = module_file(import_roots, name)
         if name in seen or file is None:
             continue
         seen.add(name)
@@ -63,13 +63,14 @@ def reachable(import_root: Path, start: Iterable[str]) -> set[str]:
     return seen
 
 
-def module_file(import_root: Path, name: str) -> Path | None:
+def module_file(import_roots: Sequence[Path], name: str) -> Path | None:
     """The file (or, for a package without `__init__.py`, the folder) of a module."""
-    path = import_root.joinpath(*name.split("."))
-    for candidate in (path / "__init__.py", path.with_name(f"{path.name}.py")):
-        if candidate.is_file():
-            return candidate
-    return path if path.is_dir() else None
+    paths = [root.joinpath(*name.split(".")) for root in import_roots]
+    for path in paths:
+        for candidate in (path / "__init__.py", path.with_name(f"{path.name}.py")):
+            if candidate.is_file():
+                return candidate
+    return next((path for path in paths if path.is_dir()), None)
 
 
 def imported_names(file: Path, name: str) -> Iterator[str]:

@@ -74,6 +74,8 @@ def read_project(
         alembic=alembic.setups,
         create_all=_create_all(resolver),
         unreadable=(*unreadable, *alembic.unreadable),
+        other_roots=location.other_roots,
+        files=location.files.python,
         hidden=tuple(hidden),
         versions=installed_versions(),
         settings=settings,
@@ -108,8 +110,9 @@ def _read_all(location: Location, hidden: dict[Path, str]) -> tuple[dict[str, Mo
     """
     modules: dict[str, Module] = {}
     broken: list[str] = []
+    roots = (location.import_root, *location.other_roots)
     for path in location.files.python:
-        name = module_name(path, location.import_root, location.root)
+        name = module_name(path, roots, location.root)
         if name is None or _is_env(path):
             continue
         try:

@@ -37,6 +37,8 @@ class Location:
     """The folder that was looked into, which may lie in the project or around it."""
     choices: tuple[str, ...] = ()
     """What was taken where there were others, and why: a line each."""
+    other_roots: tuple[Path, ...] = ()
+    """More folders like the import root: of the packages of a workspace that import each other."""
 
 
 def locate(directory: Path) -> Location:
@@ -71,16 +73,16 @@ def locate(directory: Path) -> Location:
     if root != directory and makes:
         inside = _of_one_service(directory, root, inside)
         files = replace(files, python=tuple(sorted(inside)))
+    import_root = _import_root(root, inside, [path for path in users if path in inside] or inside)
     return Location(
         root=root,
-        import_root=_import_root(
-            root, inside, [path for path in users if path in inside] or inside
-        ),
+        import_root=import_root,
         package_manager=package_manager(root, directory),
         dependency_file=dependency_file(root),
         files=files,
         here=directory,
         choices=(why,) if why else (),
+        other_roots=_other_roots(import_root, inside),
     )
 
 
@@ -213,6 +215,33 @@ def _import_root(root: Path, texts: dict[Path, str], users: Collection[Path]) ->
     if best or not users:
         return min((p for p, s in scores.items() if s == best), key=lambda p: len(p.parts))
     return _package_start(root, min(users, key=lambda p: (len(p.parts), p)))
+
+
+def _other_roots(import_root: Path, texts: dict[Path, str]) -> tuple[Path, ...]:
+    """Where packages begin that are imported and are not below the import root (#12)."""
+    packages: dict[str, set[Path]] = {}
+    for path in texts:
+        package = path.parent
+        top = path.name == "__init__.py" and package.parent / "__init__.py" not in texts
+        if top and import_root not in package.parents:
+            packages.setdefault(package.name, set()).add(package.parent)
+    if not packages:
+        return ()
+    modules = {module for text in texts.values() for module, _ in _imported(text)}
+    imported = {module.partition(".")[0] for module in modules}
+    places = {
+        folder
+        for name, folders in packages.items()
+        if name in imported and len(folders) == 1 and not _resolves(import_root, name, None)
+        for folder in folders
+    }
+    return tuple(
+        sorted(
+            folder
+            for folder in places
+            if folder.name == "src" or _declares_dependencies(folder) or str(folder) in sys.path
+        )
+    )
 
 
 def _package_start(root: Path, file: Path) -> Path:

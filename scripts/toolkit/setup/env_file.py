@@ -93,7 +93,7 @@ def _updated_block(block: str, project: Project, wanted: Wanted) -> tuple[str, t
         return block, (
             "MODEL_MODULES in env.py is not a plain tuple of names; it is left as it is",
         )
-    root = project.import_root
+    root = project.import_roots
     kept = [name for name in listed if module_file(root, name) is not None]
     reached = reachable(root, kept)
     missing = [name for name in wanted.modules if name not in reached]

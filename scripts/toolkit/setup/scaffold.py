@@ -209,7 +209,7 @@ def _application(project: Project, module: str) -> tuple[list[FileChange], list[
     if project.app is None or project.app_is_factory:
         return [], [by_hand]
     name, _, attribute = project.app.partition(":")
-    path = module_file(project.import_root, name)
+    path = module_file(project.import_roots, name)
     text = read_text(path) if path is not None else None
     if path is None or text is None or re.search(rf"{re.escape(module)}\b", text):
         return [], []

@@ -20,7 +20,6 @@ from toolkit.project.imports import (
 )
 from toolkit.project.metadata import MetadataIndex
 from toolkit.project.reach import reachable
-from toolkit.project.walk import list_files
 
 # A person or a clock starts these: one statement for each item is how they work.
 _APART = re.compile(
@@ -63,8 +62,8 @@ class Sources:
     def __init__(self, project: Project) -> None:
         self.project = project
         modules: dict[str, Module] = {}
-        for path in list_files(project.root).python:
-            name = module_name(path, project.import_root, project.root)
+        for path in project.files:
+            name = module_name(path, project.import_roots, project.root)
             if name is None:
                 continue
             try:
@@ -89,7 +88,7 @@ class Sources:
             if _APART.search(self.relative(module)) or runs_alone(module)
         }
         start = [self.project.app.partition(":")[0]] if self.project.app and apart else []
-        reached = reachable(self.project.import_root, start)
+        reached = reachable(self.project.import_roots, start)
         return [modules[name] for name in sorted(modules) if name not in apart or name in reached]
 
     @cached_property
