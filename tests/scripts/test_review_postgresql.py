@@ -108,6 +108,8 @@ def test_verdict(
     assert revision["revision"] == case.name
     findings = findings_of(report["trace"], squawk=squawk)
     assert loud(findings) == set(case.expected), said(findings)
+    if case.name == "indexes_several":
+        assert [one.rule for one in findings].count("index-not-concurrent") == 1
     fails = any(verdict == "fails" for _, verdict in case.expected)
     assert ("error" in report) == (fails and case.name != "add_not_null")
     for finding in findings:

@@ -23,7 +23,7 @@ from toolkit.migration.review.postgresql_locks import is_strong, lock_findings, 
 from toolkit.migration.review.postgresql_rights import findings_of_rights
 from toolkit.migration.review.postgresql_rows import findings_of_rows
 from toolkit.migration.review.postgresql_schema import schema_findings
-from toolkit.migration.review.postgresql_work import work_findings
+from toolkit.migration.review.postgresql_work import indexes_together, work_findings
 from toolkit.report.finding import Finding, Verdict
 
 REFUSED = (
@@ -56,6 +56,7 @@ def findings_of_revision(revision: Revision) -> list[Finding]:
         found += work_findings(revision, statement, held)
         found += lock_findings(revision, statement)
         found += findings_of_rows(revision, statement, before, held)
+    found = indexes_together(revision, found)
     if not any(one.verdict.rank < Verdict.BRIEF_LOCK.rank for one in found):
         found += several_locks(revision)
     return found

@@ -1,6 +1,7 @@
 """Work in proportion to a table's size while others wait: rewrites, scans, index builds."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from toolkit.migration.review.findings import Revision, Statement, make, plain, shown, verb
@@ -225,7 +226,7 @@ def column_or_index_scan(
             f"The index {shown(change['relation'])} is built while {name} is locked against"
             " writing.",
             revision, statement, table=table, evidence=[seen],
-            rewrite=indexes.create(change, facts_of(statement, table)),
+            rewrite=indexes.create((change, facts_of(statement, table))),
         )  # fmt: skip
     return None
 
@@ -236,6 +237,31 @@ def indexes_partitions(statement: Statement) -> bool:
         c["what"] == "index-created" and c["kind"] == "I" and c["old_table"]
         for c in statement["changes"]
     )
+
+
+def indexes_together(revision: Revision, found: list[Finding]) -> list[Finding]:
+    """All indexes that a revision builds under a lock as one finding with one form (#13)."""
+    several = [one for one in found if one.rule == "index-not-concurrent"]
+    if len(several) < 2:
+        return found
+    lines = {one.line for one in several}
+    made = [
+        (change, facts_of(statement, change["table"]))
+        for statement in revision["statements"]
+        for change in statement.get("changes", ())
+        if change["what"] == "index-created" and change["old_table"] and statement["line"] in lines
+        if parent_of(statement, change["table"]) == change["table"]
+    ]
+    names = ", ".join(shown(change["relation"]) for change, _ in made)
+    form = indexes.create(*made)
+    together = replace(
+        several[0],
+        message=f"{len(made)} indexes are built while their tables are locked against writing:"
+        f" {names}. {form.why_not}".strip(),
+        evidence=tuple(dict.fromkeys(line for one in several for line in one.evidence)),
+        rewrite=form.text,
+    )
+    return [together if one is several[0] else one for one in found if one not in several[1:]]
 
 
 def replaced_by(revision: Revision, added: Change) -> Change | None:

@@ -9,6 +9,7 @@ from toolkit.migration.review.forms.writing import (
     Facts,
     Form,
     Outside,
+    Part,
     bare,
     braces,
     revision,
@@ -17,29 +18,32 @@ from toolkit.migration.review.forms.writing import (
 )
 
 
-def create(change: Change, facts: Facts) -> Form:
-    if facts.get("kind") == "p":
-        return create_on_partitions(change, facts)
-    index = table_name(change["relation"])
-    built = concurrent(str(change["definition"]))
+def create(*made: tuple[Change, Facts]) -> Form:
+    """One revision for all that a revision builds, each index with its table's facts."""
+    up: list[Part] = []
+    down: list[Part] = []
+    hints: list[str] = []
+    for change, facts in made:
+        if facts.get("kind") == "p":
+            if facts.get("nested"):
+                return Form(why_not=NESTED)
+            up += create_on_partitions(change)
+            down.insert(0, f"DROP INDEX IF EXISTS {table_name(change['relation'])}")
+            continue
+        index = table_name(change["relation"])
+        built = concurrent(str(change["definition"]))
+        up.append(Outside([drop(index), built], patient=True))
+        down.insert(0, Outside([drop(index)], patient=True))
+        if built.startswith("CREATE UNIQUE"):
+            hints.append(duplicates(change["table"], change["keys"], change["predicate"]))
     title = "A revision of its own. What an attempt that failed left is dropped first."
-    if built.startswith("CREATE UNIQUE"):
-        title += " It fails on duplicates; these are found by: " + duplicates(
-            change["table"], change["keys"], change["predicate"]
-        )
-    return Form(
-        revision(
-            title,
-            [Outside([drop(index), built], patient=True)],
-            [Outside([drop(index)], patient=True)],
-        )
-    )
+    if hints:
+        title += " It fails on duplicates; these are found by: " + "; ".join(hints)
+    return Form(revision(title, up, down))
 
 
-def create_on_partitions(change: Change, facts: Facts) -> Form:
+def create_on_partitions(change: Change) -> list[Part]:
     """The parent's index first, not valid; it becomes so with the last partition's."""
-    if facts.get("nested"):
-        return Form(why_not=NESTED)
     index, parent = table_name(change["relation"]), table_name(change["table"])
     on_parent = str(change["definition"])
     if " ON ONLY " not in on_parent:
@@ -47,23 +51,16 @@ def create_on_partitions(change: Change, facts: Facts) -> Form:
     head, _, rest = on_parent.partition(" ON ONLY ")
     unique = "UNIQUE " if "UNIQUE" in head else ""
     how = rest[rest.index(" USING ") :]
-    return Form(
-        revision(
-            "A revision of its own: the parent's index becomes valid with that of the last"
-            " partition",
-            [
-                f"DROP INDEX IF EXISTS {index}",
-                on_parent,
-                each_partition(
-                    parent,
-                    f"{words_of(change['keys'])}_idx",
-                    f"CREATE {unique}INDEX CONCURRENTLY <index> ON <partition>{how}",
-                    f"ALTER INDEX {index} ATTACH PARTITION <schema>.<index>",
-                ),
-            ],
-            [f"DROP INDEX IF EXISTS {index}"],
-        )
-    )
+    return [
+        f"DROP INDEX IF EXISTS {index}",
+        on_parent,
+        each_partition(
+            parent,
+            f"{words_of(change['keys'])}_idx",
+            f"CREATE {unique}INDEX CONCURRENTLY <index> ON <partition>{how}",
+            f"ALTER INDEX {index} ATTACH PARTITION <schema>.<index>",
+        ),
+    ]
 
 
 NESTED = (
