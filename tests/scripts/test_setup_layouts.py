@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 from projects import warm
 from projects.layouts import LAYOUTS, Layout
 from projects.setup_door import alembic, environment, generate, setup, tree
+from projects.shop import ADDRESS, Shop
 from toolkit.setup.backups import FOLDER
 
 pytestmark = pytest.mark.dialects("sqlite", "postgresql")
@@ -226,3 +227,27 @@ def test_seed_37_a_synchronous_env_py_is_replaced_only_by_force(
     (backup,) = (layout.root / FOLDER).glob("*/alembic/env.py")
     assert backup.read_text() == text
     assert (layout.root / "alembic/versions/0001_first.py").exists()
+
+
+def test_a_base_of_a_library_is_what_env_py_says(tmp_path: Path) -> None:
+    """No class of the project is a base: what env.py hands to Alembic is, and that is enough."""
+    shop = Shop(tmp_path / "shop")
+    library = (
+        "from sqlalchemy.orm import DeclarativeBase\n\n\nclass Base(DeclarativeBase):\n    pass\n"
+    )
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "of_a_library.py").write_text(library)
+    shop.edit(
+        "app/db.py", "from sqlalchemy.orm import DeclarativeBase", "from of_a_library import Base"
+    )
+    shop.edit("app/db.py", "\n\nclass Base(DeclarativeBase):\n    pass\n", "")
+    shop.write("alembic.ini", "[alembic]\nscript_location = alembic\nprepend_sys_path = .\n")
+    shop.add_first()
+    before = shop.files()
+    ended = setup(shop.root, url=ADDRESS["sqlite"], PYTHONPATH=str(site))
+    assert ended.code == 0, ended.err
+    assert "nothing to do" in ended.out
+    assert "the tables that it hands to Alembic count (1)" in ended.out
+    assert "metadata has the 1 tables" in ended.out
+    assert {name for name in shop.files() if not name.endswith(".pyc")} == before.keys()

@@ -237,6 +237,8 @@ def probe(config: Config, request: Report, report: Report, guard: ModuleType) ->
     finally:
         report["seen"] = watcher.seen
         report["meant"] = meant.among(request.get("sources", ()), listener.targets)
+        found = {id(target): len(target.tables) for target in listener.targets}
+        report["tables"] = sum(found.values())
     note_history(script, report)
 
 

@@ -53,7 +53,7 @@ class Listener:
     """Notes what a run of env.py has for Alembic, as far as it comes."""
 
     def __init__(self, env: Path) -> None:
-        self.env = str(env)
+        self.env = str(env.absolute())  # as code that was imported is called
         self.targets: list[MetaData] = []
         original = EnvironmentContext.configure
 

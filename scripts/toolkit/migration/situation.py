@@ -201,6 +201,12 @@ def with_metadata_of_env(project: Project, timeout: float = 60.0) -> Project:
     return replace(project, metadata=tuple(first), meant=meant, undecided=undecided)
 
 
+def tables_of_env(project: Project, setup: AlembicSetup, timeout: float = 60.0) -> int:
+    """How many tables env.py hands to Alembic on its way to a database; 0 if it gets to none."""
+    report = probe(project, setup, {}, timeout).report
+    return int(report.get("tables", 0)) if report.get("seen") else 0
+
+
 def works_synchronously(project: Project, setup: AlembicSetup, timeout: float = 60.0) -> bool:
     """Does env.py, which is synchronous, connect with a driver that is so as well? (#12)
 

@@ -97,6 +97,8 @@ class AlembicSetup:
     """The ini's section, which `alembic -n` chooses."""
     works_sync: bool = False
     """Is it synchronous, and seen to connect with a driver that is so, too?"""
+    tables: int = 0
+    """What it was seen to hand to Alembic, where its base is no class of the project's."""
     started_in: Path = Path()
     """The folder to run Alembic in: relative paths of the ini count from there."""
 

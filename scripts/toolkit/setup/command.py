@@ -159,6 +159,8 @@ def run(options: argparse.Namespace) -> Result:
         say(line)
     require_decided(project, *(["app"] if options.scaffold is not None else []))
     project = with_look_at_env(with_base(project))
+    if project.base is None and options.scaffold is None:
+        project = with_tables_of_env(project)
     plan = make_plan(
         project,
         templates(),
@@ -215,6 +217,17 @@ def with_look_at_env(project: Project) -> Project:
     return replace(project, alembic=(replace(setup, works_sync=True), *project.alembic[1:]))
 
 
+def with_tables_of_env(project: Project) -> Project:
+    """The project, told what its env.py hands to Alembic: a base may come from a library (#12)."""
+    setup = project.alembic[0] if project.alembic else None
+    if setup is None or not setup.env.is_file() or missing_packages(project):
+        return project
+    from toolkit.migration.situation import tables_of_env  # noqa: PLC0415
+
+    seen = replace(setup, tables=tables_of_env(project, setup))
+    return replace(project, alembic=(seen, *project.alembic[1:]))
+
+
 def templates() -> dict[str, str]:
     """Name -> text of each file that people copy."""
     return {
@@ -257,7 +270,8 @@ def write(
             line = sync_line(result.project) if listed else install_line(result.project, missing)
             result.refused = not_installed(result.project, missing, line)
         else:
-            prove_and_look(options, read(options, directory, str(plan.ini)), result)
+            now = read(options, directory, str(plan.ini)) if plan.changes else result.project
+            prove_and_look(options, now, result)
         if plan.changes:
             writing.commit()
 

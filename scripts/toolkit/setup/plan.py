@@ -73,6 +73,14 @@ def make_plan(project: Project, templates: Mapping[str, str], options: Options) 
             notes += scaffold.notes
             project = scaffold.project
             modules = tuple(sorted({*modules, scaffold.models_module}))
+        if project.base is None and project.alembic and project.alembic[0].tables:
+            setup = project.alembic[0]
+            env_py = relative(setup.env, project.root)
+            note = (
+                f"the base is no class of this project: {env_py} is left as it is; the tables "
+                f"that it hands to Alembic count ({setup.tables})"
+            )
+            return Plan((), (*notes, note), setup.ini, url, modules, options.force)
         if project.base is None:
             raise SetupError(
                 "no-models",

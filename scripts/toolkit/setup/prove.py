@@ -60,10 +60,11 @@ class _Proving:
 
     def run(self) -> Proof:
         history = self.situation.head is not None
-        if history or not self.project.models:
+        has_models = bool(self.project.models) or any(one.tables for one in self.project.alembic)
+        if history or not has_models:
             self.must("upgrade", "heads", what="`alembic upgrade head` fails")
         tables: tuple[str, ...] = ()
-        if self.project.models:
+        if has_models:
             tables = self.generate()
         else:
             self.must("check", what="`alembic check` fails")

@@ -37,6 +37,7 @@ class Answer:
         return "agrees" if len(self.heads) == 1 else f"{len(self.heads)} heads, agrees"
 
 
+OPERATION = re.compile(r"\('((?:add|remove|modify)_\w+)'")
 STAGES = ("heads", "upgrade", "check", "")
 
 
@@ -67,9 +68,9 @@ def _ask(
         if stage == "heads" and said.code == 0:
             heads = tuple(re.findall(r"^(\S+)(?: \([^)]*\))* \(head\)", said.out, re.MULTILINE))
         elif stage == "check" and said.code:
-            found = re.search(r"New upgrade operations detected: (.*)", said.err + said.out, re.S)
+            found = re.search(r"New upgrade operations detected: (.*)", f"{said.out}\n{said.err}")
             if found:
-                operations = tuple(re.findall(r"\('(\w+)'", found[1])) or ("unknown",)
+                operations = tuple(OPERATION.findall(found[1])) or ("unknown",)
                 return Answer(set_up, folder, more, heads, differences=operations)
         if said.code:
             return Answer(set_up, folder, more, heads, stage, said.last_line)

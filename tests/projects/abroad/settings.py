@@ -1,7 +1,7 @@
 """The settings with which a project reaches a scratch database, as a person would give them.
 
 From its own example (`.env.example`), with the database's address put in; else by the usual names.
-What neither does is said in a file beside the checkout, `NAME.env`:
+What neither does is said in a file beside the checkout or in `recipes`, `NAME.env`:
 
     # database: mysql
     # from: backend
@@ -67,6 +67,8 @@ class Recipe:
 
 def read_recipe(checkout: Path) -> Recipe:
     recipe, file = Recipe(), checkout.with_name(f"{checkout.name}.env")
+    if not file.is_file():
+        file = Path(__file__).with_name("recipes") / file.name
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
         if found := re.match(r"# database: (\w+)", line):
             recipe.database = found[1]

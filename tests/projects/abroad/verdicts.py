@@ -44,10 +44,10 @@ class Verdict:
 def right_ones(script: tuple[str, ...], answer: Answer | None, environment: Environment,
                upgraded: bool) -> frozenset[int]:  # fmt: skip
     """The exit codes that agree with what Alembic said."""
-    if script == CODE:
-        return frozenset({0, 31})
     if environment.requires_old:
         return frozenset({6})
+    if script == CODE:
+        return frozenset({0, 31})
     if answer is None:  # no set-up at all: one is made, and there is nothing to check
         return frozenset({0}) if script in {DRY_RUN, SETUP, CONNECTION} else frozenset({5, 8})
     if answer.failed_at in {"heads", "upgrade"}:
