@@ -1,17 +1,17 @@
-"""Four reviewers of migrations on one corpus: hazards found, false alarms, time.
+"""Six reviewers of migrations on one corpus: hazards found, false alarms, time.
 
     python tests/benchmarks/bench_migrations.py
 
-Ours runs each revision on PostgreSQL; squawk reads the SQL that this captured; alembic-guard
-reads the Python; `alembic check` compares the migrated database with models that match it.
-Each gets its best: squawk without its rules of style, in one frame per revision, and any
-finding of a hazard's revision counts as found, whatever it says. Ours has to name the very
-rule and verdict. A finding above style in a safe form is a false alarm.
+Ours runs each revision on PostgreSQL; squawk reads the SQL that this captured; alembic-guard and
+zdm read the Python, alembic-migration-linter the SQL of an offline run; `alembic check` compares
+the migrated database with models that match it. Each gets its best: squawk without its rules of
+style, in one frame per revision, zdm without what it says of downgrades, and any finding of a
+hazard's revision counts as found, whatever it says. Ours has to name the very rule and verdict.
+A finding above style in a safe form is a false alarm.
 
 Exit code 1 when ours misses a hazard, raises a false alarm or takes too long.
 """
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -34,6 +34,8 @@ from toolkit.migration.review.squawk import STYLE, find_squawk, opinions  # noqa
 from toolkit.report.finding import Verdict  # noqa: E402
 
 GUARD = "alembic-guard==0.1.1"
+ZDM = "zdm==0.9.1"
+LINTER = "alembic-migration-linter==0.1.4"
 LIMIT = 60.0
 """Milliseconds a revision, beyond the process's start."""
 ROUNDS = 3
@@ -69,6 +71,8 @@ def main() -> int:
             ours(corpus, traces, milliseconds),
             by_squawk(traces),
             by_guard(place, corpus, Path(folder, "guard")),
+            by_zdm(place, corpus, Path(folder, "zdm")),
+            by_linter(place, corpus, Path(folder, "linter")),
             by_check(server, place, corpus),
         ]
     return show(corpus, scores)
@@ -151,37 +155,94 @@ def by_squawk(traces: dict[str, Any]) -> Score:
     return Score(f"squawk {squawk.version}", names, milliseconds=took / len(revisions))
 
 
-def by_guard(place: Workplace, corpus: list[Case], environment: Path) -> Score:
-    """alembic-guard, from this environment or from one made for this run."""
-    python = sys.executable
-    if importlib.util.find_spec("alembic_guard") is None:
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        python = str(environment / "bin" / "python")
-        installed = subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--no-input", GUARD],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if installed.returncode:
-            return Score(GUARD.replace("==", " "), note="could not be installed here")
+def environment_with(requirement: str, folder: Path) -> Path | None:
+    """The `bin` of an environment made for this run, which has the tool; None without one."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    installed = subprocess.run(
+        [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input", requirement],
+        capture_output=True,
+        check=False,
+    )
+    return None if installed.returncode else folder / "bin"
+
+
+def tool(requirement: str) -> str:
+    return requirement.replace("==", " ")
+
+
+def ended(*words: str | Path, cwd: Path | None = None) -> str:
+    """What a tool prints; that it found something is no failure."""
+    done = subprocess.run(
+        [str(word) for word in words], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    return done.stdout
+
+
+def by_guard(place: Workplace, corpus: list[Case], folder: Path) -> Score:
+    programs = environment_with(GUARD, folder)
+    if programs is None:
+        return Score(tool(GUARD), note="could not be installed here")
+    guard = (programs / "python", "-m", "alembic_guard", "--format", "json")
     files = [str(place.versions / case.path.name) for case in corpus]
-
-    def run(*names: str) -> Any:
-        return subprocess.run(
-            [python, "-m", "alembic_guard", "--format", "json", *names],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    start, _ = timed(lambda: run("--list-rules"))
-    took, ended = timed(lambda: run(*files))
-    said = json.loads(ended.stdout)
+    start, _ = timed(lambda: ended(*guard, "--list-rules"))
+    took, text = timed(lambda: ended(*guard, *files))
+    said = json.loads(text)
     listed = said["findings"] if isinstance(said, dict) else said
     names = {Path(one.get("path") or one.get("file")).stem for one in listed}
-    spent = max(0.0, took - start) / len(files)
-    return Score(GUARD.replace("==", " "), names, milliseconds=spent)
+    return Score(tool(GUARD), names, milliseconds=max(0.0, took - start) / len(files))
+
+
+def by_zdm(place: Workplace, corpus: list[Case], folder: Path) -> Score:
+    programs = environment_with(ZDM, folder)
+    if programs is None:
+        return Score(tool(ZDM), note="could not be installed here")
+    start, _ = timed(lambda: ended(programs / "zdm", "--list-rules"))
+    took, text = timed(
+        lambda: ended(programs / "zdm", "--output-format", "json", "alembic", cwd=place.root)
+    )
+    down = {case.name: line_of_downgrade(case.path) for case in corpus}
+    names = {
+        name
+        for one in json.loads(text)["diagnostics"]
+        if (name := Path(one["path"]).stem) in down and one["line"] < down[name]
+    }
+    return Score(tool(ZDM), names, milliseconds=max(0.0, took - start) / len(corpus))
+
+
+def line_of_downgrade(path: Path) -> int:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next(n for n, line in enumerate(lines, 1) if line.startswith("def downgrade"))
+
+
+def by_linter(place: Workplace, corpus: list[Case], folder: Path) -> Score:
+    """It runs Alembic offline, so this env.py needs a way for that."""
+    programs = environment_with(LINTER, folder)
+    if programs is None:
+        return Score(tool(LINTER), note="could not be installed here")
+    env = place.root / "alembic" / "env.py"
+    text = env.read_text(encoding="utf-8")
+    env.write_text(OFFLINE, encoding="utf-8")
+    linter = (programs / "alembic-lint", "--no-cache", "-d", "postgresql")
+    try:
+        start, _ = timed(lambda: ended(programs / "alembic-lint", "--help"))
+        names, spent = set(), 0.0
+        for case in corpus:
+            took, said = timed(lambda case=case: ended(*linter, "-r", case.name, cwd=place.root))
+            spent += max(0.0, took - start)
+            if "... OK" not in said:
+                names.add(case.name)
+    finally:
+        env.write_text(text, encoding="utf-8")
+    return Score(tool(LINTER), names, milliseconds=spent / len(corpus))
+
+
+OFFLINE = """
+from alembic import context
+
+context.configure(dialect_name="postgresql", literal_binds=True)
+with context.begin_transaction():
+    context.run_migrations()
+"""
 
 
 def by_check(server: PostgresServer, place: Workplace, corpus: list[Case]) -> Score:
@@ -238,7 +299,7 @@ def show(corpus: list[Case], scores: list[Score]) -> int:
             f"{score.name:22}{len(score.found & hazards):>6} /{len(hazards):>3}"
             f"{len(score.found & safe):>12} /{len(safe):>3}{took:>8}  {score.note}"
         )
-    for score in scores[:3]:
+    for score in scores[:-1]:
         for title, names in (("misses", hazards - score.found), ("false", score.found & safe)):
             if names and score.milliseconds is not None:
                 print(f"\n{score.name} {title}: {', '.join(sorted(names))}")
