@@ -284,9 +284,10 @@ def functions(text: str) -> Steps:
     return found
 
 
-def carry_out(url: str, function: Callable[[], None]) -> None:
+def carry_out(url: str, function: Callable[[], None], driver: str = "psycopg") -> None:
     """As Alembic does by default: in one transaction, which autocommit_block ends."""
-    engine = sa.create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    at = make_url(url)
+    engine = sa.create_engine(at.set(drivername=f"{at.get_backend_name()}+{driver}"))
     try:
         with engine.connect() as connection:
             context = MigrationContext.configure(connection)

@@ -9,9 +9,11 @@ A change of the schema is committed by itself. A revision of several that stops 
 the others behind, and cannot be run again: said once for each, as style.
 """
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from toolkit.migration.expand_contract.writing import execute, quote
 from toolkit.migration.review.findings import Revision, Statement, make, plain, verb
 from toolkit.migration.review.statements import (
     Change,
@@ -62,10 +64,10 @@ def findings_of_run(trace: Mapping[str, Any]) -> list[Finding]:
                     make(
                         "no-lock-timeout", Verdict.STYLE,
                         "No lock_wait_timeout: behind one open transaction the change waits for its"
-                        " table, and all other queries wait behind it. Set it in env.py.",
+                        " table, and all other queries wait behind it. In env.py: SET"
+                        " SESSION lock_wait_timeout = 4.",
                         revision, statement,
                         evidence=[f"lock_wait_timeout = {limit}"],
-                        rewrite='op.execute("SET SESSION lock_wait_timeout = 4")\n',
                     )
                 ]  # fmt: skip
     return []
@@ -142,21 +144,16 @@ def made_here(revision: Revision, until: Statement) -> set[str]:
 
 def reason(statement: Statement, changes: list[Change], table: str) -> tuple[str, str, str]:
     """Rule, words and a safe form."""
-    kinds = {change.get("kind") for change in changes if change["what"] == "key-added"}
+    keys = {change.get("kind"): change for change in changes if change["what"] == "key-added"}
     what = {change["what"] for change in changes}
-    if "FOREIGN KEY" in kinds:
-        safe = (
-            'op.execute("SET SESSION foreign_key_checks = 0")  # in place; old rows are not read\n'
-            f"op.execute({in_place(statement)!r})\n"
-            'op.execute("SET SESSION foreign_key_checks = 1")\n'
-            "# then look for rows without a parent by a SELECT\n"
-        )
+    if "FOREIGN KEY" in keys:
+        safe = unchecked_key(statement, keys["FOREIGN KEY"]) if len(changes) == 1 else ""
         return "foreign-key-scan", "Adding the foreign key", safe
-    if "CHECK" in kinds:
+    if "CHECK" in keys:
         return "check-scan", "Adding the CHECK", ""
     if "type-changed" in what:
         return "type-change-rewrite", "Changing the type", ""
-    if "PRIMARY KEY" in kinds:
+    if "PRIMARY KEY" in keys:
         return "primary-key-scan", "Changing the primary key", ""
     if "column-added" in what:
         return "add-column-rewrite", "Adding the column", ""
@@ -165,8 +162,19 @@ def reason(statement: Statement, changes: list[Change], table: str) -> tuple[str
     return "table-copy", "This change", ""
 
 
-def in_place(statement: Statement) -> str:
-    return " ".join(statement["sql"].split()) + ", ALGORITHM=INPLACE, LOCK=NONE"
+def unchecked_key(statement: Statement, key: Change) -> str:
+    """In place; what the old rows refer to is then for a SELECT to see."""
+    table, name = (quote(key[one], "mysql") for one in ("table", "name"))
+    added = " ".join(statement["sql"].split()).rstrip("; ") + ", ALGORITHM=INPLACE, LOCK=NONE"
+    checks = 'op.execute("SET SESSION foreign_key_checks = {}")\n'
+    up = checks.format(0) + execute(added) + "\n" + checks.format(1)
+    down = execute(f"ALTER TABLE {table} DROP FOREIGN KEY {name}")
+    return (
+        "# A revision of its own, in place: old rows are not read, so look before for those\n"
+        "# without a parent.\n"
+        f"def upgrade() -> None:\n{textwrap.indent(up, '    ')}\n\n"
+        f"def downgrade() -> None:\n{textwrap.indent(down, '    ')}\n"
+    )
 
 
 def half_way(revision: Revision, several: int) -> Finding:
