@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from copy import copy
 from fnmatch import fnmatchcase
 from importlib import import_module
 from importlib.util import find_spec
@@ -159,9 +160,12 @@ def render_item(kind: str, item: object, autogen: AutogenContext) -> str | Liter
         return f"postgresql.{item!r}".replace("=Text(", "=sa.Text(")
     base, variants = None, dict[str, list[str]]()
     for dialect in (sa.make_url(f"{name}://").get_dialect()() for name in DIALECTS if own):
-        stored = item._unwrapped_dialect_impl(dialect)
+        stored = item._variant_mapping.get(dialect.name, item)
         while isinstance(stored, TypeDecorator):
-            stored = stored._unwrapped_dialect_impl(dialect)
+            stored = stored.type_engine(dialect)
+            stored = stored._variant_mapping.get(dialect.name, stored)
+        stored = copy(stored)
+        stored._variant_mapping = sa.util.EMPTY_DICT  # those of other databases
         found = public(stored, dialect)
         if found is None:  # none of SQLAlchemy's: as Alembic writes it, with its import
             autogen.imports.add(f"import {own[0].__module__}")

@@ -225,12 +225,12 @@ def own(name: str, kind: str, other: str | None = None, **more: object) -> Anima
 
 DECORATORS = (
     own("decorator", "Upper", "sa.String(30)"),
-    own("decorator with a dialect's own", "Guid", cheap=True),
+    own("decorator with a dialect's own", "Guid"),
     own("nested implementation", "Key", cheap=True),
     own("JSONB on PostgreSQL", "Document", cheap=True),
     own("subclass", "Email(50)", "Email(60)"),
     own("decorator with arguments", "Money(4, currency='CHF')", "Money(2)"),
-    own("nested class", "Outer.Inner"),
+    own("nested class", "Outer.Inner", cheap=True),
     own("user-defined", "Point", databases=PG),
     own("decorator of a decorator", "Twice"),
     own("MySQL's fractions", "Moment"),
@@ -238,7 +238,7 @@ DECORATORS = (
     own("a repr that is no code", "Versioned", cheap=True),
     own("in an array", "sa.ARRAY(Upper)", databases=PG),
     own("in an array of PostgreSQL", "postgresql.ARRAY(Upper, dimensions=2)", databases=PG),
-    own("as a variant", "sa.Text().with_variant(Document(), 'postgresql')"),
+    own("as a variant", "sa.Text().with_variant(Document(), 'postgresql')", cheap=True),
     own("with a variant", "Upper().with_variant(sa.Text(), 'postgresql')"),
     own("as a key", "Key, unique=True"),
     own("collated", "Email(50, collation='C')", databases=PG),
