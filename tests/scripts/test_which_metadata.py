@@ -195,3 +195,26 @@ def test_a_table_that_is_dropped_belongs_here(tmp_path: Path) -> None:
     # Its owner may say that it is meant.
     ended = shop.generate("things", "--json", "--base", BASE)
     assert ended.code == 0, ended.out
+
+
+@pytest.mark.parametrize("arguments", [["things"], ["--check"]])
+def test_a_foreign_key_to_a_model_that_env_py_leaves_out(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    """Alembic names the key; what is missing is the import."""
+    shop = Shop(tmp_path)
+    shop.remove_environment()
+    owner = (
+        "class Owner(Base):\n    __tablename__ = 'owners'\n"
+        "    id: Mapped[int] = mapped_column(primary_key=True)\n"
+    )
+    head = "from sqlalchemy.orm import Mapped, mapped_column\nfrom app.db import Base\n\n\n"
+    shop.write("app/owners.py", f"{head}{owner}")
+    shop.edit("app/models.py", "import String", "import ForeignKey, String")
+    key = '    owner: Mapped[int | None] = mapped_column(ForeignKey("owners.id"))\n'
+    shop.write("app/models.py", (shop.root / "app/models.py").read_text() + key)
+    ended = shop.generate("--json", *arguments)
+    assert ended.code == Exit.MODELS_MISSING
+    refused = json.loads(ended.out)
+    assert refused["details"] == ["app/owners.py:5 class Owner (table owners)"]
+    assert "import app.owners" in refused["remedy"]

@@ -36,6 +36,7 @@ from toolkit.migration.situation import (
     Situation,
     choose_setup,
     look,
+    refuse_unimported,
     refuse_unregistered,
     shown,
 )
@@ -182,6 +183,7 @@ def autogenerate(
         )
     if "does not provide a MetaData" in result.message:
         raise empty_metadata(bench, "env.py hands no metadata to Alembic")
+    refuse_unimported(bench.project, bench.situation.setup, result)
     bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
     refuse_unregistered(bench.project, bench.situation.setup, mapped, report)
     if not report["tables"]:

@@ -22,7 +22,13 @@ from toolkit.migration.examine import (
 )
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.review import review
-from toolkit.migration.situation import choose_setup, look, refuse_unregistered, shown
+from toolkit.migration.situation import (
+    choose_setup,
+    look,
+    refuse_unimported,
+    refuse_unregistered,
+    shown,
+)
 from toolkit.migration.words import in_words
 from toolkit.project.facts import Project
 from toolkit.report.exits import Exit
@@ -276,6 +282,7 @@ def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[st
     """What generate would write now, as findings; the scratch is at the head."""
     project, setup = bench.project, bench.situation.setup
     result = bench.autogenerate("check", project.models)
+    refuse_unimported(project, setup, result)
     bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
     report = result.report
     refuse_unregistered(project, setup, project.models, report)

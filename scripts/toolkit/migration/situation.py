@@ -319,6 +319,14 @@ def refuse_broken(project: Project, setup: AlembicSetup, result: AlembicResult) 
     )
 
 
+def refuse_unimported(project: Project, setup: AlembicSetup, result: AlembicResult) -> None:
+    """Raise Refusal where a foreign key leads to a table whose model env.py leaves out (#12)."""
+    if "NoReferencedTableError" not in result.message:
+        return
+    if unimported := unimported_models(project, setup):
+        raise models_missing(project, setup, unimported)
+
+
 def refuse_unregistered(
     project: Project, setup: AlembicSetup, mapped: Sequence[MappedClass], report: Mapping[str, Any]
 ) -> None:
