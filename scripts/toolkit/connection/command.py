@@ -265,6 +265,7 @@ def find_project(options: argparse.Namespace) -> Project | None:
             url_from=options.url_from,
             ini=options.ini,
             name=options.name,
+            name_broken=False,
         )
         for line in chosen(project, "project", "alembic"):
             say(line)

@@ -23,6 +23,7 @@ from toolkit.report.exits import Exit
 from toolkit.report.masking import mask, secrets_of
 from toolkit.report.quoting import word
 
+MASKED = re.compile(r"://[^@/]*:(?:\*+|[xX]{3,}|<[^>]*>|%2A+|\[?hidden\]?|redacted)@")
 TOO_LONG = "Timeout: "
 WORKER = Path(__file__).with_name("source_worker.py")
 ENV_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.MULTILINE)
@@ -81,6 +82,8 @@ def from_project(project: Project, url_from: str | None, seconds: float) -> Give
     chosen = chosen or [source for source in found if not stands_in(source, sources)]
     if not chosen:
         nothing_found(project, sources, failures)
+    # A part of a URL, or one with its password masked to be shown, is no other database (#12).
+    chosen = [one for one in chosen if is_whole(values[one.reference])] or chosen
     distinct: dict[str, UrlSource] = {}
     for source in chosen:
         distinct.setdefault(address_of(values[source.reference]), source)
@@ -96,6 +99,12 @@ def from_project(project: Project, url_from: str | None, seconds: float) -> Give
         )
     best = chosen[0]
     return Given(values[best.reference], words_for(best, project))
+
+
+def is_whole(text: str) -> bool:
+    """With its scheme, and with a password that is one."""
+    scheme, found, _ = text.partition("://")
+    return bool(found and scheme) and not MASKED.search(text)
 
 
 def stands_in(literal: UrlSource, sources: Sequence[UrlSource]) -> bool:

@@ -50,7 +50,7 @@ def is_memory(database: str | None, query: dict[str, str]) -> bool:
     )
 
 
-def look_at(path: Path) -> Sqlite:
+def look_at(path: Path, upgrade: str = "alembic upgrade head") -> Sqlite:
     """Raises Broken when the file is missing or is no database."""
     parent = path.parent
     if not parent.is_dir():
@@ -65,7 +65,7 @@ def look_at(path: Path) -> Sqlite:
         stop(
             Layer.DATABASE,
             f"There is no file {path}; it was not created.",
-            "alembic upgrade head (it creates the file), or correct the path: three slashes"
+            f"{upgrade} (it creates the file), or correct the path: three slashes"
             " before a relative one, four before an absolute one.",
         )
     try:

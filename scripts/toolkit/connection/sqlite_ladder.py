@@ -27,6 +27,7 @@ from toolkit.connection.sqlite_file import (
 )
 from toolkit.connection.steps import Layer, Step, ok, stop
 from toolkit.database.sqlite_reading import Unreadable, readable, with_uri
+from toolkit.project.commands import alembic_line
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -47,7 +48,11 @@ async def descend(target: Target, expected: Expected, add: Callable[[Step], None
         return
     path, read_only = find_file(str(target.url.database), expected.folder)
     read_only = read_only or query.get("mode") == "ro" or "immutable" in query
-    file = look_at(path)
+    setups = expected.project.alembic if expected.project else ()
+    if expected.project and len(setups) == 1:
+        file = look_at(path, alembic_line(expected.project, setups[0], ["upgrade", "head"]))
+    else:
+        file = look_at(path)
     add(file_step(file))
     if not expected.read_only:
         if read_only:

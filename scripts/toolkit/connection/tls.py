@@ -30,8 +30,8 @@ async def check_tls(
             stop(
                 Layer.TLS,
                 f"The client demands TLS ({wanted.mode}), and the server offers none.",
-                "Switch it on at the server (PostgreSQL: ssl = on with a certificate; MySQL:"
-                " --ssl-cert), or ask for less: sslmode=prefer.",
+                "Switch it on at the server (PostgreSQL: ssl = on with a certificate; MySQL: the"
+                " settings ssl_cert and ssl_key), or ask for less: sslmode=prefer.",
                 [asks, "server: no TLS"],
             )
         return ok(

@@ -309,6 +309,7 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
         if request.get("take_out"):
             taker = load_beside("change_worker")
             report["taken_out"] = taker.take_out(context, described, directives)
+        load_beside("naming_worker").name_constraints(directives, context)
         scripts.append(directives)
 
     written = command.revision(

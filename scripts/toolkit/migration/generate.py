@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toolkit.database.alembic_process import AlembicResult, working_folder
+from toolkit.database.alembic_process import AlembicResult
 from toolkit.database.errors import DatabaseError
 from toolkit.migration.bench import Bench, open_bench
 from toolkit.migration.examine import (
@@ -41,10 +41,10 @@ from toolkit.migration.situation import (
     shown,
 )
 from toolkit.migration.words import data_losses, in_words
+from toolkit.project.commands import alembic_line
 from toolkit.project.facts import MappedClass, Project
 from toolkit.report.exits import Exit
 from toolkit.report.finding import Finding
-from toolkit.report.quoting import word
 
 Say = Callable[[str], None]
 
@@ -186,8 +186,7 @@ def autogenerate(
     refuse_unimported(bench.project, bench.situation.setup, result)
     bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
     refuse_unregistered(bench.project, bench.situation.setup, mapped, report)
-    if not report["tables"]:
-        raise empty_metadata(bench, "The metadata that env.py hands to Alembic has no tables")
+    refuse_empty(bench, report)
     if report["unused_renames"]:
         raise nothing_to_rename(report["unused_renames"], in_words(report["operations"]))
     if report["rename_candidates"] and not wanted.no_rename:
@@ -215,6 +214,16 @@ def draft_of(bench: Bench, report: Mapping[str, Any]) -> Draft | None:
         else path.relative_to(bench.folder),
         operations=tuple(report["operations"]),
     )
+
+
+def refuse_empty(bench: Bench, report: Mapping[str, Any]) -> None:
+    """Raise Refusal for a metadata without tables where there should be some.
+
+    Where neither the source nor the history has a table, models and migrations agree, as
+    `alembic check` says (#12).
+    """
+    if not report["tables"] and (report["operations"] or bench.project.models):
+        raise empty_metadata(bench, "The metadata that env.py hands to Alembic has no tables")
 
 
 def empty_metadata(bench: Bench, what: str) -> Refusal:
@@ -427,18 +436,8 @@ def next_steps(
     project: Project, situation: Situation, path: Path, losses: Sequence[str]
 ) -> list[str]:
     """What to do now; the last line is a command that works as it stands."""
-    ini = situation.setup.ini
-    folder = working_folder(project, ini)
-    words = []
-    if folder != Path.cwd():
-        words += ["cd", word(folder), "&&"]
-    if not situation.prepends_path:
-        words.append(f"PYTHONPATH={word(project.import_root)}")
-    if project.package_manager in {"uv", "poetry", "pipenv", "pdm"}:
-        words += [project.package_manager, "run"]
-    words.append("alembic")
-    if ini.resolve() not in {folder / "alembic.ini", folder / "pyproject.toml"}:
-        words += ["-c", word(shown(ini, folder))]
-    words += [word(part) for part in situation.setup.name_option]
     read = f"read {shown(path, project.root)}" + (", the drops above all" if losses else "")
-    return [read, " ".join([*words, "upgrade head"])]
+    line = alembic_line(
+        project, situation.setup, ["upgrade", "head"], prepends_path=situation.prepends_path
+    )
+    return [read, line]

@@ -20,6 +20,7 @@ from toolkit.migration.examine import (
     examine,
     left_behind,
 )
+from toolkit.migration.generate import refuse_empty
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.review import review
 from toolkit.migration.situation import (
@@ -286,6 +287,7 @@ def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[st
     bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
     report = result.report
     refuse_unregistered(project, setup, project.models, report)
+    refuse_empty(bench, report)
     for path in report["files"]:
         Path(path).unlink()
     findings = [

@@ -21,12 +21,12 @@ from toolkit.database.urls import (
 )
 from toolkit.files.reading import Unreadable, content_of
 from toolkit.migration.refusal import Refusal
+from toolkit.project.commands import alembic_line
 from toolkit.project.dependencies import install_line
 from toolkit.project.errors import unreadable_models
 from toolkit.project.facts import AlembicSetup, MappedClass, Project
 from toolkit.project.reach import unimported_models
 from toolkit.report.exits import Exit
-from toolkit.report.quoting import command
 
 Say = Callable[[str], None]
 
@@ -388,13 +388,13 @@ def refuse_heads(project: Project, setup: AlembicSetup, heads: list[dict[str, An
     if len(heads) <= 1:
         return
     first, *others = (head["revision"] for head in heads)
-    merge = ["alembic", *setup.name_option, "merge", "-m", "merge heads", first, *others]
+    merge = alembic_line(project, setup, ["merge", "-m", "merge heads", first, *others])
     raise Refusal(
         "several-heads",
         Exit.SEVERAL_HEADS,
         f"The migration history has {len(heads)} heads, so a new one would have no one parent.",
         "Either join them: "
-        f"{command(merge)} -- or, where one"
+        f"{merge} -- or, where one"
         " was never deployed, put it behind the other: set down_revision ="
         f" {first!r} in its first file.",
         [

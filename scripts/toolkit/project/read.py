@@ -33,11 +33,13 @@ def read_project(
     name: str | None = None,
     scratch_on: str | None = None,
     one_alembic: bool = True,
+    name_broken: bool = True,
 ) -> Project:
     """Read the FastAPI project in `directory`, importing none of it.
 
     `base`, `app`, `url_from`, `ini`, `name` and `scratch_on` are the values of the flags of
-    the same names; without `one_alembic`, several set-ups are no reason to stop. Raises
+    the same names; without `one_alembic`, several set-ups are no reason to stop; without
+    `name_broken`, a file that does not parse is named only where it had to be read. Raises
     ProjectError when there is no project, when there are several, or several set-ups (the
     error names the flag). Several bases and applications are no error: see `undecided`.
     """
@@ -49,7 +51,7 @@ def read_project(
     learn_passwords(own, resolver.having(secrets))
     wanted = _qualified_base(base, resolver)
     index = MetadataIndex(resolver, wanted)
-    unreadable += _broken(location, modules, hidden)
+    unreadable += _broken(location, modules, hidden, everywhere=name_broken)
     mapped = find_mapped(index)
     alembic = find_alembic(location, resolver, ini, name, one=one_alembic)
     meant = _Meant(index, mapped)
@@ -126,14 +128,17 @@ def _read_all(location: Location, hidden: dict[Path, str]) -> tuple[dict[str, Mo
     return modules, broken
 
 
-def _broken(location: Location, modules: dict[str, Module], hidden: dict[Path, str]) -> list[str]:
-    """Those about databases or requests that do not parse, as above."""
-    memory = Memory(location.root)
-    for module in modules.values():
-        about = ABOUT.search(module.text) is not None and not memory.has(module.path)
-        if (about or module.is_parsed) and module.parsed.error is None:
-            memory.add(module.path)
-    memory.keep()
+def _broken(
+    location: Location, modules: dict[str, Module], hidden: dict[Path, str], *, everywhere: bool
+) -> list[str]:
+    """Those that do not parse, as above: of what was looked at, or of all about databases."""
+    if everywhere:
+        memory = Memory(location.root)
+        for module in modules.values():
+            about = ABOUT.search(module.text) is not None and not memory.has(module.path)
+            if (about or module.is_parsed) and module.parsed.error is None:
+                memory.add(module.path)
+        memory.keep()
     broken = [module for module in modules.values() if module.error]
     lines = [_line(location, one.path, one.error) for one in broken if one.error]
     for one, line in zip(broken, lines, strict=True):

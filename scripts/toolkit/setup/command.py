@@ -290,16 +290,19 @@ def prove_and_look(options: argparse.Namespace, project: Project, result: Result
         if options.check_database:
             target = look_at_target(project, result.plan.ini)
             begun = has_revisions(project.alembic[0])
-            words = target.message or advice(target.tables or (), begun)
+            words = target.message or advice(project, target.tables or (), begun)
             result.notes.append(words)
     except (Refusal, DatabaseError, SetupError) as error:
         details = getattr(error, "details", ())
         problem = error.problem
         written = " Nothing was changed." if result.plan.changes else ""
+        message = (
+            problem.message if problem.message.endswith((".", "!", "?")) else f"{problem.message}."
+        )
         raise SetupError(
             problem.code,
             problem.exit_code,
-            f"{problem.message}{written}",
+            f"{message}{written}" if written else problem.message,
             problem.remedy,
             details,
         ) from None

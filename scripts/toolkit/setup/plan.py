@@ -8,6 +8,7 @@ from pathlib import Path
 from toolkit.project.facts import AlembicSetup, Project, UrlSource
 from toolkit.project.reach import missing_modules
 from toolkit.report.exits import Exit
+from toolkit.report.quoting import command
 from toolkit.setup.changes import FileChange, read_text, real_changes, relative
 from toolkit.setup.env_file import Wanted, plan_env
 from toolkit.setup.errors import SetupError
@@ -194,16 +195,21 @@ def has_revisions(setup: AlembicSetup) -> bool:
 def _remarks(project: Project, place: _Place, modules: tuple[str, ...]) -> list[str]:
     notes = [*project.notes, *project.passed_over]
     notes += [f"not read, since it cannot be: {line}" for line in project.unreadable]
+    section = place.setup.name_option if place.setup else []
+
+    def alembic(words: str) -> str:
+        return command(["alembic", *section, *words.split()])
+
     for spot in project.create_all:
         path, _, line = spot.rpartition(":")
         where = f"{relative(Path(path), project.root)}:{line}"
         notes.append(
             f"{where} creates tables with metadata.create_all: where the application or a "
-            "deployment does this, remove it; from now on `alembic upgrade head` does"
+            f"deployment does this, remove it; from now on `{alembic('upgrade head')}` does"
         )
     begun = place.setup is not None and has_revisions(place.setup)
     if project.create_all and not begun:
-        notes.append(STAMP)
+        notes.append(STAMP.format(alembic("stamp head")))
     text = read_text(place.ini)
     if text is not None and place.ini.suffix == ".ini":
         notes += [
@@ -220,5 +226,5 @@ def _remarks(project: Project, place: _Place, modules: tuple[str, ...]) -> list[
 
 STAMP = (
     "a database that has these tables already must not run the first migration: generate it, "
-    "then run `alembic stamp head` on that database once (nothing in it is changed or dropped)"
+    "then run `{}` on that database once (nothing in it is changed or dropped)"
 )

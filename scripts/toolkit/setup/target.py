@@ -12,6 +12,7 @@ from toolkit.database.scratch import execute
 from toolkit.database.sqlite_reading import name_in, readable
 from toolkit.database.urls import kind_of
 from toolkit.migration.situation import choose_setup, probe, server_url
+from toolkit.project.commands import alembic_line
 from toolkit.project.facts import Project
 from toolkit.report.masking import mask
 
@@ -48,18 +49,21 @@ def look_at_target(project: Project, ini: Path, timeout: float = 120.0) -> Targe
     return Target(tuple(sorted(names)), "")
 
 
-def advice(tables: Sequence[str], has_revisions: bool) -> str:
+def advice(project: Project, tables: Sequence[str], has_revisions: bool) -> str:
     """What to do with a database that has these tables."""
+    upgrade, stamp = (
+        alembic_line(project, project.alembic[0], [verb, "head"]) for verb in ("upgrade", "stamp")
+    )
     own = [name for name in tables if name != "alembic_version"]
     if "alembic_version" in tables:
         return "the project's own database is under Alembic's control"
     if not own:
-        return "the project's own database is empty: `alembic upgrade head` makes its tables"
+        return f"the project's own database is empty: `{upgrade}` makes its tables"
     names = ", ".join(own[:5]) + (" ..." if len(own) > 5 else "")
     first = "" if has_revisions else "generate the first migration, then "
     return (
         f"the project's own database has tables ({names}) and no alembic_version: {first}run "
-        "`alembic stamp head` on it once instead of `alembic upgrade head` (stamp only notes "
+        f"`{stamp}` on it once instead of `{upgrade}` (stamp only notes "
         "the revision: nothing is created or dropped)"
     )
 

@@ -1,0 +1,154 @@
+"""Verdicts and next steps on what strangers' projects do (#12)."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from projects.setup_door import alembic, generate, setup
+from projects.shop import FILES, Shop
+from toolkit.connection.source import is_whole
+from toolkit.report.exits import Exit
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path / "my shop")
+
+
+def with_programs(variables: dict[str, str]) -> dict[str, str]:
+    """As in a shell in which the project's environment is activated."""
+    return {**variables, "PATH": f"{sys.prefix}/bin:{variables['PATH']}"}
+
+
+OWNERS = """
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base
+
+
+class Owner(Base):
+    __tablename__ = "owner"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Thing(Base):
+    __tablename__ = "thing"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[int] = mapped_column(ForeignKey("owner.id"))
+    code: Mapped[str] = mapped_column(String(20))
+"""
+
+
+@pytest.mark.dialects("postgresql", "mysql")
+@pytest.mark.older_sqlalchemy_on("postgresql")
+def test_unnamed_constraints_that_drift_block_nothing(shop: Shop, database_url: str) -> None:
+    """Alembic would write `drop_constraint(None, ...)` as the way back. Alembic runs the result."""
+    shop.write("app/models.py", OWNERS)
+    first = shop.generate("first", url=database_url)
+    assert first.code == 0, first.err
+    ini = shop.root / "alembic.ini"
+    assert alembic(ini, "upgrade", "head", url=database_url).code == 0
+    shop.edit("app/models.py", '"owner.id")', '"owner.id", ondelete="CASCADE")')
+    shop.edit("app/models.py", "String(20))", "String(20), unique=True)")
+    shop.write("app/later.py", "")
+    second = shop.generate("cascade", url=database_url)
+    assert second.code in {0, Exit.HAZARDS}, second.err
+    text = max(shop.versions(), key=lambda path: path.stat().st_mtime_ns).read_text()
+    assert "constraint(None" not in text
+    assert "foreign_key(None" not in text
+    for words in (("upgrade", "head"), ("check",), ("downgrade", "-1"), ("upgrade", "head")):
+        ended = alembic(ini, *words, url=database_url)
+        assert ended.code == 0, (words, ended.err)
+
+
+@pytest.mark.dialects("postgresql")
+@pytest.mark.any_sqlalchemy
+def test_a_primary_key_that_is_unique_too(tmp_path: Path, database_url: str) -> None:
+    """PostgreSQL makes one constraint of the two; Alembic's check sees none missing."""
+    root = tmp_path / "shop"
+    for name, text in FILES.items():
+        if name.startswith("app/") or name == "pyproject.toml":
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(
+                text.replace("primary_key=True", "primary_key=True, unique=True")
+            )
+    ended = setup(root, url=database_url)
+    assert ended.code == 0, ended.err
+    assert generate(root, "first", url=database_url).code == 0
+    ini = root / "alembic.ini"
+    assert alembic(ini, "upgrade", "head", url=database_url).code == 0
+    checked = alembic(ini, "check", url=database_url)
+    assert checked.code == 0, checked.err
+
+
+@pytest.mark.dialects("sqlite")
+@pytest.mark.any_sqlalchemy
+def test_check_and_generate_agree_on_no_tables(shop: Shop) -> None:
+    """As Alembic does: `alembic check` finds nothing to do."""
+    shop.write("app/models.py", "from app.db import Base\n")
+    assert shop.generate("--check").code == 0
+    assert shop.generate("nothing").code == Exit.NO_CHANGES
+
+
+@pytest.mark.dialects("sqlite")
+@pytest.mark.any_sqlalchemy
+def test_a_crash_of_env_py_is_no_difference(shop: Shop) -> None:
+    """Of plain `alembic check`, too: its command line has no --autogenerate."""
+    hook = "process_revision_directives=lambda *_: context.config.cmd_opts.autogenerate"
+    shop.edit("alembic/env.py", "Base.metadata)", f"Base.metadata, {hook})")
+    shop.add_first()
+    ended = setup(shop.root, url="sqlite+aiosqlite:///dev.db")
+    assert "sees differences" not in ended.err
+    assert ended.code == Exit.PROOF_FAILED
+    assert "alembic/env.py fails in `alembic check`" in ended.err
+    assert "alembic/env.py:" in ended.err
+
+
+@pytest.mark.dialects("sqlite")
+@pytest.mark.any_sqlalchemy
+def test_the_merge_that_is_offered_works_from_here(shop: Shop) -> None:
+    """Two roots: the printed line is run as it stands, in the folder where it was printed."""
+    for name in ("one", "two"):
+        shop.write(
+            f"alembic/versions/{name}.py",
+            f"revision = {name!r}\ndown_revision = None\n\n\n"
+            "def upgrade():\n    pass\n\n\ndef downgrade():\n    pass\n",
+        )
+    below = shop.root / "app"
+    ended = generate(below, "more", url="sqlite+aiosqlite:///dev.db")
+    assert ended.code == Exit.SEVERAL_HEADS, ended.err
+    line = ended.err.partition("join them: ")[2].partition(" -- or")[0]
+    assert line.startswith("cd ")
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=below,
+        env=with_programs(shop.environment("sqlite+aiosqlite:///dev.db")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "one" in shlex.split(line)
+    again = generate(below, "more", url="sqlite+aiosqlite:///dev.db")
+    assert again.code != Exit.SEVERAL_HEADS, again.err
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("postgresql+asyncpg://app:secret@db/shop", True),
+        ("postgresql://app@db/shop", True),
+        ("sqlite+aiosqlite:///shop.db", True),
+        ("app:secret@db/shop", False),
+        ("postgresql://app:***@db/shop", False),
+        ("postgresql://app:xxxx@db/shop", False),
+        ("db", False),
+    ],
+)
+def test_a_part_of_a_url_is_no_other_database(text: str, whole: bool) -> None:
+    assert is_whole(text) is whole
