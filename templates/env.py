@@ -191,10 +191,11 @@ def migration_options(dialect: sa.Dialect, connection: sa.Connection | None) -> 
     schemas = {table.schema for one in metadatas for table in one.tables.values()}
     sqlite, others = dialect.name == "sqlite", set[tuple[Any, ...]]()
 
-    def include_object(item: Any, name: str, kind: str, seen: bool, other: object) -> bool:
+    def include_object(item: sa.Table, name: str, kind: str, seen: bool, other: object) -> bool:
         if kind == "unique_constraint" and not seen and dialect.name == "postgresql":
-            # Of a primary key with unique=True, PostgreSQL makes one constraint.
-            return set(item.columns) != set(item.table.primary_key.columns)
+            key = getattr(item, "table", item).primary_key.columns
+            if set(item.columns) == set(key):  # PostgreSQL makes one constraint of the two
+                return False
         if kind != "table":  # an index whose `ddl_if(dialect=...)` names another database
             wanted = getattr(getattr(item, "_ddl_if", None), "dialect", None) or dialect.name
             return dialect.name in ([wanted] if isinstance(wanted, str) else wanted)

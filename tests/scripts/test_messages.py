@@ -137,6 +137,29 @@ def test_the_merge_that_is_offered_works_from_here(shop: Shop) -> None:
     assert again.code != Exit.SEVERAL_HEADS, again.err
 
 
+@pytest.mark.dialects("sqlite")
+@pytest.mark.any_sqlalchemy
+def test_two_roots_that_repeat_each_other(shop: Shop) -> None:
+    """Joined or put in a row they fail: both create the table. What is said is done here."""
+    shop.add_first()
+    first = (shop.root / "alembic/versions/first.py").read_text()
+    shop.write("alembic/versions/second.py", first.replace('"first"', '"second"'))
+    ended = shop.generate("more")
+    assert ended.code == Exit.SEVERAL_HEADS, ended.err
+    assert "each creates users" in ended.err
+    removed = ended.err.partition("git rm ")[2].partition(".py")[0] + ".py"
+    stamp = ended.err.partition("told so: ")[2].splitlines()[0]
+    kept = stamp.split()[-1]
+    url = f"sqlite+aiosqlite:///{shop.root}/dev.db"
+    ini = shop.root / "alembic.ini"
+    assert alembic(ini, "upgrade", Path(removed).stem, url=url).code == 0
+    (shop.root / removed).unlink()
+    line = f"cd {shlex.quote(str(shop.root))} && {stamp}"
+    subprocess.run(["bash", "-c", line], env=with_programs(shop.environment(url)), check=True)
+    assert kept in alembic(ini, "current", url=url).out
+    assert shop.generate("more", url=url).code == Exit.NO_CHANGES
+
+
 @pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     ("text", "whole"),

@@ -26,10 +26,13 @@ from toolkit.project.dependencies import install_line
 from toolkit.project.errors import unreadable_models
 from toolkit.project.facts import AlembicSetup, MappedClass, Project
 from toolkit.project.reach import unimported_models
+from toolkit.project.root import read_text
 from toolkit.report.exits import Exit
+from toolkit.report.quoting import word
 
 Say = Callable[[str], None]
 
+CREATED = re.compile(r"\.create_table\(\s*[\"']([^\"']+)")
 INSTALLABLE = {
     "asyncpg": "asyncpg",
     "psycopg": "psycopg[binary]",
@@ -389,20 +392,35 @@ def refuse_heads(project: Project, setup: AlembicSetup, heads: list[dict[str, An
         return
     first, *others = (head["revision"] for head in heads)
     merge = alembic_line(project, setup, ["merge", "-m", "merge heads", first, *others])
+    remedy = (
+        f"Either join them: {merge} -- or, where one was never deployed, put it behind the other:"
+        f" set down_revision = {first!r} in its first file."
+    )
+    if twice := created_twice([Path(head["path"]) for head in heads]):
+        path = shown(heads[-1]["path"], project.root)
+        stamp = alembic_line(project, setup, ["stamp", "--purge", first])
+        remedy = (
+            f"They can't be joined, since each creates {', '.join(twice)}: keep one, say {first},"
+            f" and remove the other: git rm {word(path)}. A database that has run that one is told"
+            f" so: {stamp}"
+        )
     raise Refusal(
         "several-heads",
         Exit.SEVERAL_HEADS,
         f"The migration history has {len(heads)} heads, so a new one would have no one parent.",
-        "Either join them: "
-        f"{merge} -- or, where one"
-        " was never deployed, put it behind the other: set down_revision ="
-        f" {first!r} in its first file.",
+        remedy,
         [
             f"{head['revision']} ({head['message'] or 'no message'}) in"
             f" {shown(head['path'], project.root)}, after {head['parent'] or 'nothing'}"
             for head in heads
         ],
     )
+
+
+def created_twice(files: Sequence[Path]) -> list[str]:
+    """Tables that each of these revisions creates: joined, the second would fail (#12)."""
+    found = [set(CREATED.findall(read_text(file))) for file in files]
+    return sorted(set.intersection(*found)) if found else []
 
 
 def server_url(seen: Mapping[str, Any], kind: Kind) -> URL | None:
