@@ -162,7 +162,7 @@ def _mysql_ssl(tls: dict[str, str]) -> ssl.SSLContext | None:
         raise ConfigurationError(_unknown(sorted(tls), "aiomysql"))
     if mode in ("DISABLED", "PREFERRED") or not (mode or wanted or files[1]):
         return None
-    context = _context(files[0], files[1], files[2], "")
+    context = _context(files[0], files[1], files[2], "", ("ssl-ca", "ssl-cert or ssl-key"))
     verified = mode.startswith("VERIFY")
     context.check_hostname = verified and names.lower() in ("true", "1", "yes")
     if not verified:
@@ -186,11 +186,17 @@ def _libpq_ssl(query: dict[str, str]) -> str | ssl.SSLContext | None:
     return context
 
 
-def _context(root: str, certificate: str, key: str, password: str) -> ssl.SSLContext:
-    asked = "sslrootcert" if root else "sslcert"
+def _context(
+    root: str,
+    certificate: str,
+    key: str,
+    password: str,
+    names: tuple[str, str] = ("sslrootcert", "sslcert or sslkey"),
+) -> ssl.SSLContext:
+    asked = names[0]
     try:
         context = ssl.create_default_context(cafile=root or None)
-        asked = "sslcert or sslkey"
+        asked = names[1]
         if certificate:
             # With a callable, OpenSSL never asks on the terminal.
             context.load_cert_chain(certificate, key or None, lambda: password)

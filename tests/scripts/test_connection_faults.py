@@ -225,6 +225,13 @@ def _(bench: Bench) -> Iterator[Run]:
     yield Run(url, cwd=shop.root, variable="DATABASE_URL", by_name=False)
 
 
+@fault("MySQL's ssl-mode in create_async_engine", "url", Exit.URL, says="ssl-mode")
+def _(bench: Bench) -> Iterator[Run]:
+    shop = bench.engine_project()
+    url = "mysql+aiomysql://app@127.0.0.1:1/shop?ssl-mode=REQUIRED"
+    yield Run(url, cwd=shop.root, variable="DATABASE_URL", by_name=False)
+
+
 @fault("a misspelled parameter", "url", Exit.URL, says="sslmde")
 def _(bench: Bench) -> Iterator[Run]:
     yield Run(bench.url(query={"sslmde": "require"}))

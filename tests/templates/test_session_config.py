@@ -1,6 +1,7 @@
 """DatabaseConfig, normalize_url, and what importing the template does."""
 
 import asyncio
+import inspect
 import os
 import ssl
 import subprocess
@@ -9,6 +10,8 @@ import traceback
 from pathlib import Path
 from urllib.parse import quote
 
+import aiomysql
+import asyncpg
 import pytest
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
@@ -73,6 +76,76 @@ def test_libpq_parameters_become_asyncpgs(query: str, arguments: dict[str, objec
     url, connect_args = normalize_url(f"postgresql://u:p@h/d?{query}")
     assert connect_args == arguments
     assert not url.query
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "arguments"),
+    [
+        ("postgresql://u:p@h/d?gssencmode=prefer&client_encoding=UTF-8&sslsni=1", "h", {}),
+        ("postgresql://u:p@h/d?keepalives=1&keepalives_idle=3&tcp_user_timeout=9", "h", {}),
+        (
+            "postgresql://u:p@h/d?pgbouncer=true",
+            *("h", {"statement_cache_size": 0, "prepared_statement_cache_size": 0}),
+        ),
+        (
+            "postgresql://u:p@h/d?options=endpoint%3Dep-1%20-c%20jit%3Doff",
+            *("h", {"server_settings": {"options": "endpoint=ep-1", "jit": "off"}}),
+        ),
+        ("postgresql://u:p@h/d?sslnegotiation=direct&ssl=true", "h", {"ssl": "require"}),
+        (
+            "postgresql://u:p@one,two:6432/d?target_session_attrs=read-write",
+            *(["one", "two"], {}),
+        ),
+        ("mysql://u:p@h/d?ssl-mode=DISABLED", "h", {}),
+        ("mysql://u:p@h/d?ssl_mode=preferred&charset=utf8mb4", "h", {}),
+    ],
+)
+def test_hosted_urls_are_translated(given: str, host: object, arguments: dict[str, object]):
+    """What the driver then gets is what it knows (#14)."""
+    url, found = normalize_url(given)
+    taken = url.get_dialect()().create_connect_args(url)[1]
+    if "negotiation" in given:
+        assert found.pop("direct_tls") is True
+    assert (taken["host"], found) == (host, arguments)
+    connect = asyncpg.connect if "postgresql" in given else aiomysql.connect
+    known = {*inspect.signature(connect).parameters, "prepared_statement_cache_size"}
+    assert taken.keys() | found.keys() <= known
+    pooled = DatabaseConfig(given).pgbouncer
+    assert pooled is ("pgbouncer" in given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("postgresql://u:s3cret@h/d?gssencmode=require", "cannot encrypt by GSSAPI"),
+        ("postgresql://u:s3cret@h/d?client_encoding=latin1", "always speaks UTF8"),
+        ("postgresql://u:s3cret@h/d?sslcert=/no.pem", "sslcert or sslkey cannot be read"),
+        ("postgresql://u:s3cret@h/d?schema=public", "has schema, which asyncpg does not know"),
+        ("mysql://u:s3cret@h/d?ssl-mode=SOME", "ssl-mode must be one of DISABLED"),
+        ("mysql://u:s3cret@h/d?ssl-ca=/no.pem", "ssl-ca cannot be read: No such file"),
+        ("mysql://u:s3cret@h/d?useSSL=true", "has useSSL, which aiomysql does not know"),
+    ],
+)
+def test_what_cannot_be_translated_is_refused_in_one_line(given: str, words: str):
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        normalize_url(given)
+    assert "s3cret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_mysqls_tls_words_make_a_context():
+    import certifi
+
+    for query, verified, hostname in (
+        ("ssl-mode=REQUIRED", False, False),
+        (f"ssl-mode=VERIFY_CA&ssl-ca={certifi.where()}", True, False),
+        (f"ssl-mode=VERIFY_IDENTITY&ssl-ca={certifi.where()}", True, True),
+        ("sslaccept=strict", True, True),
+    ):
+        context = normalize_url(f"mysql://u:p@h/d?{query}")[1]["ssl"]
+        assert (context.verify_mode is ssl.CERT_REQUIRED, context.check_hostname) == (
+            verified,
+            hostname,
+        ), query
 
 
 def test_channel_binding_that_cannot_be_had_is_said(caplog: pytest.LogCaptureFixture):

@@ -159,7 +159,7 @@ def choose_driver(
         stop(
             Layer.DRIVER,
             "SQLAlchemy has no dialect 'postgres', and nothing here rewrites the URL.",
-            f"Write {cure}:// (normalize_url of session_manager.py does that by itself).",
+            f"Write {cure}:// (normalize_url of database_url.py does that by itself).",
             code=Exit.URL,
         )
     if named in known:
@@ -183,7 +183,7 @@ def choose_driver(
         stop(
             Layer.DRIVER,
             f"The URL {said}, and the project hands it to create_async_engine as it is.",
-            f"Write {backend}+{driver}:// (normalize_url of session_manager.py does that).",
+            f"Write {backend}+{driver}:// (normalize_url of database_url.py does that).",
             code=Exit.URL,
         )
     return str(driver), [Verdict(Status.WARNING, message, f"Write {backend}+{driver}://")]
@@ -327,7 +327,7 @@ def refused_parameters(translated: Translated, settings: EngineSettings) -> list
     driver = translated.url.get_driver_name()
     message = f"create_async_engine with {driver} refuses the URL's {names} (TypeError)."
     status = Status.WARNING if settings.rewrites_url is None else Status.BROKEN
-    tested = "Tested as session_manager.py would translate it. " if status == "warning" else ""
+    tested = "Tested as database_url.py would translate it. " if status == "warning" else ""
     return [Verdict(status, f"{message} {tested}".strip(), translated.cure)]
 
 

@@ -47,7 +47,7 @@ layers, with the exit code of each:
 
 What stops it and what is a warning:
   A URL that create_async_engine refuses is broken where the project hands it over as it
-  is, and a warning where nobody can tell; session_manager.py translates such URLs.
+  is, and a warning where nobody can tell; database_url.py translates such URLs.
   A certificate that has expired, or does not verify, is broken for a client that demands
   TLS (sslmode=require and more).
   The time zone has to be UTC unless --time-zone says another one; a replica or a

@@ -1,15 +1,17 @@
 """A URL as the driver takes it: libpq's words in asyncpg's, and what is not understood.
 
-The same as normalize_url of templates/session_manager.py does, which cannot be imported
-here: a URL that works there works here. What plain create_async_engine would refuse is
-said, with what to write instead.
+What hosting providers write is read by templates/database_url.py itself: a URL that works in the
+application works here. What plain create_async_engine would refuse is said, with what to write
+instead.
 """
 
+import importlib.util
 import inspect
 import os
 import re
 import ssl
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,18 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+TEMPLATE = Path(__file__).resolve().parents[3] / "templates" / "database_url.py"
+# Read by the template only; `options` and sslmode are read here as well, for the checks of TLS.
+HOSTED = (
+    *("sslcert", "sslkey", "sslpassword", "sslnegotiation", "sslcompression", "sslsni"),
+    *("gssencmode", "client_encoding", "pgbouncer", "fallback_application_name"),
+    *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+    "tcp_user_timeout",
+)
+MYSQL_MODES = {
+    **dict.fromkeys(("DISABLED", "PREFERRED", "DISABLE"), "disable"),
+    **{"VERIFY_CA": "verify-ca", "VERIFY_IDENTITY": "verify-full"},
+}
 MYSQL_TLS = ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_cipher", "ssl_check_hostname")
 
 
@@ -55,6 +69,25 @@ class Translated:
     cure: str = ""
 
 
+@cache
+def template() -> Any:  # noqa: ANN401 - a module
+    """templates/database_url.py, which is no part of a package here."""
+    spec = importlib.util.spec_from_file_location("database_url_template", TEMPLATE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def of_template(url: "URL") -> tuple["URL", dict[str, Any]]:
+    """What the application's normalize_url makes of it. Raises Broken where that refuses."""
+    try:
+        url, arguments = template().normalize_url(url)
+    except template().ConfigurationError as error:
+        stop(Layer.URL, f"{error}.", "Correct it in the URL, or take it out.")
+    return url, arguments
+
+
 def translate(url: "URL", kind: Kind, connect_args: dict[str, Any]) -> Translated:
     """Raises Broken for a parameter that no translation makes right."""
     driver = url.get_driver_name()
@@ -78,7 +111,10 @@ def for_asyncpg(url: "URL", connect_args: dict[str, Any]) -> Translated:
     )
     arguments: dict[str, Any] = {}
     refused = [name for name in query if name in LIBPQ_ONLY or name in NUMBERS]
-    settings = server_settings(query.pop("options", ""))
+    settings = server_settings(query.get("options", ""))
+    if "options" in query:  # also words for the proxy of a hosting provider
+        of_options = of_template(url.set(query={"options": query.pop("options")}))[1]
+        settings = of_options.get("server_settings", settings)
     if "application_name" in query:
         settings["application_name"] = query.pop("application_name")
     if settings:
@@ -93,11 +129,15 @@ def for_asyncpg(url: "URL", connect_args: dict[str, Any]) -> Translated:
         if name in query:
             value = number(name, query.pop(name))
             arguments[name] = value if name.endswith("timeout") else int(value)
+    if hosted := {name: query.pop(name) for name in HOSTED if name in query}:
+        refused += hosted
+        more = {"sslmode": mode, "sslrootcert": root or ""} if "sslcert" in hosted else {}
+        arguments |= of_template(url.set(query={**hosted, **more}))[1]
     refuse_unknown(query)
     cure = (
         "drop them from the URL and pass connect_args="
         + describe({**arguments, **({"ssl": mode} if mode else {})})
-        + ", or let session_manager.py's normalize_url do it"
+        + ", or let database_url.py's normalize_url do it"
     )
     return Translated(url.set(query={**query, **hosts}), arguments, tls, tuple(refused), cure)
 
@@ -139,6 +179,8 @@ def for_mysql(url: "URL", connect_args: dict[str, Any]) -> Translated:
     query = {name: v if isinstance(v, str) else v[-1] for name, v in url.query.items()}
     if query.get("charset", "utf8") in ("utf8", "utf8mb3"):
         query["charset"] = "utf8mb4"  # MySQL's "utf8" cannot store an emoji
+    if hosted := [name for name in query if name.startswith("ssl") and name not in MYSQL_TLS]:
+        return hosted_mysql(url, hosted)
     given = {name: query.pop(name) for name in MYSQL_TLS if name in query}
     if not given:
         return Translated(url.set(query=query), tls=Tls("prefer" if connect_args else "disable"))
@@ -161,6 +203,21 @@ def for_mysql(url: "URL", connect_args: dict[str, Any]) -> Translated:
         Tls("verify-full" if names else "verify-ca", root, context),
         tuple(given),
         'drop them and pass connect_args={"ssl": ssl.create_default_context(cafile=...)}',
+    )
+
+
+def hosted_mysql(url: "URL", hosted: list[str]) -> Translated:
+    """With `ssl-mode` and its like, MySQL's own words, which no async driver takes."""
+    said = next((str(url.query[name]) for name in hosted if name[4:] == "mode"), "REQUIRED")
+    cleaned, arguments = of_template(url)
+    mode = MYSQL_MODES.get(said.upper().replace("-", "_"), "require")
+    root = next((str(v) for name, v in url.query.items() if name in ("ssl-ca", "ssl_ca")), None)
+    return Translated(
+        cleaned,
+        arguments,
+        Tls(mode, root, arguments.get("ssl")),
+        tuple(hosted),
+        "drop them and pass connect_args=normalize_url(url)[1] of database_url.py",
     )
 
 
