@@ -174,12 +174,12 @@ def _libpq_ssl(query: dict[str, str]) -> str | ssl.SSLContext | None:
     """libpq's word, which asyncpg takes; with a certificate, a context that has it."""
     mode, root = query.pop("sslmode", query.pop("ssl", "")), query.pop("sslrootcert", "")
     mode = {"true": "require", "false": "disable"}.get(mode.lower(), mode)
-    files = [query.pop(name, "") for name in ("sslcert", "sslkey", "sslpassword")]
+    own, key, password = (query.pop(name, "") for name in ("sslcert", "sslkey", "sslpassword"))
     if mode and mode not in SSL_MODES:
         raise ConfigurationError(f"sslmode must be one of {', '.join(SSL_MODES)}, not {mode!r}")
-    if mode in ("disable", "allow", "prefer") or not (root or files[0]):
+    if mode in ("disable", "allow", "prefer") or not (root or own):
         return mode or None
-    context = _context("" if root == "system" else root, *files)
+    context = _context("" if root == "system" else root, own, key, password)
     context.check_hostname = mode == "verify-full"
     if not root and not mode.startswith("verify"):
         context.verify_mode = ssl.CERT_NONE  # as libpq, where no root certificate is named
