@@ -11,6 +11,7 @@ import pytest
 from projects import warm
 from projects.setup_door import SCRIPTS, setup
 from projects.shop import ADDRESS, FILES, Shop
+from toolkit.connection.revision import unreadable
 from toolkit.migration.generate import Wanted, bench_at_head, put_in_place, write_draft
 from toolkit.migration.refusal import Refusal
 from toolkit.project import ProjectError, read_project
@@ -280,3 +281,23 @@ def test_revisions_are_imported_after_env_py(tmp_path: Path) -> None:
     alembic(shop, shop.root / "alembic.ini", "check")
     ended = shop.generate("--check")
     assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize(
+    ("option", "known"),
+    [
+        ('version_table="shop_version"', True),
+        ("version_table = None", True),
+        ('version_table=f"{PREFIX}version"', False),
+        ('version_table=config.get_main_option("version_table_name")', False),
+        ("version_table_schema=SCHEMA", True),
+    ],
+)
+def test_a_version_table_whose_name_is_computed_is_not_guessed(
+    tmp_path: Path, option: str, known: bool
+) -> None:
+    shop = Shop(tmp_path / "shop")
+    shop.edit("alembic/env.py", "=Base.metadata)", f"=Base.metadata, {option})")
+    step = unreadable(read_project(shop.root))
+    assert (step is None) == known
+    assert known or "alembic current" in str(step)

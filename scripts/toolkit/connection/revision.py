@@ -17,6 +17,7 @@ from toolkit.project.root import read_text
 from toolkit.report.quoting import word
 
 VERSION_TABLE = re.compile(r"\bversion_table\s*=\s*['\"](\w+)['\"]")
+COMPUTED_TABLE = re.compile(r"\bversion_table\s*=(?!=)\s*(?!None\b|['\"])\S")
 VERSION_SCHEMA = re.compile(r"\bversion_table_schema\s*=\s*['\"](\w+)['\"]")
 
 
@@ -105,6 +106,11 @@ def unreadable(project: Project | None) -> Step | None:
     if len(project.alembic) > 1:
         names = ", ".join(setup.ini.name for setup in project.alembic)
         return not_checked(Layer.REVISION, f"the project has several Alembic set-ups: {names}")
+    env = project.alembic[0].env
+    text = read_text(env) if env.is_file() else ""
+    if COMPUTED_TABLE.search(text) and not VERSION_TABLE.search(text):
+        words = "env.py computes the name of its version table: `alembic current` tells"  # (#12)
+        return not_checked(Layer.REVISION, words)
     return None
 
 
