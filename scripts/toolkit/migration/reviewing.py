@@ -123,7 +123,10 @@ def read_history(bench: Bench) -> list[Revision]:
 
 def no_revisions() -> Refusal:
     return Refusal(
-        "revision", Exit.USAGE, "The project has no revisions yet.", 'Generate one: "message".'
+        "revision",
+        Exit.USAGE,
+        "The project has no revisions yet.",
+        'Generate one: generate-migration.sh "first tables"',
     )
 
 
