@@ -178,6 +178,30 @@ def render_item(kind: str, item: object, autogen: AutogenContext) -> str | Liter
     return render_type(base, autogen) + "".join(written) if base is not None else False
 
 
+def without_copy(one: Any, connection: sa.Connection) -> list[Any]:  # noqa: ANN401
+    """What SQLite itself can drop, outside of the batch: that copies the table, and loses what
+    reflection does not see (NOCASE, AUTOINCREMENT, generated columns)."""
+    alone = ops.DropColumnOp | ops.AddColumnOp | ops.CreateIndexOp | ops.DropIndexOp
+    parts = one.ops if isinstance(one, ops.ModifyTableOps) else [one]
+    drops = [part for part in parts if isinstance(part, ops.DropColumnOp)]
+    if not drops or not all(isinstance(part, alone) for part in parts):
+        return [one]
+    there = "SELECT sql FROM sqlite_master WHERE type = 'view' OR tbl_name = ? AND type <> 'index'"
+    written = " ".join(connection.exec_driver_sql(there, (one.table_name,)).scalars())
+    for column in (part.to_column() for part in drops):
+        bound = column.primary_key or column.unique or column.foreign_keys or column.constraints
+        named = rf"\b{re.escape(column.name)}\b"  # in a constraint, a view, another column
+        more = rf"{named}.*{named}|{named}[^,]*(?:UNIQUE|REFERENCES|KEY|CHECK)"
+        if (
+            bound
+            or getattr(column.type, "create_constraint", False)
+            or re.search(more, written, re.S)
+        ):
+            return [one]
+    rest = [part for part in parts if part not in drops]
+    return [*([ops.ModifyTableOps(one.table_name, rest)] if rest else []), *drops]
+
+
 def migration_options(dialect: sa.Dialect, connection: sa.Connection | None) -> dict[str, Any]:
     """Everything that `context.configure` is told, online and offline."""
     for module in MODEL_MODULES:
@@ -217,6 +241,10 @@ def migration_options(dialect: sa.Dialect, connection: sa.Connection | None) -> 
         if asked["autogenerate"] and writes and not schemas:
             raise CommandError("no model has a table: is every model module in MODEL_MODULES?")
         parts = [part for script in scripts for part in script.upgrade_ops_list]
+        back = [part for script in scripts for part in script.downgrade_ops_list]
+        for part in (*parts, *back) if sqlite else ():
+            assert connection is not None
+            part.ops[:] = [two for one in part.ops for two in without_copy(one, connection)]
         for one in (one for part in parts for one in part.ops if isinstance(one, ops.DropTableOp)):
             name = one.table_name
             config.print_stdout(f"no model has {name}: if others have, name it in UNMANAGED_TABLES")
