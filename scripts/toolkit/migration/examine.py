@@ -79,8 +79,21 @@ def left_behind(revision: Revision, left: Sequence[Difference]) -> Finding:
             left,
             Verdict.STYLE,
         )
+    if all(map(may_be_shared, left)):
+        return unlike(
+            revision,
+            "shared-object-stays",
+            "It is there after the downgrade as well: others may use it by then.",
+            left,
+            Verdict.STYLE,
+        )
     message = "After upgrade and downgrade the schema is not the one before."
     return unlike(revision, "downgrade-leaves-trace", message, left)
+
+
+def may_be_shared(one: Difference) -> bool:
+    """Is it a new schema or extension, for which IF NOT EXISTS is written (#13)?"""
+    return one.kind in {"schema", "extension"} and one.before is None and one.attribute is None
 
 
 def is_new_value(one: Difference) -> bool:
