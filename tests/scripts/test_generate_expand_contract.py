@@ -243,7 +243,7 @@ def test_what_sqlite_cannot_do_is_one_line(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--fill", "users.age=1"), "Only --expand-contract asks"),
+        (("--fill", "users.age=1"), "--fill goes with --expand-contract"),
         (("--expand-contract", "--fill", "age=1"), "--fill age=1 is not understood"),
         (("--expand-contract", "--apply"), "--apply writes into one revision"),
     ],

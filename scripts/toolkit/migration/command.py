@@ -91,7 +91,11 @@ def parser() -> argparse.ArgumentParser:
         help="write it as the revisions of a deploy during which the service never stops",
     )
     for option, words in (
-        ("--fill", "what rows get that have no value; other columns of a row: {row}name"),
+        (
+            "--fill",
+            "with --expand-contract: what rows get that have no value; other columns of a row:"
+            " {row}name",
+        ),
         ("--using", "the new value of a column that changes its type; the old one: {}"),
         ("--back", "the old value again, for the downgrade"),
     ):
@@ -100,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
             metavar="TABLE.COLUMN=SQL",
             action="append",
             default=[],
-            help=f"with --expand-contract: {words}",
+            help=words,
         )
     made.add_argument(
         "--review",
@@ -259,13 +263,13 @@ def refuse_combinations(options: argparse.Namespace, *, reviews: bool) -> None:
             f"{chosen[0]} writes nothing, so there is no use for {', '.join(writing)}.",
             "Leave one of the two out.",
         )
-    answers = [*options.fill, *options.using, *options.back]
+    answers = options.fill if not reviews else [*options.fill, *options.using, *options.back]
     if answers and not options.expand_contract:
         raise Refusal(
             "options",
             Exit.USAGE,
-            f"Only --expand-contract asks for {answers[0]}.",
-            "Add it, or leave --fill, --using and --back out.",
+            f"Nothing asks for {answers[0]} here.",
+            "--fill goes with --expand-contract, --using and --back with a message. Leave it out.",
         )
     if options.apply and options.expand_contract:
         raise Refusal(

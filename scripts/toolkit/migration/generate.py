@@ -5,13 +5,14 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from toolkit.database.alembic_process import AlembicResult
 from toolkit.database.errors import DatabaseError
 from toolkit.migration.bench import Bench, open_bench
+from toolkit.migration.curing import Cure, answered, unharmed
 from toolkit.migration.examine import (
     Examination,
     Revision,
@@ -19,6 +20,7 @@ from toolkit.migration.examine import (
     drift,
     examine,
 )
+from toolkit.migration.fault import blame
 from toolkit.migration.install import (
     install,
     only_run,
@@ -75,6 +77,9 @@ class Wanted:
     """Write what autogenerate missed as well."""
     follow_links: bool = False
     """Write also where a link leads out of the project."""
+    using: Mapping[str, str] = field(default_factory=dict)
+    """How PostgreSQL converts a column, by `table.column`; `back` is for the downgrade."""
+    back: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -283,21 +288,48 @@ def prove(
     With --apply, what the draft lacks is added to it, and the result is proved once more.
     """
     say("running it: upgrade, downgrade, upgrade")
-    seen = run_and_look(bench, draft)
+    draft = rewritten(bench, draft, answered(bench, draft.text, wanted.using, wanted.back))
+    draft, seen = run_and_cure(bench, draft, wanted, say)
     missed, notes = compare_with_models(bench, seen.after, seen.before)
     if wanted.apply and any(one.upgrade_lines for one in missed):
         say("adding what autogenerate missed, and running it again")
         down = bench.alembic("downgrade", draft.parent or "base")
         bench.expect(down, "The new migration's downgrade fails", advice(down, "downgrade"))
-        draft = replace(draft, text=add_lines(draft.text, missed))
-        (bench.folder / draft.relative).write_text(draft.text, encoding="utf-8")
-        seen = run_and_look(bench, draft)
+        draft = rewritten(bench, draft, add_lines(draft.text, missed))
+        draft, seen = run_and_cure(bench, draft, wanted, say)
         missed, notes = compare_with_models(bench, seen.after, seen.before)
     return draft, seen, missed, notes
 
 
-def run_and_look(bench: Bench, draft: Draft) -> Examination:
-    """Raise Refusal unless the draft runs up, down and up again."""
+def rewritten(bench: Bench, draft: Draft, text: str) -> Draft:
+    if text != draft.text:
+        (bench.folder / draft.relative).write_text(text, encoding="utf-8")
+    return replace(draft, text=text)
+
+
+def run_and_cure(bench: Bench, draft: Draft, wanted: Wanted, say: Say) -> tuple[Draft, Examination]:
+    """Raise Refusal unless the draft runs up, down and up again, with what is known to help."""
+    cure = Cure(draft.text, wanted.apply)
+    while (seen := look_at_run(bench, draft)).failure:
+        step, result = seen.failure
+        while True:
+            clean = step == "downgrade" or unharmed(bench, seen)
+            text = cure.improved(bench, step, result) if clean else None
+            if text is None:
+                words = "second upgrade, after the downgrade," if step == "second upgrade" else step
+                bench.expect(result, f"The new migration's {words} fails", advice(result, step))
+                raise AssertionError(step)
+            say(f"the {step} failed; what it lacks is added, and it runs again")
+            draft = rewritten(bench, draft, text)
+            if step == "upgrade":
+                break
+            result = bench.alembic("downgrade", draft.parent or "base")
+            if not result.error:
+                break
+    return draft, seen
+
+
+def look_at_run(bench: Bench, draft: Draft) -> Examination:
     try:
         compile(draft.text, draft.relative.name, "exec", dont_inherit=True)
     except SyntaxError as error:
@@ -309,12 +341,7 @@ def run_and_look(bench: Bench, draft: Draft) -> Examination:
         ) from None
     path = str(bench.folder / draft.relative)
     parents = (draft.parent,) if draft.parent else ()
-    seen = examine(bench, Revision(draft.revision, parents, path))
-    if seen.failure:
-        step, result = seen.failure
-        words = "second upgrade, after the downgrade," if step == "second upgrade" else step
-        bench.expect(result, f"The new migration's {words} fails", advice(result, step))
-    return seen
+    return examine(bench, Revision(draft.revision, parents, path))
 
 
 def compare_again(bench: Bench) -> list[str]:
@@ -350,7 +377,7 @@ def advice(result: AlembicResult, step: str) -> str:
     if "has no name" in result.message or "must have a name" in result.message:
         return "Give the metadata a naming_convention, so that constraints can be dropped."
     if step == "upgrade":
-        return "The models ask for something that this database refuses; change the model."
+        return blame(result.message)
     return "Alembic cannot write this one alone; see the error."
 
 

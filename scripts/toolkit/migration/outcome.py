@@ -39,7 +39,10 @@ def generate_and_show(
     project: Project, message: str, options: argparse.Namespace, say: Say
 ) -> Exit:
     sizes = sizes_of_tables()
-    wanted = replace(wanted_by(options, message), apply=options.apply)
+    answers = read_answers(options)
+    wanted = replace(
+        wanted_by(options, message), apply=options.apply, using=answers.using, back=answers.back
+    )
     outcome = generate(project, wanted, say)
     findings = [add_size(one, sizes) for one in outcome.findings]
     if not put_data(options, project, findings, as_document(outcome, findings)):

@@ -1,0 +1,168 @@
+"""A new revision that does not run: the script says whose fault it is, and the next step (#13).
+
+The project's env.py is not ours, and each printed option is tried.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from projects.shop import ADDRESS, Shop
+from toolkit.migration.alter_calls import default_aside, with_using
+from toolkit.migration.fault import blame, need_of
+from toolkit.report.exits import Exit
+
+HEAD = """
+import uuid
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, mapped_column
+from app.db import Base
+
+"""
+URL = ADDRESS["postgresql"]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    made = Shop(tmp_path / "shop")
+    env = made.root / "alembic/env.py"
+    env.write_text(
+        env.read_text().replace("context.configure(", "context.configure(include_schemas=True, ")
+    )
+    return made
+
+
+def models(shop: Shop, *lines: str, name: str = "rows") -> None:
+    table = ["class Row(Base):", f"    __tablename__ = {name!r}"]
+    table += ["    id: Mapped[int] = mapped_column(primary_key=True)", *(f"    {x}" for x in lines)]
+    shop.write("app/models.py", HEAD + "\n".join(table) + "\n")
+
+
+def written(shop: Shop) -> str:
+    return max(shop.versions(), key=lambda path: path.stat().st_mtime_ns).read_text()
+
+
+TRIGRAMS = (
+    "name: Mapped[str]",
+    '__table_args__ = (sa.Index("ix_name", "name", postgresql_using="gin",'
+    ' postgresql_ops={"name": "gin_trgm_ops"}), {"schema": "billing"})',
+    "number: Mapped[int] = mapped_column(server_default=sa.text(\"nextval('billing.nr')\"))",
+)
+
+
+@pytest.mark.any_sqlalchemy
+def test_what_is_needed_before_is_named_and_written(shop: Shop) -> None:
+    models(shop, *TRIGRAMS)
+    refused = shop.generate("first", url=URL)
+    assert refused.code == Exit.PROOF_FAILED
+    assert 'op.execute("CREATE SCHEMA IF NOT EXISTS billing")' in refused.err
+    assert "change the model" not in refused.err
+    assert "--apply" in refused.err
+    ended = shop.generate("first", "--apply", url=URL)
+    assert ended.code == 0, ended.err
+    body = written(shop)
+    needed = (
+        "SCHEMA IF NOT EXISTS billing",
+        "SEQUENCE billing.nr",
+        "EXTENSION IF NOT EXISTS pg_trgm",
+    )
+    places = [body.index(f'op.execute("CREATE {one}")') for one in needed]
+    assert [*places, body.index("op.create_table")] == sorted(
+        [*places, body.index("op.create_table")]
+    )
+    # What it wrote is not held against it.
+    checked = shop.generate("--check", url=URL)
+    assert checked.code == 0, checked.out + checked.err
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("message", "statement"),
+    [
+        ('type "public.citext" does not exist', "CREATE EXTENSION IF NOT EXISTS citext"),
+        ('type "vector" does not exist', "CREATE EXTENSION IF NOT EXISTS vector"),
+        ('type "geometry" does not exist', "CREATE EXTENSION IF NOT EXISTS postgis"),
+        (
+            'operator class "gin_trgm_ops" does not exist for access method "gin"',
+            "CREATE EXTENSION IF NOT EXISTS pg_trgm",
+        ),
+        (
+            'data type integer has no default operator class for access method "gist"',
+            "CREATE EXTENSION IF NOT EXISTS btree_gist",
+        ),
+        (
+            "function uuid_generate_v4() does not exist",
+            'CREATE EXTENSION IF NOT EXISTS "uuid-ossp"',
+        ),
+        ('access method "hnsw" does not exist', "CREATE EXTENSION IF NOT EXISTS vector"),
+        ("relation \"n\" does not exist [SQL: nextval('n')]", "CREATE SEQUENCE n"),
+    ],
+)
+def test_who_brings_what_is_missing(message: str, statement: str) -> None:
+    need = need_of(message)
+    assert need is not None
+    assert need.up == statement
+
+
+@pytest.mark.any_sqlalchemy
+def test_the_model_is_blamed_only_for_what_it_did() -> None:
+    model = 'data type json has no default operator class for access method "gin"'
+    assert need_of(model) is None
+    assert "change the model" in blame(model)
+    for other in ('relation "n" does not exist', 'type "mood" does not exist', "deadlock detected"):
+        assert need_of(other) is None
+        assert "change the model" not in blame(other)
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_cast_is_a_question_with_a_flag(shop: Shop) -> None:
+    models(shop, "amount: Mapped[str]", 'key: Mapped[str] = mapped_column(server_default="x")')
+    assert shop.generate("rows", url=URL).code == 0
+    models(shop, "amount: Mapped[bool]", "key: Mapped[uuid.UUID]")
+    given: list[str] = []
+    for _ in range(3):
+        ended = shop.generate("types", *given, url=URL)
+        if ended.code == 0:
+            break
+        assert ended.code == Exit.UNANSWERED, ended.err
+        assert "--expand-contract" not in ended.err
+        (line,) = re.findall(r"^  (--(?:using|back) .*)$", ended.err, re.MULTILINE)
+        given += shlex.split(line)
+    assert ended.code == 0, ended.err
+    assert given == ["--using", "rows.amount={}::boolean", "--using", "rows.key={}::uuid"]
+    text = written(shop)
+    assert 'postgresql_using="amount::boolean"' in text
+    assert text.count("server_default=None") >= 1
+    assert shop.generate("again", url=URL).code == Exit.NO_CHANGES
+
+
+CALLS = """
+def upgrade():
+    op.alter_column('rows', 'key', existing_type=sa.String(), type_=sa.Uuid(), schema='s',
+               existing_server_default=sa.text("'x'"))
+    op.alter_column('other', 'key', type_=sa.Uuid())
+    with op.batch_alter_table('many') as batch_op:
+        batch_op.alter_column('key', type_=sa.Uuid())
+"""
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize("place", ["s.rows.key", "rows.key", "other.key", "many.key"])
+def test_calls_are_edited_where_they_are(place: str) -> None:
+    changed = with_using(CALLS, "upgrade", place, "'é{}'::uuid")
+    compile(changed, "revision", "exec")
+    table = place.split(".")[-2]
+    (line,) = [n for n, one in enumerate(changed.splitlines()) if "postgresql_using" in one]
+    assert f"'{table}'" in "\n".join(changed.splitlines()[line - 3 : line])
+    assert with_using(CALLS, "upgrade", "none.key", "x") == CALLS
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_default_steps_aside() -> None:
+    changed = default_aside(CALLS, "upgrade", "s.rows.key").splitlines()
+    assert changed[2].strip() == "op.alter_column('rows', 'key', schema='s', server_default=None)"
+    again = """op.alter_column('rows', 'key', schema='s', server_default=sa.text("'x'"))"""
+    assert changed[5].strip() == again
