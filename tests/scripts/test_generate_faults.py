@@ -3,8 +3,12 @@
 The project's env.py is not ours, and each printed option is tried.
 """
 
+import contextlib
 import re
 import shlex
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,12 +31,7 @@ URL = ADDRESS["postgresql"]
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
-    made = Shop(tmp_path / "shop")
-    env = made.root / "alembic/env.py"
-    env.write_text(
-        env.read_text().replace("context.configure(", "context.configure(include_schemas=True, ")
-    )
-    return made
+    return Shop(tmp_path / "shop")
 
 
 def models(shop: Shop, *lines: str, name: str = "rows") -> None:
@@ -55,6 +54,7 @@ TRIGRAMS = (
 
 @pytest.mark.any_sqlalchemy
 def test_what_is_needed_before_is_named_and_written(shop: Shop) -> None:
+    shop.edit("alembic/env.py", "context.configure(", "context.configure(include_schemas=True, ")
     models(shop, *TRIGRAMS)
     refused = shop.generate("first", url=URL)
     assert refused.code == Exit.PROOF_FAILED
@@ -137,6 +137,79 @@ def test_a_cast_is_a_question_with_a_flag(shop: Shop) -> None:
     assert 'postgresql_using="amount::boolean"' in text
     assert text.count("server_default=None") >= 1
     assert shop.generate("again", url=URL).code == Exit.NO_CHANGES
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize("database", ["postgresql", "mysql"])
+def test_a_generated_column_comes_after_what_it_is_made_from(shop: Shop, database: str) -> None:
+    models(shop)
+    url = ADDRESS[database]
+    assert shop.generate("rows", url=url).code == 0
+    made = "sa.Computed('nullif(gone IS NULL, 1 = 0)', persisted=True)"
+    models(shop, f"active: Mapped[bool | None] = mapped_column({made})", "gone: Mapped[int | None]")
+    ended = shop.generate("both at once", url=url)
+    assert ended.code == 0, ended.err
+
+
+REBUILT = """
+import sqlalchemy as sa
+from app.db import Base
+
+class Row(Base):
+    __tablename__ = "rows"
+    id = sa.Column(sa.Integer, primary_key=True)
+    email = sa.Column(sa.String(50, collation="NOCASE"))
+    loud = sa.Column(sa.String(60), sa.Computed("email || '!'", persisted=True))
+    born = sa.Column(sa.Integer)
+    size = sa.Column(sa.Integer, nullable=True)
+    __table_args__ = (
+        sa.CheckConstraint("born > 1900"),
+        sa.Index("ix_lower", sa.func.lower(email), unique=True),
+        sa.Index("ix_born", born.desc()),
+        {"sqlite_autoincrement": True},
+    )
+"""
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_table_that_is_made_anew_keeps_all(shop: Shop) -> None:
+    """Against the server's own words, before and after."""
+    shop.write("app/models.py", REBUILT)
+    shop.edit("alembic/env.py", "context.configure(", "context.configure(render_as_batch=True, ")
+    url = f"sqlite+aiosqlite:///{shop.root}/own.db"
+    ended = shop.generate("rows", "--apply", url=url)
+    assert ended.code == 0, ended.err
+    first = shop.versions()[0]
+    trigger = "CREATE TRIGGER calm AFTER INSERT ON rows BEGIN SELECT 1; END"
+    tail = "\n\ndef downgrade("
+    text = first.read_text()
+    first.write_text(text.replace(tail, f'\n    op.execute("{trigger}")\n{tail}', 1))
+    assert trigger in first.read_text()
+    shop.edit("app/models.py", "sa.Integer, nullable=True", "sa.Integer, nullable=False")
+    ended = shop.generate("size", url=url)
+    assert ended.code == 0, ended.err
+    assert "missed-by-autogenerate" not in ended.out
+    assert "downgrade-leaves-trace" not in ended.out
+    alembic = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    subprocess.run(alembic, cwd=shop.root, env=shop.environment(url), check=True)
+    with contextlib.closing(sqlite3.connect(shop.root / "own.db")) as connection:
+        found = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE tbl_name = 'rows'"
+        ).fetchall()
+    words = " ".join(str(row[0]) for row in found)
+    for kept in (
+        'COLLATE "NOCASE"',
+        "AUTOINCREMENT",
+        "lower(email)",
+        "born DESC",
+        "TRIGGER calm",
+        "GENERATED ALWAYS AS",
+        "STORED",
+        "born > 1900",
+        "size INTEGER NOT NULL",
+    ):
+        assert kept in words
+    assert shop.generate("again", url=url).code == Exit.NO_CHANGES
 
 
 CALLS = """

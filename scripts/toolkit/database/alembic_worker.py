@@ -310,6 +310,7 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
             taker = load_beside("change_worker")
             report["taken_out"] = taker.take_out(context, described, directives)
         load_beside("naming_worker").name_constraints(directives, context)
+        load_beside("order_worker").generated_last(directives)
         scripts.append(directives)
 
     written = command.revision(

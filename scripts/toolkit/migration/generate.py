@@ -20,6 +20,7 @@ from toolkit.migration.examine import (
     drift,
     examine,
 )
+from toolkit.migration.examine import in_words as in_plain_words
 from toolkit.migration.fault import blame
 from toolkit.migration.install import (
     install,
@@ -42,6 +43,7 @@ from toolkit.migration.situation import (
     refuse_unregistered,
     shown,
 )
+from toolkit.migration.sqlite_rebuild import generated_aside, kept, lost
 from toolkit.migration.words import data_losses, in_words
 from toolkit.project.commands import alembic_line
 from toolkit.project.facts import MappedClass, Project
@@ -309,6 +311,8 @@ def rewritten(bench: Bench, draft: Draft, text: str) -> Draft:
 
 def run_and_cure(bench: Bench, draft: Draft, wanted: Wanted, say: Say) -> tuple[Draft, Examination]:
     """Raise Refusal unless the draft runs up, down and up again, with what is known to help."""
+    if bench.scratch.kind == "sqlite":
+        draft = run_on_sqlite(bench, draft, say)
     cure = Cure(draft.text, wanted.apply)
     while (seen := look_at_run(bench, draft)).failure:
         step, result = seen.failure
@@ -327,6 +331,40 @@ def run_and_cure(bench: Bench, draft: Draft, wanted: Wanted, say: Say) -> tuple[
             if not result.error:
                 break
     return draft, seen
+
+
+def run_on_sqlite(bench: Bench, draft: Draft, say: Say) -> Draft:
+    """The draft with what batch mode would lose (#13); the scratch is as it was."""
+    if "batch_alter_table" not in draft.text:
+        return draft
+    file = Path(str(bench.scratch.url.database))
+    for _ in range(3):
+        copy = file.read_bytes()
+        seen = look_at_run(bench, draft)
+        for beside in ("-wal", "-shm", "-journal"):
+            Path(f"{file}{beside}").unlink(missing_ok=True)
+        file.write_bytes(copy)
+        gone = []
+        if seen.failure:
+            if "generated column" not in seen.failure[1].message:
+                return draft
+            text = generated_aside(draft.text, seen.before)
+        else:
+            gone = lost(seen.before, seen.after, draft.operations)
+            text = kept(draft.text, seen.before, gone)
+        if not gone and text == draft.text:
+            return draft
+        say("making the table anew loses what was there; it is put back, and runs again")
+        draft = rewritten(bench, draft, text)
+    if gone:
+        raise Refusal(
+            "rebuild-loses",
+            Exit.PROOF_FAILED,
+            "SQLite makes the table anew for this, and that loses what batch mode cannot copy.",
+            "Write this revision by hand, or leave what needs the new table out of the models.",
+            [in_plain_words(one) for one in gone],
+        )
+    return draft
 
 
 def look_at_run(bench: Bench, draft: Draft) -> Examination:
