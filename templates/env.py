@@ -178,6 +178,16 @@ def render_item(kind: str, item: object, autogen: AutogenContext) -> str | Liter
     return render_type(base, autogen) + "".join(written) if base is not None else False
 
 
+def without_their_indexes(operations: list[Any]) -> list[Any]:
+    """A table takes its indexes along; MySQL refuses to drop first what a foreign key needs."""
+    dropped = [one for one in operations if isinstance(one, ops.DropTableOp)]
+    gone = {(one.schema, one.table_name) for one in dropped}
+    for one in (one for one in operations if isinstance(one, ops.ModifyTableOps)):
+        if (one.schema, one.table_name) in gone:
+            one.ops[:] = [part for part in one.ops if not isinstance(part, ops.DropIndexOp)]
+    return [one for one in operations if not isinstance(one, ops.ModifyTableOps) or one.ops]
+
+
 def without_copy(one: Any, connection: sa.Connection) -> list[Any]:  # noqa: ANN401
     """What SQLite itself can drop, outside of the batch: that copies the table, and loses what
     reflection does not see (NOCASE, AUTOINCREMENT, generated columns)."""
@@ -242,9 +252,11 @@ def migration_options(dialect: sa.Dialect, connection: sa.Connection | None) -> 
             raise CommandError("no model has a table: is every model module in MODEL_MODULES?")
         parts = [part for script in scripts for part in script.upgrade_ops_list]
         back = [part for script in scripts for part in script.downgrade_ops_list]
-        for part in (*parts, *back) if sqlite else ():
-            assert connection is not None
-            part.ops[:] = [two for one in part.ops for two in without_copy(one, connection)]
+        for part in (*parts, *back):
+            part.ops[:] = without_their_indexes(part.ops)
+            if sqlite:
+                assert connection is not None
+                part.ops[:] = [two for one in part.ops for two in without_copy(one, connection)]
         for one in (one for part in parts for one in part.ops if isinstance(one, ops.DropTableOp)):
             name = one.table_name
             config.print_stdout(f"no model has {name}: if others have, name it in UNMANAGED_TABLES")

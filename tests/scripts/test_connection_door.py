@@ -184,7 +184,8 @@ def test_mysql_warnings(bench: Bench) -> None:
     assert ended.code == 0, ended.out
     found = {s["layer"]: s for s in ended.document["steps"] if s["status"] == "warning"}
     assert set(found) == {"server", "clock", "timeouts"}
-    assert -102 < found["clock"]["data"]["skew_seconds"] < -98
+    # The session's clock stands still, so what the run takes comes on top.
+    assert -160 < found["clock"]["data"]["skew_seconds"] < -98
     assert "strict" in found["server"]["message"]
     assert "pool_recycle=30" in found["timeouts"]["next"]
 

@@ -687,6 +687,7 @@ def test_our_own_review_agrees(
         "type": {"drop-column", "rename-column"},
         "drop": {"drop-column"},
         "table": {"rename-table", "drop-view"},
+        "required": {"drop-default"},
     }.get(kind, set())
     loud = {
         (f.rule, f.revision)

@@ -1,6 +1,7 @@
 """Applications that want to know who asks, and suites that fail as a whole (#12)."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ def test_refused_everywhere_is_said_where_nothing_was_seen(
 
 def test_a_suite_that_fails_as_a_whole_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
     """Its fixture sent statements, and no test ran: nothing can be said of the application."""
-    pytest_command = f"{sys.executable} -m pytest -q -p no:cacheprovider -p no:xdist"
+    pytest_command = f"{shlex.quote(sys.executable)} -m pytest -q -p no:cacheprovider -p no:xdist"
     code, shown = optimize(capsys, "--run", pytest_command, "--layers", "capture")
     assert code == Exit.RUN_FAILED
     assert "2 of 2 tests failed" in shown
