@@ -394,6 +394,22 @@ def test_branches_are_reviewed_too(shop: Shop) -> None:
 
 
 @pytest.mark.any_sqlalchemy
+def test_a_default_that_only_the_database_has_is_left(first: Shop, make_database: Make) -> None:
+    """It was for the rows that were there; `alembic check` is content, and so are we (#12)."""
+    shop, url = first, make_database("postgresql")
+    added = "sa.Column('rank', sa.Integer, server_default='0')"
+    shop.add_revision("0002", "first", f"op.add_column('users', {added})")
+    shop.edit("alembic/versions/0002.py", "    pass\n", "    op.drop_column('users', 'rank')\n")
+    shop.edit("app/models.py", NICK, NICK + "\n    rank: Mapped[int | None]")
+    left = shop.generate("--check", url=url)
+    assert left.code == 0, left.out + left.err
+    told = "target_metadata=Base.metadata, compare_server_default=True)"
+    shop.edit("alembic/env.py", "target_metadata=Base.metadata)", told)
+    asked = shop.generate("--check", url=url)
+    assert asked.code == Exit.DRIFT, asked.out
+
+
+@pytest.mark.any_sqlalchemy
 def test_check_says_what_has_no_revision(shop: Shop) -> None:
     empty = shop.generate("--check")
     assert empty.code == Exit.DRIFT

@@ -60,6 +60,9 @@ def differs(present: str, wanted: str, kind: Any, *, rewritten: bool) -> bool:  
 class Quiet:
     """Not a callback of context.configure: Alembic calls one for generated columns, and fails."""
 
+    asked = False
+    """Does env.py itself compare defaults?"""
+
     def compare_server_default(
         self, reflected: Column[Any], column: Column[Any], wanted: str | None, present: str | None
     ) -> bool:
@@ -67,6 +70,10 @@ class Quiet:
         table = column.table
         if postgres and column.primary_key and column is table.autoincrement_column:
             return False  # serial
+        if wanted is None and not Quiet.asked:
+            # A revision gave it to a column for the rows that were there, and code that runs
+            # may lean on it: plain Alembic, which compares none, leaves it, too.
+            return False
         if wanted is None or present is None:
             filled = wanted is None and column.server_default is not None  # FetchedValue()
             return wanted != present and not filled
@@ -82,6 +89,7 @@ def install() -> None:
     original = EnvironmentContext.configure
 
     def configure(self: EnvironmentContext, *arguments: object, **options: object) -> None:
+        Quiet.asked = bool(options.get("compare_server_default"))
         options.setdefault("compare_server_default", True)
         original(self, *arguments, **options)  # type: ignore[arg-type]
 
