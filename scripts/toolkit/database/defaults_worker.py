@@ -70,9 +70,10 @@ class Quiet:
         table = column.table
         if postgres and column.primary_key and column is table.autoincrement_column:
             return False  # serial
-        if wanted is None and not Quiet.asked:
+        if wanted is None and not Quiet.asked and not self.compare_type(reflected, column):  # type: ignore[attr-defined]
             # A revision gave it to a column for the rows that were there, and code that runs
-            # may lean on it: plain Alembic, which compares none, leaves it, too.
+            # may lean on it: plain Alembic, which compares none, leaves it, too. With another
+            # type it would be in the way.
             return False
         if wanted is None or present is None:
             filled = wanted is None and column.server_default is not None  # FetchedValue()
