@@ -278,6 +278,13 @@ def test_there_is_no_batched_form(value: str) -> None:
 
 
 @pytest.mark.any_sqlalchemy
+def test_a_table_under_another_name_has_no_batched_form() -> None:
+    """What the statement says of it would not run in the form, which has the table's own."""
+    sql = "UPDATE users AS u SET nick = 'x' WHERE u.city IS NULL"
+    assert backfill("public.users", FACTS, sql).text == ""
+
+
+@pytest.mark.any_sqlalchemy
 def test_a_table_without_a_key_has_no_batches() -> None:
     found = backfill("public.users", {"key": None}, "UPDATE users SET nick = now()")
     assert not found.text

@@ -19,7 +19,7 @@ from toolkit.migration.review.forms.writing import (
 )
 
 UPDATE = re.compile(
-    r'(?is)UPDATE (?:ONLY )?(?P<table>\S+)(?: (?:AS )?(?!SET\b)\w+)? SET (?P<column>"[^"]+"|\w+)'
+    r'(?is)UPDATE (?:ONLY )?(?P<table>\S+) SET (?P<column>"[^"]+"|\w+)'
     r" ?= ?(?P<value>.+?)(?: WHERE (?P<condition>.+?))?(?P<rest> RETURNING\b.*)?"
 )
 BOUND = re.compile(r"%\(|%s|\$\d|\?|(?<!:):\w")
