@@ -74,7 +74,7 @@ READS = re.compile(
 
 
 def is_merge(source: str) -> bool:
-    """Has it several parents, which it only joins, or is it the root of a branch?"""
+    """Has it several parents, which it only joins?"""
     for node in ast.parse(source).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if any(isinstance(one, ast.Name) and one.id == "down_revision" for one in targets):

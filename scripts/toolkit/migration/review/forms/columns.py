@@ -3,6 +3,7 @@
 from toolkit.migration.review.forms.constraints import not_null_parts
 from toolkit.migration.review.forms.rows import NO_KEY, batches
 from toolkit.migration.review.forms.writing import (
+    IDENTITY,
     Change,
     Facts,
     Form,
@@ -10,6 +11,7 @@ from toolkit.migration.review.forms.writing import (
     bare,
     own_name,
     revision,
+    serial_sequence,
     several,
     sql_name,
     table_name,
@@ -66,14 +68,12 @@ def identity_from_sequence(table: str, column: str, kind: str) -> list[Part]:
     name, own = table_name(table), sql_name(column)
     sequence = table_name(f"{table.rpartition('.')[0]}.{own_name(bare(table), column, 'seq')}")
     old = table_name(f"{table.rpartition('.')[0]}.{own_name(bare(table), column, 'old_seq')}")
-    when = "ALWAYS" if kind == "a" else "BY DEFAULT"
-    get = f"pg_get_serial_sequence({text(name)}, {text(column)})"
     return [
         f"ALTER TABLE {name} ALTER COLUMN {own} DROP DEFAULT",
         f"ALTER SEQUENCE {sequence} OWNED BY NONE",
         f"ALTER SEQUENCE {sequence} RENAME TO {old.rpartition('.')[2]}",
-        f"ALTER TABLE {name} ALTER COLUMN {own} ADD GENERATED {when} AS IDENTITY",
-        f"SELECT setval({get}, last_value, is_called) FROM {old}",
+        f"ALTER TABLE {name} ALTER COLUMN {own} ADD GENERATED {IDENTITY[kind]} AS IDENTITY",
+        f"SELECT setval({serial_sequence(table, column)}, last_value, is_called) FROM {old}",
         f"DROP SEQUENCE {old}",
     ]
 
@@ -124,9 +124,6 @@ def dropped(table: str, column: str, facts: Facts) -> Form:
     return several(first, last)
 
 
-IDENTITY = {"a": "ALWAYS", "d": "BY DEFAULT"}
-
-
 def without_default(change: Change, facts: Facts, of_new: str) -> Form:
     """The default goes when nobody leaves the column out any more. `of_new`: what a column that
     the same revision adds began with."""
@@ -139,7 +136,7 @@ def without_default(change: Change, facts: Facts, of_new: str) -> Form:
             return Form()
         up, down = f"{alter} DROP DEFAULT", [f"{alter} SET DEFAULT {of_new}"]
     elif known["identity"]:
-        get = f"pg_get_serial_sequence({text(name)}, {text(change['column'])})"
+        get = serial_sequence(change["table"], change["column"])
         up = f"{alter} DROP IDENTITY"
         down = [
             f"{alter} ADD GENERATED {IDENTITY[known['identity']]} AS IDENTITY",

@@ -204,29 +204,31 @@ def using_index(change: Change, facts: Facts, replaced: Change | None = None) ->
     ]
     down: list[Part] = []
     if replaced is not None and known is not None:
-        old = known["definition"]
         before = own_name(change["name"], "old")
-        kind = "PRIMARY KEY" if known["type"] == "p" else "UNIQUE"
-        late = old[old.rindex(")") + 1 :]
-        columns_of = old[old.index("(") : old.rindex(")") + 1]
-        nulls = " NULLS NOT DISTINCT" if "NULLS NOT DISTINCT" in old else ""
+        again = unique_index(known["definition"], before, table)
         down += [
-            Outside(
-                [
-                    drop(beside(change["table"], before)),
-                    f"CREATE UNIQUE INDEX CONCURRENTLY {sql_name(before)} ON {table}"
-                    f" {columns_of}{nulls}",
-                ],
-                patient=True,
-            ),
+            Outside([drop(beside(change["table"], before)), again], patient=True),
             f"ALTER TABLE {table} DROP CONSTRAINT {name}",
-            f"ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX"
-            f" {sql_name(before)}{late}",
+            over_index(table, name, known, sql_name(before)),
         ]
     else:
         down.append(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
     down += [f"ALTER TABLE {table} ALTER COLUMN {sql_name(key)} DROP NOT NULL" for key in nullable]
     return Form(revision(title, up, down))
+
+
+def unique_index(definition: str, name: str, table: str) -> str:
+    """The index for a UNIQUE or PRIMARY KEY constraint that is there."""
+    columns = definition[definition.index("(") : definition.rindex(")") + 1]
+    nulls = " NULLS NOT DISTINCT" if "NULLS NOT DISTINCT" in definition else ""
+    return f"CREATE UNIQUE INDEX CONCURRENTLY {sql_name(name)} ON {table} {columns}{nulls}"
+
+
+def over_index(table: str, name: str, constraint: Facts, index: str) -> str:
+    """The same constraint again, which takes the index over."""
+    kind = "PRIMARY KEY" if constraint["type"] == "p" else "UNIQUE"
+    late = constraint["definition"][constraint["definition"].rindex(")") + 1 :]
+    return f"ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {index}{late}"
 
 
 def on_partitions(

@@ -2,7 +2,7 @@
 
 import re
 
-from toolkit.migration.expand_contract.writing import call, in_pieces, sql_text, string
+from toolkit.migration.expand_contract.writing import sql_text, string
 from toolkit.migration.review.forms.writing import (
     Change,
     Code,
@@ -10,6 +10,7 @@ from toolkit.migration.review.forms.writing import (
     Form,
     Outside,
     Part,
+    asked,
     bare,
     braces,
     revision,
@@ -79,9 +80,8 @@ def each_partition(parent: str, words: str, build: str, *then: str, first: str =
         " JOIN pg_namespace n ON n.oid = relnamespace"
         f" WHERE inhparent = {text(parent)}::regclass ORDER BY c.oid"
     )
-    asked = call("op.get_bind().exec_driver_sql", in_pieces(query.replace("%", "%%")))
     return Code(
-        f"partitions = {asked}\n"
+        f"partitions = {asked(query)}\n"
         "for schema, index, partition in partitions.all():\n"
         + (f"    {filled_in(first)}\n" if first else "")
         + "    with op.get_context().autocommit_block():\n"
@@ -100,9 +100,8 @@ def each_table(parent: str, *statements: str, outside: str) -> Code:
         "SELECT inhrelid::regclass::text FROM pg_inherits"
         f" WHERE inhparent = {text(parent)}::regclass ORDER BY inhrelid"
     )
-    asked = call("op.get_bind().exec_driver_sql", in_pieces(query.replace("%", "%%")))
     return Code(
-        f"partitions = {asked}\n"
+        f"partitions = {asked(query)}\n"
         "for partition in partitions.scalars().all():\n"
         "    op.execute(\"SET LOCAL lock_timeout = '4s'\")\n"
         + "".join(f"    {filled_in(one)}\n" for one in statements)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from toolkit.migration.expand_contract.writing import call, in_pieces, string
+from toolkit.migration.expand_contract.writing import string
 from toolkit.migration.review.forms.constraints import drop_constraint, validated, version_of
 from toolkit.migration.review.forms.rows import facts_of
 from toolkit.migration.review.forms.writing import (
@@ -11,6 +11,7 @@ from toolkit.migration.review.forms.writing import (
     Code,
     Form,
     Outside,
+    asked,
     bare,
     braces,
     own_name,
@@ -56,11 +57,10 @@ def detached(change: Change, statement: Mapping[str, Any]) -> Form:
         return Form()
     table = table_name(change["relation"])
     head = f"ALTER TABLE {table_name(parent)}"
-    asked = (
+    checks = asked(
         f"SELECT conname FROM pg_constraint WHERE conrelid = {text(table)}::regclass"
         " AND contype = 'c'"
     )
-    checks = call("op.get_bind().exec_driver_sql", in_pieces(asked.replace("%", "%%")))
     dropped = string(f'ALTER TABLE {braces(table)} DROP CONSTRAINT "<left>"')
     return Form(
         revision(

@@ -8,10 +8,17 @@ running service; then the two are swapped in a moment.
 import re
 from typing import Any
 
-from toolkit.migration.review.forms.constraints import drop_constraint, not_null_parts, validated
+from toolkit.migration.review.forms.constraints import (
+    drop_constraint,
+    not_null_parts,
+    over_index,
+    unique_index,
+    validated,
+)
 from toolkit.migration.review.forms.indexes import concurrent, drop
 from toolkit.migration.review.forms.rows import NO_KEY, batches
 from toolkit.migration.review.forms.writing import (
+    IDENTITY,
     Change,
     Facts,
     Form,
@@ -21,6 +28,7 @@ from toolkit.migration.review.forms.writing import (
     beside,
     own_name,
     revision,
+    serial_sequence,
     sql_name,
     table_name,
     text,
@@ -165,7 +173,11 @@ class Retyped:
             ),
         ]
         if self.known["identity"]:
-            parts += self.identity()
+            # Where the old sequence was, before it goes with its column.
+            parts.append(
+                f"CREATE TEMPORARY TABLE {self.kept()} AS SELECT last_value, is_called"
+                f" FROM {self.copy['sequence']}"
+            )
         parts += [
             f"{alter} DROP COLUMN {self.old}",
             f"{alter} RENAME COLUMN {self.new} TO {self.old}",
@@ -177,11 +189,10 @@ class Retyped:
             ),
         ]
         if self.known["identity"]:
-            get = f"pg_get_serial_sequence({text(self.name)}, {text(self.change['column'])})"
+            get = serial_sequence(self.table, self.change["column"])
             made = f"ALTER TABLE {self.name} ALTER COLUMN {self.old} ADD GENERATED"
-            when = {"a": "ALWAYS", "d": "BY DEFAULT"}[self.known["identity"]]
             parts += [
-                f"{made} {when} AS IDENTITY",
+                f"{made} {IDENTITY[self.known['identity']]} AS IDENTITY",
                 f"SELECT setval({get}, last_value, is_called) FROM {self.kept()}",
                 f"DROP TABLE {self.kept()}",
             ]
@@ -190,20 +201,11 @@ class Retyped:
     def takes_over(self, one: Facts) -> str:
         new, name = sql_name(own_name(one["name"], "new")), sql_name(one["name"])
         if one["type"] in "pu":
-            kind = "PRIMARY KEY" if one["type"] == "p" else "UNIQUE"
-            late = one["definition"][one["definition"].rindex(")") + 1 :]
-            return f"ALTER TABLE {self.name} ADD CONSTRAINT {name} {kind} USING INDEX {new}{late}"
+            return over_index(self.name, name, one, new)
         return f"ALTER TABLE {one['table']} RENAME CONSTRAINT {new} TO {name}"
 
     def kept(self) -> str:
         return own_name(bare(self.table), "sequence_kept")
-
-    def identity(self) -> list[Part]:
-        """Where the old sequence was, before it goes with its column."""
-        sequence = self.copy["sequence"]
-        return [
-            f"CREATE TEMPORARY TABLE {self.kept()} AS SELECT last_value, is_called FROM {sequence}",
-        ]
 
     def rights(self) -> str:
         """The comment, and what people were granted on the column: only the server knows."""
@@ -248,10 +250,3 @@ def renamed_index(definition: str, name: str) -> str:
         lambda found: f"{found[1]}{sql_name(name)}",
         definition,
     )
-
-
-def unique_index(definition: str, name: str, table: str) -> str:
-    """The index for a UNIQUE or PRIMARY KEY constraint."""
-    columns = definition[definition.index("(") : definition.rindex(")") + 1]
-    nulls = " NULLS NOT DISTINCT" if "NULLS NOT DISTINCT" in definition else ""
-    return f"CREATE UNIQUE INDEX CONCURRENTLY {sql_name(name)} ON {table} {columns}{nulls}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.migration.expand_contract.writing import execute, quote, short
+from toolkit.migration.expand_contract.writing import call, execute, in_pieces, quote, short
 
 Change = dict[str, Any]
 Facts = dict[str, Any]
@@ -129,6 +129,20 @@ def own_name(*words: str) -> str:
 def braces(sql: str) -> str:
     """For an f-string."""
     return sql.replace("{", "{{").replace("}", "}}")
+
+
+IDENTITY = {"a": "ALWAYS", "d": "BY DEFAULT"}
+"""As the catalog has it, and as SQL says it."""
+
+
+def serial_sequence(table: str, column: str) -> str:
+    """The sequence of a column, as SQL; the names are not quoted yet."""
+    return f"pg_get_serial_sequence({text(table_name(table))}, {text(column)})"
+
+
+def asked(query: str) -> str:
+    """A call in the revision that reads."""
+    return call("op.get_bind().exec_driver_sql", in_pieces(query.replace("%", "%%")))
 
 
 def text(value: str) -> str:
