@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo quick test test-floor lint format check zoo forms bench bench-migrations bench-capture bench-cured bench-downtime bench-reading try-projects system-deps clean
+.PHONY: help demo dist quick test test-floor lint format check zoo forms bench bench-migrations bench-capture bench-cured bench-downtime bench-reading try-projects system-deps clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -18,7 +18,7 @@ help: ## Show the targets
 	@echo "installing the development environment with SQLAlchemy 2.1 into .venv"
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python $(PIP) install --upgrade "pip>=25.1"
-	@.venv/bin/python $(PIP) install --group latest --group test --group lint
+	@.venv/bin/python $(PIP) install --group latest --group test --group lint --group packaging
 	@touch $@
 
 .venv-floor/installed: pyproject.toml
@@ -31,6 +31,19 @@ help: ## Show the targets
 
 demo: .venv/installed ## Build a small FastAPI project in demo/ with the skill and talk to it
 	@.venv/bin/python examples/demo/run.py
+
+# A commit, or a tree; the files as they lie are not packed.
+REVISION ?= HEAD
+DIST ?= dist
+SKILL := async-sqlalchemy-patterns
+dist: ## Build the slim skill, without tests and CI, as a tarball and a ZIP file in dist/
+	@mkdir -p "$(DIST)"
+	@version=$$(git show "$(REVISION):pyproject.toml" | sed -n 's/^version = "\(.*\)"$$/\1/p'); \
+	for form in tar.gz zip; do \
+	  file="$(DIST)/$(SKILL)-$$version.$$form"; \
+	  git archive -9 --prefix=$(SKILL)/ --output="$$file" "$(REVISION)" || exit 1; \
+	  echo "$$file: $$(($$(wc -c <"$$file") / 1024)) KB"; \
+	done
 
 quick: .venv/installed ## Run the tests that need no server and start no program
 	.venv/bin/python -m pytest --quick $(PYTEST_ARGS)

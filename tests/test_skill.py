@@ -1,14 +1,13 @@
 """The skill as a package: what SKILL.md and README say exists, runs and stays in step."""
 
 import ast
-import io
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import textwrap
 import tomllib
@@ -124,6 +123,24 @@ def test_versions_agree() -> None:
     assert newest
     assert newest[1] == version
     assert frontmatter()["metadata"] == f'version: "{version}"'
+    assert json.loads(read(".claude-plugin/plugin.json"))["version"] == version
+    (offered,) = json.loads(read(".claude-plugin/marketplace.json"))["plugins"]
+    assert offered["version"] == version
+
+
+def test_the_manifests_of_the_plugin_say_the_same() -> None:
+    plugin = json.loads(read(".claude-plugin/plugin.json"))
+    market = json.loads(read(".claude-plugin/marketplace.json"))
+    (offered,) = market["plugins"]
+    assert plugin["name"] == offered["name"] == NAME
+    assert plugin["description"] == offered["description"]
+    assert plugin["license"] == frontmatter()["license"]
+    # The skill is found at the root all the same; named, its folder may hold no evals.
+    assert "skills" not in plugin
+    assert offered["source"] == "./"
+    assert market["metadata"]["description"]
+    assert market["owner"]["name"] == plugin["author"]["name"]
+    assert not (ROOT / "CLAUDE.md").exists(), "the strict validator of plugins refuses it"
 
 
 # What the documents name
@@ -224,8 +241,8 @@ def test_every_defect_of_the_skill_before_this_has_a_test() -> None:
     assert sorted(set(range(1, 51)) - numbers) == []
 
 
-def help_of(door: str, cwd: Path, scripts: Path = ROOT / "scripts") -> str:
-    command = ["env", f"VIRTUAL_ENV={sys.prefix}", "bash", str(scripts / door), "--help"]
+def help_of(door: str, cwd: Path) -> str:
+    command = ["env", f"VIRTUAL_ENV={sys.prefix}", "bash", str(ROOT / "scripts" / door), "--help"]
     result = run(*command, cwd=cwd)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -425,27 +442,13 @@ def install_everything(target: Path) -> None:
         shutil.copyfile(path, destination)
 
 
-def install_slim(target: Path) -> None:
-    """What `git archive` would ship of the files as they are now."""
-    install_everything(target)
-    names = [path.relative_to(ROOT).as_posix() for path in project_files()]
-    tops = {name.partition("/")[0] for name in names}
-    answer = git("check-attr", "export-ignore", "--", *sorted(tops)).decode()
-    ignored = re.findall(r"^(.+): export-ignore: set$", answer, re.MULTILINE)
-    assert {"tests", "AGENTS.md"} <= set(ignored)
-    for name in ignored:
-        path = target / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-@pytest.mark.parametrize("install", [install_everything, install_slim])
-def test_a_host_projects_linter_stays_green(install, tmp_path: Path) -> None:
+def test_a_host_projects_linter_stays_green(tmp_path: Path) -> None:
     host = tmp_path / "host"
     (host / "app").mkdir(parents=True)
     (host / "app" / "main.py").write_text('"""The host."""\n\nprint("hello")\n')
     (host / "pyproject.toml").write_text('[tool.ruff.lint]\nselect = ["E", "F", "I", "D100"]\n')
     skill = host / ".claude" / "skills" / NAME
-    install(skill)
+    install_everything(skill)
     for arguments in (["check"], ["format", "--check"]):
         result = run(sys.executable, "-m", "ruff", *arguments, "--no-cache", ".", cwd=host)
         assert result.returncode == 0, result.stdout + result.stderr
@@ -453,25 +456,6 @@ def test_a_host_projects_linter_stays_green(install, tmp_path: Path) -> None:
     # A linter that does not look into the skill would prove nothing.
     (skill / "scripts" / "bad.py").write_text("import os, sys\nx = undefined\n")
     assert run(sys.executable, "-m", "ruff", "check", "--no-cache", ".", cwd=host).returncode == 1
-
-
-def test_the_slim_skill_is_whole(tmp_path: Path) -> None:
-    skill = tmp_path / NAME
-    install_slim(skill)
-    assert validate(skill).returncode == 0
-    missing = [path for path in named_paths(read("SKILL.md")) if not (skill / path).exists()]
-    assert missing == []
-    for door in DOORS:
-        # A ZIP file loses the run bit, and so did copyfile.
-        assert "exit codes:" in help_of(door, tmp_path, skill / "scripts")
-
-
-def test_git_archive_leaves_the_tests_out() -> None:
-    packed = io.BytesIO(git("archive", "--worktree-attributes", f"--prefix={NAME}/", "HEAD"))
-    with tarfile.open(fileobj=packed) as archive:
-        names = archive.getnames()
-    assert f"{NAME}/pyproject.toml" in names
-    assert [name for name in names if name.startswith(f"{NAME}/tests")] == []
 
 
 def test_frontmatter_reader_joins_folded_lines(monkeypatch: pytest.MonkeyPatch) -> None:

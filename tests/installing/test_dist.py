@@ -1,0 +1,127 @@
+"""`make dist`: what is in the slim skill, that others' validators accept it, and that it works."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.any_sqlalchemy
+
+NAME = "async-sqlalchemy-patterns"
+DOORS = ("setup-alembic", "generate-migration", "test-connection", "optimize-queries")
+TOPS = {
+    *("CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "SKILL.md", "pyproject.toml"),
+    *("examples", "references", "scripts", "templates"),
+}
+# Most of it is the scripts' source. To see it grow.
+MOST_KB = {".gz": 850, ".zip": 1150}
+
+
+def run(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd), "VIRTUAL_ENV": sys.prefix}
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment | {"PYTHONDONTWRITEBYTECODE": "1"} | variables,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def program(name: str) -> list[str | Path]:
+    """A program of this environment, by its interpreter: its first line can hold no space."""
+    return [sys.executable, Path(sys.executable).with_name(name)]
+
+
+def names_and_run_bits(packed: Path) -> dict[str, bool]:
+    if packed.suffix == ".zip":
+        with zipfile.ZipFile(packed) as archive:
+            # git puts the mode there as Unix does; what unpacks by Python's zipfile loses it.
+            return {
+                one.filename: bool(one.external_attr >> 16 & 0o100)
+                for one in archive.infolist()
+                if not one.is_dir()
+            }
+    with tarfile.open(packed) as archive:
+        return {one.name: bool(one.mode & 0o100) for one in archive if not one.isdir()}
+
+
+def test_both_archives_hold_one_folder_with_the_same_files(dist: Path) -> None:
+    packed = sorted(dist.iterdir())
+    assert [path.suffix for path in packed] == [".gz", ".zip"]
+    tarball, archive = (names_and_run_bits(path) for path in packed)
+    assert tarball == archive
+    assert {name.partition("/")[0] for name in tarball} == {NAME}
+    assert {name.split("/")[1] for name in tarball} == TOPS | ({"CONTRIBUTING.md"} & ours())
+    runnable = {name for name, bit in tarball.items() if bit}
+    assert runnable == {f"{NAME}/scripts/{door}.sh" for door in DOORS}
+    for path in packed:
+        assert path.stat().st_size <= MOST_KB[path.suffix] * 1024
+
+
+def ours() -> set[str]:
+    return {path.name for path in Path(__file__).resolve().parents[2].iterdir()}
+
+
+def test_every_path_that_the_skill_names_is_in_it(slim: Path) -> None:
+    text = (slim / "SKILL.md").read_text(encoding="utf-8")
+    named = set(
+        re.findall(r"(?<![\w./-])((?:scripts|templates|examples|references)/[\w./-]+)", text)
+    )
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (slim / name).exists()] == []
+
+
+def test_the_reference_validator_and_the_linter_of_skills_accept_it(
+    slim: Path, tmp_path: Path
+) -> None:
+    for command in (["agentskills", "validate"], ["skillsaw", "lint", "--strict"]):
+        result = run(*program(command[0]), *command[1:], slim, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+    assert "Skills:    1" in result.stdout, "it looked at nothing"
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_its_scripts_show_their_help(door: str, slim: Path, tmp_path: Path) -> None:
+    result = run("bash", slim / "scripts" / f"{door}.sh", "--help", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "exit codes:" in result.stdout
+
+
+def test_its_setup_reads_a_project_and_shows_the_difference(slim: Path, tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text("")
+    (tmp_path / "app" / "main.py").write_text("from fastapi import FastAPI\n\napp = FastAPI()\n")
+    (tmp_path / "requirements.txt").write_text("fastapi\n")
+    command = ["--dry-run", "--scaffold", "app.db"]
+    result = run("bash", slim / "scripts" / "setup-alembic.sh", *command, cwd=tmp_path,
+                 DATABASE_URL="sqlite+aiosqlite:///shop.db")  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    # What is copied lies in the slim skill, too.
+    assert re.search(r"^\+class DatabaseSessionManager", result.stdout, re.MULTILINE)
+    assert not (tmp_path / "app" / "db").exists()
+
+
+def test_the_linter_of_skills_accepts_the_plugin(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    folder = tmp_path / NAME
+    shutil.copytree(root / ".claude-plugin", folder / ".claude-plugin")
+    for name in ("SKILL.md", "README.md", "SECURITY.md"):
+        shutil.copy(root / name, folder)
+    for name in ("scripts", "templates", "references", "examples"):  # SKILL.md names their files
+        ignored = shutil.ignore_patterns("toolkit", "__pycache__")
+        shutil.copytree(root / name, folder / name, ignore=ignored)
+    result = run(*program("skillsaw"), "lint", "--strict", folder, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "marketplace" in result.stdout
+    assert "Plugins:   1" in result.stdout
+    (folder / ".claude-plugin" / "plugin.json").write_text('{"name": "Not A Name"}')
+    assert run(*program("skillsaw"), "lint", "--strict", folder, cwd=tmp_path).returncode != 0
