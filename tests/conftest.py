@@ -32,6 +32,7 @@ USED = pytest.StashKey[dict[str, str]]()
 RUNS = pytest.StashKey[Counter[str]]()
 CALLED = pytest.StashKey[set[tuple[str, str]]]()
 LEFT_OUT = pytest.StashKey[int]()
+SWEPT = pytest.StashKey[int]()
 TABLES = pytest.StashKey[list[str]]()
 STARTS_PROGRAMS = {
     "subprocess",
@@ -55,6 +56,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick", action="store_true", help="only what needs no server and starts no program"
     )
+    parser.addoption(
+        "--sample", action="store_true", help="of a wide sweep (the marker) a fixed part"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUNS] = Counter()
     config.stash[CALLED] = set()
     config.stash[LEFT_OUT] = 0
+    config.stash[SWEPT] = 0
     config.stash[TABLES] = []
     # A shell that starts a job in the background has it ignore Ctrl-C, and so does all that the
     # job starts: the programs that tests interrupt would not notice (#10).
@@ -98,6 +103,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """With an older SQLAlchemy, leave out what the run with the latest shows for both (#2)."""
     if config.getoption("quick"):
         keep(config, items, is_quick)
+    if config.getoption("sample"):
+        config.stash[SWEPT] = keep(config, items, sampled(items))
     if int(sqlalchemy.__version__.split(".")[1]) < LATEST:
         config.stash[LEFT_OUT] = keep(config, items, wants_older_sqlalchemy)
 
@@ -128,6 +135,21 @@ def is_quick(item: pytest.Item) -> bool:
     values = vars(getattr(item, "module", None)).values()
     origins = {getattr(value, "__module__", getattr(value, "__name__", "")) for value in values}
     return not origins & STARTS_PROGRAMS
+
+
+def sampled(items: list[pytest.Item]) -> Callable[[pytest.Item], bool]:
+    """Of each test with the marker `sweep(every=N)` the first case and each Nth after it (#10)."""
+    seen: Counter[str] = Counter()
+    left_out = set()
+    for item in items:
+        marker = item.get_closest_marker("sweep")
+        if marker is None:
+            continue
+        test = item.nodeid.partition("[")[0]
+        if seen[test] % marker.kwargs["every"]:
+            left_out.add(item.nodeid)
+        seen[test] += 1
+    return lambda item: item.nodeid not in left_out
 
 
 def wants_older_sqlalchemy(item: pytest.Item) -> bool:
@@ -257,6 +279,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.config.workeroutput["runs"] = dict(session.config.stash[RUNS])
         session.config.workeroutput["tables"] = session.config.stash[TABLES]
         session.config.workeroutput["left_out"] = session.config.stash[LEFT_OUT]
+        session.config.workeroutput["swept"] = session.config.stash[SWEPT]
         session.config.workeroutput["called"] = sorted(session.config.stash[CALLED])
 
 
@@ -270,6 +293,7 @@ def pytest_testnodedown(node: "object", error: object) -> None:
     node.config.stash[TABLES].extend(output.get("tables", ()))  # type: ignore[attr-defined]
     # Each worker has collected all.
     node.config.stash[LEFT_OUT] = output.get("left_out", 0)  # type: ignore[attr-defined]
+    node.config.stash[SWEPT] = output.get("swept", 0)  # type: ignore[attr-defined]
 
 
 def pytest_terminal_summary(
@@ -292,6 +316,10 @@ def pytest_terminal_summary(
         number = config.stash[LEFT_OUT]
         terminalreporter.write_line(
             f"{number} tests show nothing more with an older SQLAlchemy: 2.{LATEST} runs them"
+        )
+    if config.stash[SWEPT]:
+        terminalreporter.write_line(
+            f"{config.stash[SWEPT]} more cases of wide sweeps: make check runs them"
         )
     spent = sum(os.times()[:4])  # with all that has ended: workers, servers, programs
     terminalreporter.write_line(f"{spent:.0f} CPU seconds in all")

@@ -52,6 +52,7 @@ def right(made: fifty.Made) -> int:
     return 15 if code else 0
 
 
+@pytest.mark.sweep(every=5)
 @pytest.mark.parametrize("row", fifty.ROWS, ids=fifty.title)
 def test_the_scripts_agree_with_alembic(row: pairs.Row, tmp_path: Path) -> None:
     made = fifty.write(tmp_path / "shop", row)

@@ -19,6 +19,7 @@ CHEAP = [
 ]
 
 
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize(
     ("animal", "database"),
     [pytest.param(*one, id="-".join((one[0].name, one[1]))) for one in CHEAP],
