@@ -24,8 +24,7 @@ from toolkit.report.finding import Finding, Verdict
 FOLDER = CORPUS / "postgresql"
 CASES = cases(FOLDER)
 LOUD = Verdict.STYLE.rank
-WITHOUT_FORM = set(
-    """
+WITHOUT_FORM = """
     add_domain add_stored_generated cluster delete_all_rows delete_by_name delete_duplicates
     delete_in_ranges delete_old_rows detach_concurrently disable_trigger do_block
     do_dynamic_update do_second_statement do_truncate downgrade_pass downgrade_raises
@@ -35,9 +34,8 @@ WITHOUT_FORM = set(
     row_security rows_one_by_one set_unlogged several_locks several_statements swap_by_copy
     swap_for_empty timestamp_zone truncate type_enum_swap update_all_rows_core
     update_by_other_table vacuum_full
-""".split()
-)
-WITH_FORM = [case for case in CASES if not case.is_safe and case.name not in WITHOUT_FORM]
+"""
+WITH_FORM = [case for case in CASES if not case.is_safe and case.name not in WITHOUT_FORM.split()]
 
 
 @pytest.fixture(scope="module")
