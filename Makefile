@@ -10,7 +10,8 @@ SAMPLE ?= --sample
 unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo dist quick test test-floor lint format check zoo forms bench bench-migrations bench-capture bench-cured bench-downtime bench-reading try-projects system-deps clean
+# Every target that `make help` names is no file.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(MAKEFILE_LIST))
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -74,6 +75,12 @@ check: ## Lint, then every test on SQLAlchemy 2.1, and on 2.0 what may differ th
 	@# The slowest are told, so that growth is seen (#10).
 	@$(MAKE) --no-print-directory test SAMPLE= PYTEST_ARGS="$(PYTEST_ARGS) --durations=20"
 	@$(MAKE) --no-print-directory test-floor PYTEST_ARGS="$(PYTEST_ARGS) --durations=20"
+
+commands: .venv/installed ## Write references/commands.md from the scripts' own --help
+	@PYTHONPATH=scripts .venv/bin/python tests/documents/commands.py
+
+picture: .venv/installed ## Draw the picture of README.md from what the scripts print
+	@.venv/bin/python tests/documents/picture.py
 
 forms: .venv/installed ## Carry out every form that the review of migrations prints, under writers
 	@set -o pipefail; .venv/bin/python -m pytest tests/scripts/test_review_postgresql.py \

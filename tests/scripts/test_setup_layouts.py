@@ -219,7 +219,12 @@ def test_seed_37_a_synchronous_env_py_is_replaced_only_by_force(
     refused = setup(layout.directory, url=database_url)
     assert refused.code == 7
     assert "--force" in refused.err
-    assert "+MODEL_MODULES: tuple[str, ...] = (" in refused.out
+    # Whoever reads it pays for each line (#16).
+    assert len(refused.out.splitlines()) <= 60
+    assert "more lines: --full-diff" in refused.out
+    whole = setup(layout.directory, "--full-diff", url=database_url)
+    assert whole.code == 7
+    assert "+MODEL_MODULES: tuple[str, ...] = (" in whole.out
     assert tree(layout.directory) == before
 
     forced = setup(layout.directory, "--force", url=database_url)

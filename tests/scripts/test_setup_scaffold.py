@@ -248,15 +248,55 @@ def test_packages_that_are_not_installed_are_in_the_file_and_in_the_message(
 
     venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
     layout = project_factory("fresh")
-    ended = setup(layout.root, "--scaffold", "app.db", VIRTUAL_ENV=str(tmp_path / "bare"))
+    bare, url = str(tmp_path / "bare"), "sqlite+aiosqlite:///x.db"
+    ended = setup(layout.root, "--scaffold", "app.db", url=url, VIRTUAL_ENV=bare)
     assert ended.code == 6, ended.err
     assert f"python -m pip install -e '{layout.root}'" in ended.err
     assert "sqlalchemy[asyncio]" in (layout.root / "pyproject.toml").read_text()
     assert (layout.root / "alembic/env.py").exists()
     # Installed, the same command goes on.
-    again = setup(layout.root, "--scaffold", "app.db", "--json", url="sqlite+aiosqlite:///x.db")
+    again = setup(layout.root, "--scaffold", "app.db", "--json", url=url)
     assert again.code == 0, again.err
     assert again.document["status"] == "nothing-to-do"
+
+
+def test_a_look_at_a_project_without_a_layer_is_no_refusal(project_factory: Factory) -> None:
+    """What is there, what is missing, and the next command (#16)."""
+    layout = project_factory("fresh")
+    before = tree(layout.root)
+    looked = setup(layout.root, "--dry-run")
+    assert looked.code == 0, looked.err
+    assert "base         none yet" in looked.out
+    assert "--scaffold PACKAGE" in looked.out
+    line = looked.out.splitlines()[-1]
+    assert line == "next: setup-alembic.sh --scaffold app.db"
+    assert tree(layout.root) == before
+    document = setup(layout.root, "--dry-run", "--json").document
+    assert (document["status"], document["exit"]) == ("no-database-layer", 0)
+    # The same without --dry-run has nothing that it could set up.
+    assert setup(layout.root).code == 10
+    words = line.partition("setup-alembic.sh ")[2].split()
+    followed = setup(layout.root, *words, "--no-prove", url="sqlite+aiosqlite:///x.db")
+    assert followed.code == 0, followed.err
+    assert len(followed.out.splitlines()) <= 60  # whoever reads it pays for each line
+
+
+def test_every_database_of_a_project_gets_its_driver(project_factory: Factory) -> None:
+    """And a FastAPI that commits too late, or tests that are there, are said (#16)."""
+    layout = project_factory("fresh")
+    (layout.root / ".env.example").write_text("DATABASE_URL=postgresql+asyncpg://u@db/shop\n")
+    (layout.root / "tests").mkdir(exist_ok=True)
+    (layout.root / "tests" / "conftest.py").write_text("import pytest\n")
+    ended = setup(layout.root, "--scaffold", "app.db", "--no-prove", url="sqlite+aiosqlite:///x.db")
+    assert ended.code == 0, ended.err
+    listed = (layout.root / "pyproject.toml").read_text()
+    assert "aiosqlite>=" in listed
+    assert "asyncpg>=" in listed
+    assert "tests/conftest.py is not written" in ended.out
+    again = setup(
+        layout.root, "--scaffold", "app.db", "--no-prove", "--json", url="sqlite+aiosqlite:///x.db"
+    )
+    assert again.document["changes"] == []
 
 
 def test_a_url_in_a_dotenv_is_found_by_alembic_and_the_application(

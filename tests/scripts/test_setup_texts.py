@@ -70,7 +70,7 @@ def test_poetry_pipfile_and_requirements() -> None:
     )
     new = tomllib.loads(with_requirements("pyproject.toml", poetry, BOTH))
     assert new["tool"]["poetry"]["dependencies"]["sqlalchemy"] == {
-        "version": ">=2.0.58",
+        "version": ">=2.1.9",
         "extras": ["asyncio"],
     }
     assert new["a"] == {"b": 1}

@@ -19,7 +19,6 @@ from toolkit.project.trace import Origin, Tracer
 _ENGINES = {"create_async_engine", "create_engine"}
 _CONFIGURATIONS = {"SQLAlchemyAsyncConfig", "SQLAlchemySyncConfig"}
 _SCHEME = re.compile(r"^(?:postgres(?:ql)?|mysql|mariadb|sqlite|cockroachdb)(?:\+\w+)?(?=:|$)")
-_ALL_KINDS = 3  # postgres, mysql, sqlite
 _ENV_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*['\"]?(.*)$", re.MULTILINE)
 _ENV_FILES = (".env", ".env.example", ".env.sample", ".env.template", ".env.dist", "env.example")
 _REFERENCE = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_].*$")
@@ -203,13 +202,20 @@ def _schemes(resolver: Resolver, env_files: list[Path]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for module in resolver.having(SCHEMES.search):
         mentioned: dict[str, None] = {}
+        compared: set[int] = set()  # `if url.drivername == "..."` asks, and says nothing
         for node in module.nodes:
+            if isinstance(node, ast.Compare):
+                compared |= {id(part) for part in (node.left, *node.comparators)}
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                if id(node) in compared:
+                    continue
                 match = _SCHEME.match(node.value)
-                if match and ("+" in match[0] or "://" in node.value):
+                if match and "://" in node.value:
+                    found[match[0]] = None
+                elif match and "+" in match[0]:
                     mentioned[match[0]] = None
-        # A table of drivers, as in templates/session_manager.py, says nothing of this project.
-        if len({re.split(r"ql|\+", scheme)[0] for scheme in mentioned}) < _ALL_KINDS:
+        # A table of drivers, as in templates/database_url.py, says nothing of this project.
+        if len({re.split(r"ql|\+", scheme)[0] for scheme in mentioned}) == 1:
             found |= mentioned
     for path in env_files:
         for line in _ENV_LINE.finditer(read_text(path) if path.is_file() else ""):

@@ -12,6 +12,9 @@ from toolkit.files.reading import NoFile, Unreadable, content_of
 from toolkit.report.exits import Exit
 from toolkit.setup.errors import SetupError
 
+SHOWN = 30
+"""Lines of one file's difference that are shown; an agent pays for each that it reads."""
+
 
 @dataclass(frozen=True)
 class FileChange:
@@ -74,15 +77,31 @@ def relative(path: Path, root: Path) -> str:
 
 def unified_diff(changes: Iterable[FileChange], root: Path) -> str:
     """All changes as one patch that `git apply` and `patch -p1` take."""
+    return "".join(line for change in changes for line in patch_lines(change, root))
+
+
+def shown_diff(changes: Iterable[FileChange], root: Path) -> str:
+    """What a person has to look at: files that change, long ones cut in the middle (#16)."""
     lines: list[str] = []
     for change in changes:
-        name = relative(change.path, root)
-        before = "" if change.before is None else change.before
-        for line in difflib.unified_diff(
-            before.splitlines(keepends=True),
-            change.after.splitlines(keepends=True),
-            "/dev/null" if change.before is None else f"a/{name}",
-            f"b/{name}",
-        ):
-            lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
+        if change.before is None:  # nothing to compare; it is named with its length
+            continue
+        found = patch_lines(change, root)
+        cut = len(found) - SHOWN
+        if cut > 1:
+            found[SHOWN // 2 : SHOWN // 2 + cut] = [f"... {cut} more lines: --full-diff\n"]
+        lines += found
     return "".join(lines)
+
+
+def patch_lines(change: FileChange, root: Path) -> list[str]:
+    name = relative(change.path, root)
+    before = "" if change.before is None else change.before
+    found = difflib.unified_diff(
+        before.splitlines(keepends=True),
+        change.after.splitlines(keepends=True),
+        "/dev/null" if change.before is None else f"a/{name}",
+        f"b/{name}",
+    )
+    missing = "\n\\ No newline at end of file\n"
+    return [line if line.endswith("\n") else f"{line}{missing}" for line in found]

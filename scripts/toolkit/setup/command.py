@@ -28,8 +28,8 @@ from toolkit.setup.apply import (
     recover,
     refuse_outside,
 )
-from toolkit.setup.changes import relative, unified_diff
-from toolkit.setup.dependencies import outdated
+from toolkit.setup.changes import FileChange, relative, shown_diff, unified_diff
+from toolkit.setup.dependencies import old_fastapi, outdated
 from toolkit.setup.errors import SetupError
 from toolkit.setup.plan import Options, Plan, has_revisions, make_plan
 
@@ -41,7 +41,7 @@ TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 DESCRIPTION = """\
 Set up async Alembic for the FastAPI project in this folder, or repair what is there.
 
-It reads the source, shows what it will change as a diff, writes it in one step, and
+It reads the source, shows what it will change in your files, writes it in one step, and
 proves it on a scratch database: your own database is neither needed nor touched. A
 second run finds nothing to do. A file that you wrote is replaced only with --force; any
 file of yours that changes and is not the same in git's last commit is kept in
@@ -63,6 +63,9 @@ class Result:
     project: Project
     plan: Plan
     diff: str
+    """Everything, as one patch."""
+    shown: str
+    """What a person sees of it."""
     dry_run: bool
     proof: "Proof | None" = None
     backups: list[Path] = field(default_factory=list)
@@ -139,6 +142,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also read which tables the project's own database has (it is only read)",
     )
+    add("--full-diff", action="store_true", help="show new files and long differences whole")
     add("--json", action="store_true", help="print one JSON object instead of text")
     return made
 
@@ -168,19 +172,22 @@ def run(options: argparse.Namespace) -> Result:
             scaffold=options.scaffold,
             force=options.force,
             explicit=bool(options.base or options.url_from),
+            dry_run=options.dry_run,
         ),
     )
     if plan.changes:  # it would be written without what cannot be read
         require_decided(project, "models")
     refuse_outside(project.root.resolve(), plan.changes, follow=options.follow_links)
-    result = Result(project, plan, unified_diff(plan.changes, project.root), options.dry_run)
+    diff = unified_diff(plan.changes, project.root)
+    shown = diff if options.full_diff else shown_diff(plan.changes, project.root)
+    result = Result(project, plan, diff, shown, options.dry_run)
     if plan.blocked:
         result.refused = would_overwrite(plan, project)
         return result
     missing = missing_packages(project)
-    old = outdated(project)
-    if old is not None and "sqlalchemy[asyncio]" not in missing:
-        result.notes.append(old)
+    old = outdated(project) if "sqlalchemy[asyncio]" not in missing else None
+    late = old_fastapi(project) if options.scaffold is not None else None
+    result.notes += [note for note in (old, late) if note is not None]
     if options.dry_run:
         if missing:
             result.notes.append(f"to be installed first: {install_line(project, missing)}")
@@ -254,8 +261,8 @@ def write(
 ) -> None:
     """Apply the plan and prove it; everything is put back when the proof fails."""
     plan = result.plan
-    if not options.json and result.diff:
-        print(result.diff, end="", flush=True)
+    if not options.json and result.shown:
+        print(result.shown, end="", flush=True)
     for line in plan.lost:
         say(line)
     with ExitStack() as stack:
@@ -370,7 +377,7 @@ def problem_document(problem: Problem, details: Sequence[str]) -> dict[str, Any]
 def found_lines(result: Result) -> list[str]:
     """What was found, as pairs of a title and words."""
     project, root = result.project, result.project.root
-    modules = ", ".join(project.model_modules) or "none yet"
+    modules = named(project.model_modules) or "none yet"
     alembic = "none yet"
     if project.alembic:
         setup = project.alembic[0]
@@ -391,6 +398,12 @@ def found_lines(result: Result) -> list[str]:
     ]
 
 
+def named(names: Sequence[str]) -> str:
+    """The first three, and how many more."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
 def application(project: Project) -> str:
     several = project.undecided.get("app")
     return several.message if several else project.app or "not found"
@@ -406,15 +419,16 @@ def report(result: Result) -> None:
     root = result.project.root
     for line in found_lines(result):
         print(in_a_line(line))
-    if (result.dry_run or result.plan.blocked) and result.diff:
-        print(f"\n{result.diff}", end="")
+    if (result.dry_run or result.plan.blocked) and result.shown:
+        print(f"\n{result.shown}", end="")
     print()
     verb = "would write" if result.dry_run or result.plan.blocked else "wrote"
     for change in result.plan.changes:
-        print(in_a_line(f"{verb} {relative(change.path, root)}: {change.reason}"))
+        name = relative(change.path, root)
+        print(in_a_line(f"{verb} {name}{new_lines(change)}: {change.reason}"))
     for backup in result.backups:
         print(in_a_line(f"kept {relative(backup, root)}"))
-    if not result.plan.changes:
+    if not result.plan.changes and result.plan.layer is None:
         print("nothing to do")
     if result.proof is not None:
         print(f"proved on {result.proof.scratch}: {', '.join(result.proof.steps)}")
@@ -428,13 +442,19 @@ def report(result: Result) -> None:
     if result.refused is not None:
         print(flush=True)
         report_problem(result.refused.problem, result.refused.details, as_json=False)
+    elif result.plan.layer is not None:
+        print(f"next: setup-alembic.sh --scaffold {word(result.plan.layer)}")
     elif not result.dry_run:
-        name = project_name(result.project)
-        ours = f"--name {word(name)} " if name else ""
-        theirs = f"-n {word(name)} " if name else ""
+        section = project_name(result.project)
+        ours = f"--name {word(section)} " if section else ""
+        theirs = f"-n {word(section)} " if section else ""
         print(
             f'next: generate-migration.sh {ours}"what changes", then `alembic {theirs}upgrade head`'
         )
+
+
+def new_lines(change: FileChange) -> str:
+    return "" if change.before is not None else f" (new, lines: {len(change.after.splitlines())})"
 
 
 def as_document(result: Result) -> dict[str, Any]:
@@ -442,6 +462,8 @@ def as_document(result: Result) -> dict[str, Any]:
     status = "nothing-to-do" if not result.plan.changes else "done"
     if result.dry_run and result.plan.changes:
         status = "planned"
+    if result.plan.layer is not None:
+        status = "no-database-layer"
     refused: dict[str, Any] = {"exit": 0}
     if result.refused is not None:
         status = "refused"

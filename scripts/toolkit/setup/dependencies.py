@@ -30,7 +30,11 @@ class Requirement:
         return f'{self.name} = ">={self.minimum}"'
 
 
-SQLALCHEMY = Requirement("sqlalchemy", "2.0.58", "asyncio")
+SQLALCHEMY = Requirement("sqlalchemy", "2.1.9", "asyncio")
+SQLALCHEMY_2_0 = Requirement("sqlalchemy", "2.0.58,<2.1", "asyncio")
+"""Between the two are 2.1.0 to 2.1.8, which lose connections when a request is cancelled."""
+FASTAPI = Requirement("fastapi", "0.121.1")
+"""The first where a dependency can commit before the response is sent."""
 GREENLET = Requirement("greenlet", "3.1")
 ALEMBIC = Requirement("alembic", "1.20")
 DRIVERS = {
@@ -38,7 +42,8 @@ DRIVERS = {
     "sqlite": Requirement("aiosqlite", "0.22"),
     "mysql": Requirement("aiomysql", "0.3.2"),
 }
-ASYNC_DRIVERS = ("asyncpg", "aiosqlite", "aiomysql", "asyncmy", "psycopg")
+OTHERS = {"postgresql": {"asyncpg", "psycopg"}, "sqlite": set(), "mysql": {"aiomysql", "asyncmy"}}
+"""Drivers that are as good."""
 
 
 class CannotEditError(Exception):
@@ -47,34 +52,49 @@ class CannotEditError(Exception):
 
 def outdated(project: Project) -> str | None:
     """One line when the installed SQLAlchemy is older than the templates need."""
-    installed = project.versions.get("sqlalchemy")
-    numbers = tuple(int(number) for number in re.findall(r"\d+", installed or "")[:3])
+    numbers = numbers_of(project, "sqlalchemy")
     if project.is_sync or not numbers or numbers >= (2, 1, 9) or (2, 0, 58) <= numbers < (2, 1):
         return None
     return (
-        f"SQLAlchemy {installed} loses connections when a request is cancelled; "
-        "2.0.58 or 2.1.9 is the first without that"
+        f"SQLAlchemy {project.versions['sqlalchemy']} loses connections when a request is"
+        " cancelled; 2.0.58 or 2.1.9 is the first without that"
     )
 
 
-def driver_for(project: Project) -> Requirement:
-    """The driver of the database in use, else spoken of, else of the one installed."""
-    for scheme in filter(None, (project.scheme, *project.schemes)):
-        dialect = dialect_of(scheme)
-        if dialect is not None:
-            return DRIVERS[dialect]
-    for requirement in DRIVERS.values():
-        if project.versions.get(requirement.name):
-            return requirement
-    return DRIVERS["postgresql"]
+def old_fastapi(project: Project) -> str | None:
+    """One line when the installed FastAPI commits too late for the scaffold's sessions (#16)."""
+    numbers = numbers_of(project, "fastapi")
+    if not numbers or numbers >= (0, 121, 1):
+        return None
+    return (
+        f"FastAPI {project.versions['fastapi']} sends the response before a dependency commits;"
+        f" session_manager.py needs {FASTAPI.line}"
+    )
 
 
-def needed_for_scaffold(project: Project, driver: Requirement) -> list[Requirement]:
+def numbers_of(project: Project, name: str) -> tuple[int, ...]:
+    """Those of the version that is installed; none where it is not."""
+    found = re.findall(r"\d+", project.versions.get(name) or "")
+    return tuple(int(number) for number in found[:3])
+
+
+def drivers_for(project: Project) -> list[Requirement]:
+    """Of every database that is in use or spoken of, else of the one that is installed."""
+    spoken = [dialect_of(one) for one in (project.scheme, *project.schemes) if one]
+    known = [DRIVERS[dialect] for dialect in dict.fromkeys(spoken) if dialect is not None]
+    there = [one for one in DRIVERS.values() if project.versions.get(one.name)]
+    return known or there[:1] or [DRIVERS["postgresql"]]
+
+
+def needed_for_scaffold(project: Project) -> list[Requirement]:
     """What the dependency file has to list for the templates to run."""
     declared = declared_names(project.dependency_file)
-    needed = [SQLALCHEMY, ALEMBIC]
-    if not declared & set(ASYNC_DRIVERS):
-        needed.append(driver)
+    older = numbers_of(project, "sqlalchemy")[:2] == (2, 0)
+    needed = [FASTAPI, SQLALCHEMY_2_0 if older else SQLALCHEMY, ALEMBIC]
+    for driver in drivers_for(project):
+        dialect = next(name for name, one in DRIVERS.items() if one is driver)
+        if not declared & OTHERS[dialect]:
+            needed.append(driver)
     missing = [requirement for requirement in needed if requirement.name not in declared]
     if "sqlalchemy" in declared and "greenlet" not in declared and not has_asyncio_extra(project):
         missing.append(GREENLET)

@@ -27,6 +27,7 @@ class Options:
     force: bool = False
     explicit: bool = False
     """--base or --url-from was given."""
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Plan:
     force: bool
     lost: tuple[str, ...] = ()
     """What a replaced env.py told Alembic, and the new one does not."""
+    layer: str | None = None
+    """Of a look at a project without a database layer: the package that one may go into."""
 
     @property
     def blocked(self) -> tuple[FileChange, ...]:
@@ -82,6 +85,8 @@ def make_plan(project: Project, templates: Mapping[str, str], options: Options) 
                 f"that it hands to Alembic count ({setup.tables})"
             )
             return Plan((), (*notes, note), setup.ini, url, modules, options.force)
+        if project.base is None and options.dry_run:
+            return nothing_yet(project, url, notes)
         if project.base is None:
             raise SetupError(
                 "no-models",
@@ -113,6 +118,18 @@ def make_plan(project: Project, templates: Mapping[str, str], options: Options) 
             )
     kept = real_changes(changes)
     return Plan(tuple(kept), tuple(notes), place.ini, url, modules, options.force, env.lost)
+
+
+def nothing_yet(project: Project, url: UrlSource, notes: list[str]) -> Plan:
+    """A look at a project that has no database layer is no refusal (#16)."""
+    package = (project.app or "").partition(":")[0].rpartition(".")[0]
+    note = (
+        "there is no declarative base, SQLModel or MetaData: --scaffold PACKAGE makes a database"
+        " layer, --base MODULE:NAME names one that was not recognised"
+    )
+    layer = f"{package}.db" if package else "db"
+    ini = project.root / "alembic.ini"
+    return Plan((), (*notes, note), ini, url, (), force=False, layer=layer)
 
 
 def choose_url(project: Project) -> tuple[UrlSource, list[str]]:

@@ -14,7 +14,6 @@ from toolkit.setup.application import with_lifespan
 from toolkit.setup.changes import FileChange, read_text, relative
 from toolkit.setup.dependencies import (
     CannotEditError,
-    driver_for,
     needed_for_scaffold,
     with_requirements,
 )
@@ -185,7 +184,7 @@ def _parent_packages(project: Project, folder: Path) -> list[FileChange]:
 
 
 def _requirements(project: Project) -> tuple[list[FileChange], list[str]]:
-    needed = needed_for_scaffold(project, driver_for(project))
+    needed = needed_for_scaffold(project)
     file = project.dependency_file
     if not needed:
         return [], []
@@ -229,7 +228,9 @@ def _tests(
         (project.root / place).exists() for place in ("tests/conftest.py", "conftest.py")
     )
     if template is None or existing or project.app is None or project.app_is_factory:
-        return [], []
+        why = "there is one already" if existing else "it needs one application"
+        note = f"tests/conftest.py is not written ({why}): templates/conftest.py has the fixtures"
+        return [], [note]
     text = placed_conftest(template, project.app, package)
     change = FileChange(folder / "conftest.py", None, text, "fixtures for tests with a database")
     note = "tests/conftest.py needs httpx and pytest-asyncio; its first lines say which setting too"
