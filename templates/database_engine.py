@@ -353,6 +353,9 @@ def _bound_waiting(engine: AsyncEngine, seconds: float | None) -> None:
     connect = dialect.connect
 
     def connect_or_say(*arguments: Any, **options: Any) -> DBAPIConnection:  # noqa: ANN401
+        if dialect.driver == "aiomysql":
+            module = cast(Any, dialect.loaded_dbapi).aiomysql
+            options.setdefault("async_creator_fn", _aiomysql(module.Connection, seconds))
         try:
             return connect(*arguments, **options)
         except Exception as error:
@@ -366,12 +369,8 @@ def _bound_waiting(engine: AsyncEngine, seconds: float | None) -> None:
 
     @event.listens_for(engine.sync_engine, "connect")
     def connected(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        driver: Any = record.driver_connection
-        if transport := _transport(driver):
+        if transport := _transport(record.driver_connection):
             _keep_alive(transport.get_extra_info("socket"), seconds)
-        if seconds and dialect.driver == "aiomysql":  # it has no time limit of its own
-            for name in ("query", "commit", "rollback", "ping"):
-                setattr(driver, name, _limited(getattr(driver, name), seconds))
 
     @event.listens_for(engine.sync_engine, "handle_error", retval=True)
     def handle_error(context: ExceptionContext) -> BaseException | None:
@@ -382,12 +381,33 @@ def _bound_waiting(engine: AsyncEngine, seconds: float | None) -> None:
         return OperationalError(context.statement, None, error, connection_invalidated=True)
 
 
-def _limited(call: Callable[..., Awaitable[Any]], seconds: float) -> Callable[..., Awaitable[Any]]:
-    async def limited(*args: Any, **options: Any) -> Any:  # noqa: ANN401
-        async with asyncio.timeout(seconds):
-            return await call(*args, **options)
+def _aiomysql(kind: Any, seconds: float | None) -> Callable[..., Awaitable[Any]]:  # noqa: ANN401
+    """A way to connect that is bounded, as are all waits after it.
 
-    return limited
+    aiomysql has a limit for the socket alone: a server that takes the connection and then says
+    nothing, because it is frozen, say, would be waited for without an end.
+    """
+
+    async def connect(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        made = kind(*arguments, **options)
+        try:
+            async with asyncio.timeout(options.get("connect_timeout") or None):
+                await made._connect()
+        except BaseException:
+            made.close()
+            raise
+        reader = made._reader
+        wait = reader._wait_for_data  # only called where there is nothing to read yet
+
+        async def wait_in_bounds(name: str) -> None:
+            async with asyncio.timeout(seconds):
+                await wait(name)
+
+        if seconds:
+            reader._wait_for_data = wait_in_bounds
+        return made
+
+    return connect
 
 
 def _keep_alive(sock: Any, seconds: float | None) -> None:  # noqa: ANN401 - asyncio's, or uvloop's

@@ -95,7 +95,9 @@ _MYSQL = {
     **dict.fromkeys((1205, 1213, 1020), "conflict"),
     **dict.fromkeys((1317, 1969, 3024), "timeout"),
     **dict.fromkeys((1290, 1792, 1836), "read_only"),
-    **dict.fromkeys((1040, 1053, 1203, 1927, 2002, 2003, 2006, 2013, 2055), "unavailable"),
+    # Full: the server, or its disk; shutting down, refused, lost.
+    **dict.fromkeys((1040, 1203, 1021, 1114), "unavailable"),
+    **dict.fromkeys((1053, 1927, 2002, 2003, 2006, 2013, 2055), "unavailable"),
 }
 _SQLITE = {  # extended codes, and the plain one in the low byte
     **{2067: "unique", 1555: "unique", 2579: "unique", 787: "foreign_key", 1811: "foreign_key"},

@@ -47,7 +47,7 @@ STARTS_PROGRAMS = {
 }
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
-pytest_plugins = ["projects.fixtures", "projects.examples", "harm.fixtures"]
+pytest_plugins = ["projects.fixtures", "projects.examples", "harm.fixtures", "faults.fixtures"]
 # Applications that tests run; their own tests are theirs.
 collect_ignore_glob = ["planted/*"]
 

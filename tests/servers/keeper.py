@@ -3,9 +3,11 @@
     python keeper.py DIRECTORY USER STOP_SIGNAL COMMAND...
 
 Standard input is a pipe that the test process holds. A line `restart` on it
-restarts the server; its end, for whatever reason (a normal end, Ctrl-C, SIGKILL),
-stops the server and removes DIRECTORY. A fixture's teardown alone could not
-promise that: it does not run when the test process is killed.
+restarts the server, `stop` and `start` do half of it; a signal's number after the
+first two stops it by that one. The end of the pipe, for whatever reason (a normal
+end, Ctrl-C, SIGKILL), stops the server and removes DIRECTORY. A fixture's teardown
+alone could not promise that: it does not run when the test process is killed.
+The file `pid` in DIRECTORY has the server's process; it is gone while none runs.
 """
 
 import contextlib
@@ -22,9 +24,11 @@ STOP_SECONDS = 20
 def start(directory: Path, user: str, command: list[str]) -> "subprocess.Popen[bytes]":
     switch = {"user": user, "group": group_of(user), "extra_groups": []} if user else {}
     with (directory / "server.log").open("ab") as log:
-        return subprocess.Popen(
+        server = subprocess.Popen(
             command, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **switch
         )
+    (directory / "pid").write_text(str(server.pid))
+    return server
 
 
 def group_of(user: str) -> int:
@@ -33,13 +37,15 @@ def group_of(user: str) -> int:
     return pwd.getpwnam(user).pw_gid
 
 
-def stop(server: "subprocess.Popen[bytes]", stop_signal: int) -> None:
+def stop(directory: Path, server: "subprocess.Popen[bytes]", stop_signal: int) -> None:
     server.send_signal(stop_signal)
+    server.send_signal(signal.SIGCONT)  # a frozen one would not hear
     try:
         server.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
+    (directory / "pid").unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -50,11 +56,13 @@ def main() -> None:
     server = start(directory, user, command)
     try:
         for line in sys.stdin:
-            if line.strip() == "restart":
-                stop(server, stop_signal)
+            word, _, number = line.strip().partition(" ")
+            if word in ("restart", "stop"):
+                stop(directory, server, int(number or stop_signal))
+            if word in ("restart", "start"):
                 server = start(directory, user, command)
     finally:
-        stop(server, stop_signal)
+        stop(directory, server, stop_signal)
         with contextlib.suppress(OSError):
             os.chdir("/")
         shutil.rmtree(directory, ignore_errors=True)

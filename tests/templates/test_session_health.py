@@ -111,6 +111,7 @@ async def test_ready_without_alembic(
     assert health.checks["migrations"] == "not checked: Alembic is not installed"
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("postgresql", "mysql")
 async def test_database_down(database_url: str, dialect: str):
     config = DatabaseConfig(f"{dialect}://u:s3cret@127.0.0.1:1/d")
@@ -121,6 +122,7 @@ async def test_database_down(database_url: str, dialect: str):
     assert "s3cret" not in str(health)
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("postgresql", "mysql")
 async def test_silent_server_is_given_up_in_time(database_url: str, dialect: str):
     connected = []

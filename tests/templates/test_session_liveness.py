@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy import event, make_url, text
 from sqlalchemy.engine.interfaces import Dialect
 
-from servers.silence import Proxy
+from servers.proxy import Proxy
 from session_manager import DatabaseConfig, DatabaseSessionManager
+
+pytestmark = pytest.mark.faults
 
 
 async def use(database: DatabaseSessionManager, read_only: bool = False) -> object:

@@ -152,6 +152,7 @@ def end_of(dialect: str) -> str:
     )
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("postgresql", "mysql")
 async def test_lost_connection_is_run_again(database: DatabaseSessionManager, dialect: str):
     runs = 0
@@ -168,6 +169,7 @@ async def test_lost_connection_is_run_again(database: DatabaseSessionManager, di
     assert await amounts(database) == [101, 101]
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("postgresql", "mysql")
 async def test_attempts_are_bounded(database: DatabaseSessionManager, dialect: str):
     runs = 0
@@ -182,6 +184,7 @@ async def test_attempts_are_bounded(database: DatabaseSessionManager, dialect: s
     assert runs == 3
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("postgresql", "mysql")
 @pytest.mark.parametrize("repeatable", [False, True])
 async def test_connection_lost_in_commit(
@@ -215,6 +218,7 @@ async def test_connection_lost_in_commit(
         assert runs == 1
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("postgresql")
 async def test_server_restart_is_survived(database_url: str, database, postgres_server):
     if postgres_server.keeper is None:
@@ -238,6 +242,7 @@ async def test_server_restart_is_survived(database_url: str, database, postgres_
     assert (await amounts(database))[0] >= 100 + count
 
 
+@pytest.mark.faults
 async def test_refused_connection_is_tried_again(tmp_path: Path):
     config = DatabaseConfig("postgresql://u:p@127.0.0.1:1/d", connect_timeout=1)
     started: list[float] = []
@@ -256,6 +261,7 @@ async def test_refused_connection_is_tried_again(tmp_path: Path):
     assert len(started) == 3
 
 
+@pytest.mark.faults
 @pytest.mark.dialects("postgresql")
 async def test_a_server_that_is_starting_up_is_tried_again(database: DatabaseSessionManager):
     from asyncpg.exceptions import CannotConnectNowError
