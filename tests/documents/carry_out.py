@@ -21,6 +21,8 @@ from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 Block = dict[str, Any]
 
 
@@ -106,7 +108,10 @@ async def run_python(block: Block, names: dict[str, Any], _order: dict[str, Any]
 
 
 async def run_bash(block: Block, _names: dict[str, Any], order: dict[str, Any]) -> None:
-    script = block["source"]
+    await run_script(block["source"], order)
+
+
+async def run_script(script: str, order: dict[str, Any]) -> None:
     for placeholder, value in order["placeholders"].items():
         script = script.replace(placeholder, value)
     process = await asyncio.create_subprocess_exec(
@@ -149,12 +154,30 @@ async def run_toml(block: Block, _names: dict[str, Any], _order: dict[str, Any])
     tomllib.loads(block["source"])
 
 
+async def run_yaml(block: Block, _names: dict[str, Any], order: dict[str, Any]) -> None:
+    """The steps of a build server are carried out; hooks for pre-commit have to be ours."""
+    found = yaml.safe_load(block["source"])
+    if isinstance(found, dict):
+        skill = Path(order["placeholders"]["<skill>"])
+        offered = yaml.safe_load((skill / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+        (repository,) = found["repos"]
+        if {hook["id"] for hook in repository["hooks"]} != {hook["id"] for hook in offered}:
+            raise WrongError("a hook that .pre-commit-hooks.yaml does not offer")
+        return
+    commands = [step["run"] for step in found if "run" in step]
+    if not commands:
+        raise WrongError("steps that run nothing")
+    for command in commands:
+        await run_script(command, order)
+
+
 RUN = {
     "python": run_python,
     "bash": run_bash,
     "sql": run_sql,
     "ini": run_ini,
     "toml": run_toml,
+    "yaml": run_yaml,
 }
 
 

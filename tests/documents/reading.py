@@ -13,7 +13,7 @@ from sybil import Document, Region
 from sybil.document import PythonDocStringDocument
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
-LANGUAGES = ("python", "bash", "sql", "ini", "toml", "text")
+LANGUAGES = ("python", "bash", "sql", "ini", "toml", "yaml", "text")
 DIALECTS = ("sqlite", "postgresql", "mysql")
 _COMMENT = re.compile(r"<!--\s*(?P<name>[a-z]+)(?::\s*(?P<value>.*?))?\s*-->")
 

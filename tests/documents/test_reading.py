@@ -65,6 +65,8 @@ def test_what_is_refused(text: str, words: str, tmp_path: Path) -> None:
         (fence("sql", "SELEC 1"), "SELEC"),
         (fence("toml", "a ="), "TOMLDecodeError"),
         (fence("ini", "a = 1"), "MissingSectionHeader"),
+        (fence("yaml", "- run: 'false'"), "exit code 1"),
+        (fence("yaml", "- uses: nothing"), "steps that run nothing"),
         (fence("python", "raise ValueError('no')", mark="<!-- file: app/x.py -->"), "ValueError"),
         (
             fence("python", "1", mark="<!-- symptom: ValueError: no -->")
