@@ -9,7 +9,7 @@ What each pattern costs beside BEGIN and COMMIT (the tests count it), and what i
     edit_page               2: SELECT, UPDATE                   one row, from the UPDATE on
     save_if_match           1, refused 2                        one row
     lock_page               1, with wait=False 3                one row
-    transfer                4: SELECT FOR UPDATE, SELECT,       two rows
+    transfer_funds          4: SELECT FOR UPDATE, SELECT,       two rows
                             UPDATE (both accounts), INSERT
     insert_or_get           found 1, inserted 4, lost race 5    the new key
     once                    first time 5 and the work's own,    the key
@@ -293,7 +293,7 @@ class Money(TypeDecorator[Decimal]):
 
 class Account(SimpleBaseModel):
     __tablename__ = "accounts"
-    # The last word, for code that does not go through transfer().
+    # The last word, for code that does not go through transfer_funds().
     __table_args__ = (CheckConstraint("balance >= 0", name="balance"),)
 
     owner: Mapped[str] = mapped_column(String(50))
@@ -321,7 +321,7 @@ class InsufficientFundsError(TransferRefusedError):
     pass
 
 
-async def transfer(
+async def transfer_funds(
     database: DatabaseSessionManager,
     source_id: UUID,
     target_id: UUID,
@@ -969,12 +969,12 @@ async def show_transfers(database: DatabaseSessionManager) -> None:
         session.add_all([ada, bob])
     for amount in (Decimal("0.10"), Decimal("-5"), Decimal("10.005"), Decimal("500")):
         try:
-            made = await transfer(database, ada.id, bob.id, amount)
+            made = await transfer_funds(database, ada.id, bob.id, amount)
             show(f"transfer {amount}", f"done, {made.amount}")
         except ValueError as error:
             show(f"transfer {amount}", type(error).__name__)
     pairs = [(ada.id, bob.id), (bob.id, ada.id)] * 20
-    await asyncio.gather(*(transfer(database, *pair, Decimal("0.01")) for pair in pairs))
+    await asyncio.gather(*(transfer_funds(database, *pair, Decimal("0.01")) for pair in pairs))
     async with database.read_only_session() as session:
         total = await session.scalar(select(func.sum(Account.balance)))
         show(f"{len(pairs)} opposite transfers at once", f"total {total}")

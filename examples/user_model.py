@@ -217,7 +217,7 @@ class User(BaseModel):
         """As has_role."""
         return self.has_role("admin")
 
-    async def record_login(self, session: AsyncSession) -> int:
+    async def increment_login(self, session: AsyncSession) -> int:
         """Count a login, and return the new count; flushes.
 
         The database adds: UPDATE users SET login_count = login_count + 1. To add in Python what
@@ -227,6 +227,17 @@ class User(BaseModel):
         self.last_login_at = utcnow()
         await self.save(session)
         return self.login_count
+
+    async def verify_email(self, session: AsyncSession) -> None:
+        """An invited user is active from here on; flushes. Whoever is suspended stays so."""
+        if self.status is UserStatus.INVITED:
+            self.status = UserStatus.ACTIVE
+            await self.save(session)
+
+    async def deactivate(self, session: AsyncSession) -> None:
+        """Suspend the account, which keeps its rows and its address (soft_delete frees it)."""
+        self.status = UserStatus.SUSPENDED
+        await self.save(session)
 
 
 class Post(BaseModel):
@@ -387,7 +398,11 @@ async def main(database: DatabaseSessionManager) -> None:
             ada.has_role("admin")
         except RolesNotLoadedError:
             print("has_role without the roles: RolesNotLoadedError, not a hidden query")
-        print("logins:", [await ada.record_login(session) for _ in range(3)])
+        await ada.deactivate(session)
+        await ada.verify_email(session)
+        print("deactivated, then verified:", ada.status.value)
+        ada.status = UserStatus.ACTIVE
+        print("logins:", [await ada.increment_login(session) for _ in range(3)])
         ada.preferences["theme"] = "light"
         await session.flush()
         print("preferences:", await session.scalar(select(User.preferences).filter_by(id=ada.id)))

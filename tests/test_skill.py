@@ -242,6 +242,22 @@ def test_every_defect_of_the_skill_before_this_has_a_test() -> None:
     assert sorted(set(range(1, 51)) - numbers) == []
 
 
+def test_names_that_people_look_for_are_here() -> None:
+    """The right column of "You know it as" (#16): each name is in a template or an example."""
+    table = read("references/moving.md").partition("## You know it as")[2].partition("\n\n```")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) >= 15
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("templates", "examples")
+        for path in sorted((ROOT / folder).glob("*.py"))
+    )
+    same = [name for row in rows if "the same" in row[1] for name in re.findall(r"`(\w+)", row[0])]
+    here = [name for row in rows for name in re.findall(r"`(?:\w+\.)?(\w+)(?:\(\))?`", row[1])]
+    assert len(same) + len(here) >= 35
+    assert [name for name in (*same, *here) if not re.search(rf"\b{name}\b", code)] == []
+
+
 def help_of(door: str, cwd: Path) -> str:
     command = ["env", f"VIRTUAL_ENV={sys.prefix}", "bash", str(ROOT / "scripts" / door), "--help"]
     result = run(*command, cwd=cwd)

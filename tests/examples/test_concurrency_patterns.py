@@ -397,7 +397,7 @@ async def balances(database: DatabaseSessionManager) -> list[Decimal]:
 async def test_a_transfer_locks_both_accounts_with_one_statement(database, dialect: str):
     ada, bob = await two_accounts(database)
     with statements(database) as seen:
-        made = await patterns.transfer(database, bob, ada, Decimal("0.10"))
+        made = await patterns.transfer_funds(database, bob, ada, Decimal("0.10"))
     assert verbs(seen) == ["SELECT", "SELECT", "UPDATE", "INSERT"]
     assert "ORDER BY accounts.id" in seen[0]
     lock = {"postgresql": "FOR NO KEY UPDATE", "mysql": "FOR UPDATE", "sqlite": ""}[dialect]
@@ -410,7 +410,7 @@ async def test_seed_20_transfer_to_an_unknown_account_takes_nothing(database):
     ada, _bob = await two_accounts(database)
     for source, target in ((ada, uuid4()), (uuid4(), ada), (uuid4(), uuid4())):
         with pytest.raises(patterns.UnknownAccountError):
-            await patterns.transfer(database, source, target, Decimal("10"))
+            await patterns.transfer_funds(database, source, target, Decimal("10"))
     assert await balances(database) == [Decimal(100), Decimal(100)]
 
 
@@ -418,20 +418,20 @@ async def test_seed_20_transfer_to_an_unknown_account_takes_nothing(database):
 async def test_seed_21_negative_and_zero_amounts_are_refused(database, amount: str):
     ada, bob = await two_accounts(database)
     with pytest.raises(patterns.TransferRefusedError, match="more than 0"):
-        await patterns.transfer(database, ada, bob, Decimal(amount))
+        await patterns.transfer_funds(database, ada, bob, Decimal(amount))
     assert await balances(database) == [Decimal(100), Decimal(100)]
 
 
 async def test_seed_row_56_no_money_is_made_or_lost(database: DatabaseSessionManager):
     ada, bob = await two_accounts(database)
     with pytest.raises(patterns.InsufficientFundsError):
-        await patterns.transfer(database, ada, bob, Decimal("100.01"))
+        await patterns.transfer_funds(database, ada, bob, Decimal("100.01"))
     with pytest.raises(patterns.TransferRefusedError, match="one account"):
-        await patterns.transfer(database, ada, ada, Decimal("1"))
-    await patterns.transfer(database, ada, bob, Decimal("100.00"))
+        await patterns.transfer_funds(database, ada, ada, Decimal("1"))
+    await patterns.transfer_funds(database, ada, bob, Decimal("100.00"))
     assert await balances(database) == [Decimal("0.00"), Decimal("200.00")]
     # Ten want the last 200.00 at once: two get 100.00 each.
-    wants = [patterns.transfer(database, bob, ada, Decimal("100")) for _ in range(10)]
+    wants = [patterns.transfer_funds(database, bob, ada, Decimal("100")) for _ in range(10)]
     results = await asyncio.gather(*wants, return_exceptions=True)
     assert sum(isinstance(r, Transfer) for r in results) == 2
     assert sum(isinstance(r, patterns.InsufficientFundsError) for r in results) == 8
@@ -452,7 +452,7 @@ async def test_seed_22_opposite_transfers_neither_deadlock_nor_lose_a_cent(
     pairs = [(ada, bob), (bob, ada)] * 20
     caplog.set_level(logging.INFO, "session_manager")
     await asyncio.gather(
-        *(patterns.transfer(database, *pair, Decimal("0.01")) for pair in pairs),
+        *(patterns.transfer_funds(database, *pair, Decimal("0.01")) for pair in pairs),
     )
     # Not one was run again: the order of the locks leaves nothing to retry.
     assert [r.message for r in caplog.records if "attempt" in r.message] == []
@@ -482,17 +482,17 @@ async def test_seed_22_without_the_order_of_locks_they_do_deadlock(database):
 async def test_seed_23_inexact_amounts_are_refused(database, amount: str):
     ada, bob = await two_accounts(database)
     with pytest.raises(ValueError, match="at most 2 decimals"):
-        await patterns.transfer(database, ada, bob, Decimal(amount))
+        await patterns.transfer_funds(database, ada, bob, Decimal(amount))
     assert await balances(database) == [Decimal(100), Decimal(100)]
 
 
 async def test_seed_23_money_is_exact_and_never_a_float(database: DatabaseSessionManager):
     ada, bob = await two_accounts(database, Decimal("90071992547409.93"))  # 2**53 + 1 cents
     with pytest.raises(TypeError, match="not float"):
-        await patterns.transfer(database, ada, bob, 10.0)  # type: ignore[arg-type]
+        await patterns.transfer_funds(database, ada, bob, 10.0)  # type: ignore[arg-type]
     for _ in range(10):
-        await patterns.transfer(database, ada, bob, Decimal("0.10"))
-    await patterns.transfer(database, ada, bob, Decimal("1.000"))
+        await patterns.transfer_funds(database, ada, bob, Decimal("0.10"))
+    await patterns.transfer_funds(database, ada, bob, Decimal("1.000"))
     async with database.session() as session:
         rows = list(await session.scalars(select(Account.balance).order_by(Account.id)))
         assert [str(row) for row in rows] == ["90071992547407.93", "90071992547411.93"]
@@ -518,12 +518,13 @@ async def test_a_transfer_with_one_id_is_made_once(database: DatabaseSessionMana
     ada, bob = await two_accounts(database)
     order = uuid4()
     wants = [
-        patterns.transfer(database, ada, bob, Decimal("5"), transfer_id=order) for _ in range(5)
+        patterns.transfer_funds(database, ada, bob, Decimal("5"), transfer_id=order)
+        for _ in range(5)
     ]
     assert {made.id for made in await asyncio.gather(*wants)} == {order}
     assert await balances(database) == [Decimal(95), Decimal(105)]
     with pytest.raises(patterns.TransferRefusedError, match="was another one"):
-        await patterns.transfer(database, ada, bob, Decimal("6"), transfer_id=order)
+        await patterns.transfer_funds(database, ada, bob, Decimal("6"), transfer_id=order)
 
 
 @pytest.mark.dialects("postgresql", "mysql")
@@ -540,7 +541,7 @@ async def test_a_transfer_survives_a_connection_lost_in_commit(database, dialect
             ending = "KILL {}" if dialect == "mysql" else "SELECT pg_terminate_backend({})"
             server.execute(ending.format(cut[0]))
 
-    await patterns.transfer(database, ada, bob, Decimal("5"))
+    await patterns.transfer_funds(database, ada, bob, Decimal("5"))
     assert cut
     assert await balances(database) == [Decimal(95), Decimal(105)]
 

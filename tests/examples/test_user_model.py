@@ -222,7 +222,7 @@ async def test_seed_16_18_logins_at_the_same_time_are_all_counted(database):
         async with database.begin() as session:
             # All have read the old count before any of them writes.
             user = await get_user(session, "Ada")
-            return await user.record_login(session)
+            return await user.increment_login(session)
 
     counts = await asyncio.gather(*(login() for _ in range(5)))
     assert sorted(counts) == [1, 2, 3, 4, 5]
@@ -238,16 +238,16 @@ async def test_seed_16_18_a_stale_count_in_memory_does_no_harm(database):
         user = await get_user(session, "Ada")
         await session.commit()
         async with database.begin() as other:
-            await (await get_user(other, "Ada")).record_login(other)
+            await (await get_user(other, "Ada")).increment_login(other)
         assert user.login_count == 0
-        assert await user.record_login(session) == 2
+        assert await user.increment_login(session) == 2
 
 
 async def test_seed_13_19_no_method_commits_the_session_that_it_was_given(database):
     async with database.session() as session:
         session.add(newcomer())
         user = await get_user(session, "Ada")
-        await user.record_login(session)
+        await user.increment_login(session)
         await user.soft_delete(session)
         await session.rollback()
         assert await User.count(session) == 3
@@ -257,10 +257,24 @@ async def test_seed_13_19_no_method_commits_the_session_that_it_was_given(databa
 async def test_seed_9_generated_values_can_be_read_after_an_update(session):
     user = await get_user(session, "Ada")
     before = user.updated_at
-    await user.record_login(session)
+    await user.increment_login(session)
     await session.commit()
     assert user.updated_at > before
     assert "login_count" in user.to_dict()
+
+
+async def test_verified_and_deactivated_users(database):
+    """Each is saved, none commits, and a link in an old letter wakes no suspended account."""
+    async with database.begin() as session:
+        user = newcomer("Ivy", status=UserStatus.INVITED)
+        await user.save(session)
+        await user.verify_email(session)
+        assert user.is_active
+        await user.deactivate(session)
+        await user.verify_email(session)
+    async with database.session() as session:
+        suspended = select(User.name).where(User.status == UserStatus.SUSPENDED)
+        assert "Ivy" in (await session.scalars(suspended)).all()
 
 
 async def test_seed_20_roles_that_are_not_loaded_are_a_clear_error(database):
