@@ -224,6 +224,8 @@ def build_engine(config: DatabaseConfig) -> AsyncEngine:
     isolation: dict[str, Any] = {}
     if url.drivername == "postgresql+asyncpg":
         in_transaction = _complete_asyncpg(arguments, config)
+        if not isinstance(url.query.get("host", ""), str):
+            arguments.setdefault("async_creator_fn", _HostByHost())
     elif dialect in ("mysql", "mariadb"):
         arguments.setdefault("connect_timeout", config.connect_timeout)
         arguments.setdefault("init_command", _mysql_session(config))
@@ -277,6 +279,53 @@ def _complete_asyncpg(arguments: dict[str, Any], config: DatabaseConfig) -> dict
     passed_on = ("application_name", "client_encoding", "datestyle", "timezone", "options")
     arguments["server_settings"] = {n: v for n, v in settings.items() if n.lower() in passed_on}
     return {n: v for n, v in settings.items() if n.lower() not in passed_on}
+
+
+class _HostByHost:
+    """Connects to the first of several hosts that is what is wanted, beginning with the last one.
+
+    asyncpg has one time limit for all of its hosts: one that is gone without a word uses it up,
+    and no other is ever asked (#17). Here each has its share of `connect_timeout`.
+    """
+
+    def __init__(self) -> None:
+        self._last = ("", 0)
+
+    async def __call__(
+        self,
+        *,
+        host: list[str],
+        port: list[int],
+        timeout: float | None,  # noqa: ASYNC109 - asyncpg's
+        target_session_attrs: str = "any",
+        **options: Any,  # noqa: ANN401
+    ) -> object:
+        import asyncpg  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
+
+        places = sorted(zip(host, port, strict=True), key=lambda place: place != self._last)
+        prefers = target_session_attrs == "prefer-standby"
+        kinds = ("standby", "any") if prefers else (target_session_attrs,)
+        tries = [(kind, place) for kind in kinds for place in places]
+        end = time.monotonic() + timeout if timeout else None
+        failed: Exception | None = None
+        for number, (kind, place) in enumerate(tries):
+            share = end and max(0.1, (end - time.monotonic()) / (len(tries) - number))
+            options |= {"host": place[0], "port": place[1], "target_session_attrs": kind}
+            try:
+                connection: object = await asyncpg.connect(timeout=share, **options)
+            except (
+                OSError,
+                asyncpg.PostgresConnectionError,
+                asyncpg.CannotConnectNowError,
+                asyncpg.TargetServerAttributeNotMatched,
+            ) as error:
+                failed = error
+                continue
+            self._last = place
+            return connection
+        raise ConnectionError(
+            f"none of {len(places)} hosts is up and {target_session_attrs}"
+        ) from failed
 
 
 def _set_in_each_transaction(engine: AsyncEngine, settings: Mapping[str, str]) -> None:

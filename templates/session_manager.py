@@ -37,15 +37,15 @@ is an error for the client; an exception rolls back. Make the tables with migrat
   (using that one raises) and opens its own: `async with database.begin() as session:`.
 
 Optional, each a file that stands alone: `errors.py` (409, 422 and 503 instead of 500),
-`retries.py`, `health.py`, `bulk.py`. Keep workers * (pool_size + max_overflow + 1 for probes)
-below the server's max_connections. Needs SQLAlchemy >= 2.0.58 or >= 2.1.9 (earlier ones lose
-connections of cancelled requests), FastAPI >= 0.121.1, and asyncpg >= 0.31, aiosqlite >= 0.22 or
-aiomysql >= 0.3.
+`retries.py`, `health.py`, `bulk.py`, `replicas.py`. Keep workers * (pool_size + max_overflow + 1
+for probes) below the server's max_connections. Needs SQLAlchemy >= 2.0.58 or >= 2.1.9 (earlier
+ones lose connections of cancelled requests), FastAPI >= 0.121.1, and asyncpg >= 0.31, aiosqlite >=
+0.22 or aiomysql >= 0.3.
 """
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self, cast
@@ -156,7 +156,8 @@ class DatabaseSessionManager:
     objects (a rollback does), and a closed session cannot be used again.
 
     A read-only session saves PostgreSQL two round trips by AUTOCOMMIT: no BEGIN, no COMMIT, and
-    each statement sees its own moment; `snapshot()` is for several that have to agree. On SQLite
+    each statement sees its own moment (a stream has a transaction from there on, as its cursor
+    needs one); `snapshot()` is for several that have to agree. On SQLite
     it has a transaction without the write lock; on MySQL an ordinary one, as switching AUTOCOMMIT
     on and off costs more than it saves. A write by the ORM or Core raises ReadOnlySessionError,
     and SQLite itself refuses all. SQL in a text() is not looked into: PostgreSQL would carry it
@@ -301,9 +302,18 @@ def _read_only(engine: AsyncEngine) -> AsyncEngine:
             cast(Any, connection.connection.dbapi_connection).autocommit = True
 
     @event.listens_for(read_only.sync_engine, "before_execute")
-    def refuse(_connection: Connection, statement: object, *_: object) -> None:
+    def refuse(
+        connection: Connection,
+        statement: object,
+        _many: object,
+        _one: object,
+        options: Mapping[str, Any],
+    ) -> None:
         if isinstance(statement, UpdateBase | ExecutableDDLElement):
             raise ReadOnlySessionError(f"{type(statement).__name__} in a read-only session")
+        if dialect.name == "postgresql" and options.get("stream_results"):
+            # A cursor on the server needs a transaction: until the session ends (#17).
+            cast(Any, connection.connection.dbapi_connection).autocommit = False
 
     return read_only
 

@@ -24,7 +24,7 @@ import pytest
 import sqlalchemy
 
 from projects import warm
-from servers import mysql, postgres
+from servers import mysql, postgres, replication
 
 LATEST = 1  # of 2.x
 DIALECTS = ("sqlite", "postgresql", "mysql")
@@ -126,7 +126,7 @@ def is_quick(item: pytest.Item) -> bool:
     fixtures = set(getattr(item, "fixturenames", ()))
     callspec = getattr(item, "callspec", None)
     parameters = callspec.params if callspec else {}
-    if fixtures & {"postgres_server", "mysql_server"} or any(
+    if fixtures & {"postgres_server", "mysql_server", "cluster"} or any(
         value in ("postgresql", "mysql") for value in parameters.values()
     ):
         return False
@@ -175,6 +175,15 @@ def postgres_server(pytestconfig: pytest.Config) -> Iterator[postgres.PostgresSe
     with postgres.running_postgres() as server:
         pytestconfig.stash[USED]["PostgreSQL"] = server.version
         yield server
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Iterator[replication.Cluster]:
+    """A primary with two hot standbys, whose database `shop` is empty. Leave them as they were."""
+    with replication.running_cluster() as found:
+        pytestconfig.stash[USED]["PostgreSQL"] = found.primary.version
+        found.primary.create_database("shop")
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -95,6 +95,23 @@ async def test_read_only_session_leaves_no_transaction_open(database: DatabaseSe
             assert seen == state
 
 
+async def test_read_only_session_streams(database: DatabaseSessionManager):
+    """PostgreSQL's cursor needs a transaction, which a session for reading has not (#17)."""
+    async with database.begin() as session:
+        await session.execute(PARENT.insert(), [{"id": number} for number in range(1, 101)])
+    ids = select(PARENT.c.id).order_by(PARENT.c.id)
+    async with database.read_only_session() as session:
+        await session.execute(select(1))
+        rows = await session.stream_scalars(ids.execution_options(yield_per=10))
+        assert [row async for row in rows] == list(range(1, 101))
+        assert (await session.scalars(ids)).all() == list(range(1, 101))
+    async with database.read_only_session() as session, database.session() as watcher:
+        await session.execute(select(1))  # the next one has none
+        if watcher.get_bind().dialect.name == "postgresql":
+            states = text("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'")
+            assert await watcher.scalar(states) == 0
+
+
 async def test_failed_savepoint_keeps_the_rest(database: DatabaseSessionManager):
     async with database.begin() as session:
         await session.execute(PARENT.insert().values(id=1))
