@@ -6,12 +6,12 @@ writes: models and endpoints), then a migration, and then real HTTP requests aga
 The database is a SQLite file in demo/, or the one that DATABASE_URL names; the tables that the
 demo makes there are taken away at its end.
 
+The screen has what happens and why; demo/transcript.txt has all of it, diffs and answers.
 The exit code is 0 only if each step and each answer is what it should be.
 """
 
 import hashlib
 import http.client
-import itertools
 import json
 import os
 import re
@@ -37,11 +37,12 @@ SQLITE_URL = "sqlite+aiosqlite:///demo.db"
 TABLES = ("demo_customers", "demo_orders")
 START_LIMIT = 30.0
 """Seconds that the server may take to start."""
-LONGEST_RUN = 8
-"""Added lines of a diff that are shown at a stretch."""
+TOLD = re.compile(r"(create table|Proved|proved on) ")
+"""What the screen repeats of a script's output."""
+TRANSCRIPT = "transcript.txt"
 
 # What running the project leaves behind; none of it is somebody's work.
-LEFTOVERS = (MARKER, "demo.db", "demo.db-shm", "demo.db-wal", "server.log")
+LEFTOVERS = (MARKER, TRANSCRIPT, "demo.db", "demo.db-shm", "demo.db-wal", "server.log")
 
 
 class DemoError(Exception):
@@ -51,37 +52,34 @@ class DemoError(Exception):
 # The transcript
 
 
-def heading(text: str) -> None:
-    print(f"\n== {text}", flush=True)
+LINES: list[str] = []
+
+
+def say(text: str) -> None:
+    """A line for the screen and the transcript."""
+    LINES.append(text)
+    print(text, flush=True)
 
 
 def note(text: str) -> None:
-    for line in text.splitlines():
-        print(f"   {line}", flush=True)
+    """Details, which the transcript has."""
+    LINES.extend(f"   {line}" for line in text.splitlines())
 
 
-def folded(text: str) -> str:
-    """The text with long runs of a diff's added lines cut: they are whole files."""
-    lines: list[str] = []
-    for added, run in itertools.groupby(text.splitlines(), lambda line: line.startswith("+")):
-        part = list(run)
-        if added and len(part) > LONGEST_RUN:
-            hidden = len(part) - LONGEST_RUN
-            part = [*part[:LONGEST_RUN], f"+... {hidden} more lines; see the file"]
-        lines += part
-    return "\n".join(lines)
+def heading(text: str) -> None:
+    say(f"== {text}")
 
 
 @contextmanager
 def progress(what: str) -> Iterator[None]:
-    """Say that `what` is still running: after one second, then every five."""
+    """Say that `what` is still running: after three seconds, then every five."""
     started = time.monotonic()
     done = threading.Event()
 
     def tick() -> None:
-        pause = 1.0
+        pause = 3.0
         while not done.wait(pause):
-            note(f"... {what}: {time.monotonic() - started:.0f} s")
+            say(f"   ... {what}: {time.monotonic() - started:.0f} s")
             pause = 5.0
 
     ticker = threading.Thread(target=tick, daemon=True)
@@ -153,9 +151,12 @@ class Shell:
     def run(self, *command: str, cwd: Path, shown: str | None = None) -> str:
         """The command's output; raises DemoError where its exit code is not 0."""
         line = shown or shlex.join(command)
-        print(f"$ {line}", flush=True)
+        say(f"$ {line}")
         code, output = self.capture(*command, cwd=cwd, what=line)
-        note(folded(output))
+        note(output)
+        for told in output.splitlines():
+            if code or TOLD.match(told.strip()):
+                print(f"   {told.strip()}", flush=True)
         if code:
             raise DemoError(f"`{line}` ended with exit code {code}")
         return output
@@ -230,7 +231,7 @@ def running_server(shell: Shell, demo: Path) -> Iterator[tuple[str, int]]:
     log = demo / "server.log"
     # Port 0 lets the system choose; any port that we chose could be taken by the time.
     command = [sys.executable, "-m", "uvicorn", "app.main:app", "--host", "127.0.0.1"]
-    print(f"$ uvicorn {shlex.join([*command[3:], '--port', '0'])}", flush=True)
+    say(f"$ uvicorn {shlex.join([*command[3:], '--port', '0'])}")
     with log.open("w", encoding="utf-8") as output:
         # A session of its own: Ctrl-C reaches us alone, and we stop it in order.
         server = subprocess.Popen(
@@ -245,7 +246,7 @@ def running_server(shell: Shell, demo: Path) -> Iterator[tuple[str, int]]:
     try:
         with progress("waiting for the server"):
             address = wait_for_address(server, log)
-        note(f"running on http://{address[0]}:{address[1]}, log in demo/server.log")
+        say(f"   running on http://{address[0]}:{address[1]}, log in demo/server.log")
         yield address
     finally:
         stop(server)
@@ -318,11 +319,10 @@ class Client:
         **fields: object,
     ) -> Answer:
         """Send a request, show it, and check the answer's status and some of its fields."""
-        sent = "" if body is None else f" {json.dumps(body)}"
-        print(f"-- {why}\n   {method} {path}{sent}", flush=True)
         answer = self.send(method, path, body)
-        shown = "" if answer.body is None else f" {json.dumps(answer.body)}"
-        note(f"-> {answer.status}{shown}")
+        say(f"   -> {answer.status} {method:6} /{re.split('[/?]', path)[1]:10} {why}")
+        note(f"   {method} {path} {'' if body is None else json.dumps(body)}")
+        note(f"   {'' if answer.body is None else json.dumps(answer.body)}")
         if answer.status != status:
             raise DemoError(f"{why}: expected {status}, got {answer.status}")
         for name, value in fields.items():
@@ -364,8 +364,7 @@ def conversation(client: Client) -> None:
     nobody = str(uuid.uuid4())
     lost = {"customer_id": nobody, "cents": 999}
     client.expect(
-        "a commit that fails: the endpoint returned its 201, the foreign key refused the row, "
-        "and the client is told",
+        "the commit fails after the endpoint returned 201, and the client is told",
         *(500, "POST", "/orders", lost),
     )
     orders = "/orders?customer_id="
@@ -393,7 +392,7 @@ def build(shell: Shell, demo: Path) -> None:
     heading("3. What you write: models and endpoints")
     copy_sources(HERE / "written", demo)
 
-    heading("4. The first migration, proved on a scratch database")
+    heading("4. The first migration, run up, down and up before anybody reads it")
     shell.run("bash", "../scripts/generate-migration.sh", "initial schema", cwd=demo)
     write_marker(demo, fingerprint(demo))
 
@@ -420,9 +419,9 @@ def demonstrate(demo: Path, given_url: str | None) -> None:
     shell = Shell(demo_environment(given_url or SQLITE_URL))
     if given_url:
         take_back_earlier_tables(shell, demo)
-    build(shell, demo)
-
     with ExitStack() as at_the_end:
+        at_the_end.callback(save_transcript, demo)
+        build(shell, demo)
         heading(f"5. alembic upgrade head, on {'DATABASE_URL' if given_url else SQLITE_URL}")
         if given_url:
             require_room(shell, demo)
@@ -434,9 +433,15 @@ def demonstrate(demo: Path, given_url: str | None) -> None:
         with running_server(shell, demo) as (host, port):
             conversation(Client(host, port))
 
-    heading("Done: each answer is what it should be. To go on by hand:")
+    heading(f"Done: each answer is what it should be; demo/{TRANSCRIPT} has all of it.")
+    say("   To go on by hand:")
     for line in by_hand(demo, own_database=not given_url):
-        print(f"   {line}")
+        say(f"   {line}")
+
+
+def save_transcript(demo: Path) -> None:
+    if (demo / MARKER).is_file():  # else it is not ours, or not there yet
+        (demo / TRANSCRIPT).write_text("\n".join([*LINES, ""]), encoding="utf-8")
 
 
 def leave_as_found(shell: Shell, demo: Path) -> None:

@@ -97,6 +97,8 @@ def assert_complete(result: subprocess.CompletedProcess[str]) -> None:
     assert "generate-migration.sh 'initial schema'" in result.stdout
     assert "create table demo_customers" in result.stdout
     assert "To go on by hand" in result.stdout
+    shown = [line for line in result.stdout.splitlines() if not line.startswith("   ... ")]
+    assert len(shown) <= 45, "a screen and a half (#16)"
     assert_server_is_gone(result.stdout)
 
 
@@ -157,6 +159,9 @@ async def test_its_rows_stay_in_its_own_database(first: tuple[Path, str]) -> Non
     assert names >= TABLES
     assert revision
     assert not list(first[0].glob("*.db")), "a database beside demo/"
+    transcript = (first[0] / "demo" / "transcript.txt").read_text()
+    assert "+app = FastAPI" in transcript
+    assert '"cents": 1250' in transcript
 
 
 @pytest.mark.any_sqlalchemy
@@ -164,10 +169,10 @@ def test_it_says_when_a_step_takes_long(tmp_path: Path) -> None:
     """The step ends once it was said."""
     change = """
     from pathlib import Path
-    def note(line):
+    def say(line):
         print(line, flush=True)
         Path("said").touch()
-    run.note = note
+    run.say = say
     step = ("sh", "-c", "until [ -e said ]; do sleep 0.1; done; echo ended")
     print(run.Shell(os.environ).capture(*step, cwd=Path(), what="a step"))
     sys.exit()
@@ -175,7 +180,7 @@ def test_it_says_when_a_step_takes_long(tmp_path: Path) -> None:
     code = DRIVER.format(change=textwrap.dedent(change))
     program = str(ROOT / "examples" / "demo" / "run.py")
     ended = warm.completed("-c", code, program, cwd=tmp_path, environment=environment(None))
-    assert re.fullmatch(r"\.\.\. a step: \d+ s\n(.*\n)*\(0, 'ended\\n'\)\n", ended.stdout), ended
+    assert re.fullmatch(r" *\.\.\. a step: \d+ s\n(.*\n)*\(0, 'ended\\n'\)\n", ended.stdout), ended
 
 
 @pytest.mark.any_sqlalchemy
@@ -389,7 +394,7 @@ def test_it_refuses_to_throw_work_away(kind: str, built: Path) -> None:
             'scope="function"',
             'scope="request"',
             # It shows at the first answer that overtakes its commit.
-            "a commit that fails.*: expected 500, got 201|read it.*: expected 404, got 200",
+            "the commit fails.*: expected 500, got 201|read it.*: expected 404, got 200",
         ),
         (
             "app/customers.py",
