@@ -86,6 +86,10 @@ forms: .venv/installed ## Carry out every form that the review of migrations pri
 	@set -o pipefail; .venv/bin/python -m pytest tests/scripts/test_review_postgresql.py \
 	  -k under_writers -s -n 0 | awk '{print} /form: / {n++} END {print n + 0 " forms were right"}'
 
+SECONDS ?= 600
+soak: .venv/installed ## Move money while servers and processes fail, then count it: make soak SECONDS=600
+	.venv/bin/python tests/faults/soak.py --seconds $(SECONDS)
+
 zoo: .venv/installed ## Compare env.py with plain Alembic, on models with all that models have
 	.venv/bin/python tests/zoo/compare.py
 

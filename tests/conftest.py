@@ -42,6 +42,7 @@ STARTS_PROGRAMS = {
     "projects.plans_capture",
     "projects.shop",
     "projects.setup_door",
+    "faults.soak",
     "templates.env_project",
     "zoo.compare",
 }

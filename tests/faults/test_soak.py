@@ -1,0 +1,34 @@
+"""The soak, shortened: the right way to move money keeps every cent, and its checker can see."""
+
+from collections.abc import Callable
+
+import pytest
+
+from faults.bank import WRONG
+from faults.soak import HALF, LOST, TWICE, Soak, soak_server
+
+pytestmark = [pytest.mark.faults, pytest.mark.any_sqlalchemy]
+
+
+async def test_soak(show_at_the_end: Callable[[str], None]) -> None:
+    """`make soak` for fifteen seconds, with three wrong ways beside the right one: caught, each."""
+    with soak_server() as server:
+        run = Soak(server, 17, ["right", *WRONG])
+
+        async def all_are_caught() -> bool:
+            counts = {way: await run.count(way) for way in WRONG}
+            return bool(
+                counts["without-a-key"][TWICE]
+                and counts["two-commits"][HALF]
+                # More than may be under way at this moment.
+                and counts["answered-early"][LOST] > 20
+            )
+
+        await run.run(15, all_are_caught)
+        caught = {way: await run.problems(way) for way in WRONG}
+        problems = await run.problems("right")
+    show_at_the_end(run.table(problems) + "\n" + "\n".join(map(str, caught.items())))
+    assert problems == []
+    assert any(TWICE in one for one in caught["without-a-key"])
+    assert any(HALF in one for one in caught["two-commits"])
+    assert any(LOST in one for one in caught["answered-early"])
