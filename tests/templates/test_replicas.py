@@ -17,8 +17,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from replicas import ReadYourWrites, ReplicaDbSession, Replicas, Unit
 from servers import replication
 from servers.postgres import PostgresServer
+from servers.proxy import Proxy
 from servers.replication import Cluster
-from servers.silence import Proxy
 from session_manager import DatabaseConfig, DatabaseSessionManager, DbSession, ReadOnlySessionError
 
 SHOP = "shop"
