@@ -172,7 +172,9 @@ class Soak:
         """Until each process has acknowledged two more; one may have been under way."""
         goal = {number: self.worked[number] + 2 for number in range(2)}
         async with asyncio.timeout(HANG):
-            while any(self.worked[number] < least for number, least in goal.items()):  # noqa: ASYNC110
+            while any(self.worked[number] < least for number, least in goal.items()):
+                ended = [process.running.poll() for process in self.processes]
+                assert ended == [None, None], f"the bank ended by itself: {ended}"
                 await asyncio.sleep(0.005)
 
     # Clients
