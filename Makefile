@@ -136,6 +136,15 @@ system-deps: ## Install servers and a browser for the tests (Debian, Ubuntu)
 	else \
 	  echo "No apt-get here: install MariaDB's server yourself, or set TEST_MYSQL_URL." >&2; exit 1; \
 	fi
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory .npm/installed; \
+	else echo "No npm here: the tests of \`npx skills add\` are left out."; fi
+
+# The client of `npx skills`, and the Node that it wants: distributions have an older one.
+SKILLS_CLIENT := skills@1.7.4 node-linux-$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)@22.23.3
+.npm/installed: Makefile
+	@mkdir -p .npm
+	@npm install --prefix .npm --no-save --no-audit --no-fund --silent $(SKILLS_CLIENT)
+	@touch $@
 
 clean: ## Remove the environments and caches (not demo/)
-	rm -rf .venv .venv-floor .venv-bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-floor .venv-bench .npm .mypy_cache .ruff_cache .pytest_cache
