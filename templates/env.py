@@ -64,8 +64,10 @@ CHANGES = "destination_rev" in context._proxy.context_opts  # type: ignore[attr-
 # A statement that waits for a table makes every later query wait behind it: it gives up soon.
 # CREATE INDEX CONCURRENTLY waits for old transactions: its revision sets lock_timeout = 0.
 LOCK_TIMEOUTS = {"postgresql": "lock_timeout = '4s'", "mysql": "SESSION lock_wait_timeout = 4"}
-# Take, wait, give back. PostgreSQL's lock belongs to one database, MySQL's to the server.
-PG, MY = "hashtext('alembic')", "CONCAT('alembic_', MD5(DATABASE()))"
+# Take, wait, give back. PostgreSQL's lock belongs to one schema of one database (each has its own
+# alembic_version, and with a schema a tenant they migrate side by side), MySQL's to the server.
+PG = "hashtext(concat('alembic', nullif(current_schema(), 'public')))"
+MY = "CONCAT('alembic_', MD5(DATABASE()))"
 LOCKS = {
     "postgresql": (f"pg_try_advisory_lock({PG})", "pg_sleep(0.2)", f"pg_advisory_unlock({PG})"),
     "mysql": (f"GET_LOCK({MY}, 0)", "SLEEP(0.2)", f"RELEASE_LOCK({MY})"),
@@ -298,6 +300,9 @@ def migration_lock(connection: sa.Connection) -> Iterator[None]:
             connection.commit()
         return answer
 
+    if "pg" in take:
+        key = str(ask(PG))  # once: a revision may set another search_path
+        take, give_back = take.replace(PG, key), give_back.replace(PG, key)
     if "pg" in take and callers:
         take, give_back = take.replace("advisory", "advisory_xact"), "1"
     elif "pg" in take and IN_PROCESS is None:
