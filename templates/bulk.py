@@ -84,7 +84,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[dict[str, Any]]]:
         yield batch
 
 
-def _statement(name: str, table: Table, skip_duplicates: bool) -> Any:  # noqa: ANN401
+def _statement(name: str, table: Table, skip_duplicates: bool) -> Any:
     if not skip_duplicates:
         return table.insert()
     if name in ("mysql", "mariadb"):

@@ -98,8 +98,8 @@ def make_tables(connection: Connection) -> None:
     if not ALEMBIC_INI.exists():
         Base.metadata.create_all(connection)
         return
-    from alembic import command  # noqa: PLC0415 - only where there are migrations
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command  # only where there are migrations
+    from alembic.config import Config
 
     config = Config(ALEMBIC_INI)
     config.attributes["connection"] = connection

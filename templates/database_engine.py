@@ -168,7 +168,7 @@ class FairPool(AsyncAdaptedQueuePool):
     who wait for a place wait on.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.capacity = self._free = self.size() + int(options["max_overflow"])
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -296,11 +296,11 @@ class _HostByHost:
         *,
         host: list[str],
         port: list[int],
-        timeout: float | None,  # noqa: ASYNC109 - asyncpg's
+        timeout: float | None,  # asyncpg's
         target_session_attrs: str = "any",
-        **options: Any,  # noqa: ANN401
+        **options: Any,
     ) -> object:
-        import asyncpg  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
+        import asyncpg  # type: ignore[import-untyped, unused-ignore]
 
         places = sorted(zip(host, port, strict=True), key=lambda place: place != self._last)
         prefers = target_session_attrs == "prefer-standby"
@@ -401,7 +401,7 @@ def _bound_waiting(engine: AsyncEngine, seconds: float | None) -> None:
     dialect = engine.sync_engine.dialect
     connect = dialect.connect
 
-    def connect_or_say(*arguments: Any, **options: Any) -> DBAPIConnection:  # noqa: ANN401
+    def connect_or_say(*arguments: Any, **options: Any) -> DBAPIConnection:
         if dialect.driver == "aiomysql":
             module = cast(Any, dialect.loaded_dbapi).aiomysql
             options.setdefault("async_creator_fn", _aiomysql(module.Connection, seconds))
@@ -430,14 +430,14 @@ def _bound_waiting(engine: AsyncEngine, seconds: float | None) -> None:
         return OperationalError(context.statement, None, error, connection_invalidated=True)
 
 
-def _aiomysql(kind: Any, seconds: float | None) -> Callable[..., Awaitable[Any]]:  # noqa: ANN401
+def _aiomysql(kind: Any, seconds: float | None) -> Callable[..., Awaitable[Any]]:
     """A way to connect that is bounded, as are all waits after it.
 
     aiomysql has a limit for the socket alone: a server that takes the connection and then says
     nothing, because it is frozen, say, would be waited for without an end.
     """
 
-    async def connect(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+    async def connect(*arguments: Any, **options: Any) -> Any:
         made = kind(*arguments, **options)
         try:
             async with asyncio.timeout(options.get("connect_timeout") or None):
@@ -459,7 +459,7 @@ def _aiomysql(kind: Any, seconds: float | None) -> Callable[..., Awaitable[Any]]
     return connect
 
 
-def _keep_alive(sock: Any, seconds: float | None) -> None:  # noqa: ANN401 - asyncio's, or uvloop's
+def _keep_alive(sock: Any, seconds: float | None) -> None:  # asyncio's, or uvloop's
     if sock is None or sock.family == getattr(socket, "AF_UNIX", None):
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

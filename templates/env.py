@@ -94,7 +94,7 @@ def read_url() -> URL:
     """The project's URL, with an installed driver (asynchronous if possible) if it names none."""
     try:
         given = database_url()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it is the application's
         raise CommandError(f"the database URL cannot be read: {reason(error)}") from None
     url = None
     with suppress(sa.exc.SQLAlchemyError, ValueError):
@@ -190,7 +190,7 @@ def without_their_indexes(operations: list[Any]) -> list[Any]:
     return [one for one in operations if not isinstance(one, ops.ModifyTableOps) or one.ops]
 
 
-def without_copy(one: Any, connection: sa.Connection) -> list[Any]:  # noqa: ANN401
+def without_copy(one: Any, connection: sa.Connection) -> list[Any]:
     """What SQLite itself can drop, outside of the batch: that copies the table, and loses what
     reflection does not see (NOCASE, AUTOINCREMENT, generated columns)."""
     alone = ops.DropColumnOp | ops.AddColumnOp | ops.CreateIndexOp | ops.DropIndexOp
@@ -207,7 +207,7 @@ def without_copy(one: Any, connection: sa.Connection) -> list[Any]:  # noqa: ANN
         if (
             bound
             or getattr(column.type, "create_constraint", False)
-            or re.search(more, written, re.S)
+            or re.search(more, written, re.DOTALL)
         ):
             return [one]
     rest = [part for part in parts if part not in drops]

@@ -79,31 +79,31 @@ TEXTS = {
     "error": "Internal Server Error",
 }
 
-_SQLSTATES = {  # PostgreSQL: the code, or its class of two letters
-    **{"23505": "unique", "23P01": "unique", "23503": "foreign_key", "23001": "foreign_key"},
-    **{"23514": "check", "23502": "not_null", "22001": "too_long", "22003": "range"},
-    **dict.fromkeys(("40001", "40P01", "55P03"), "conflict"),
-    **{"57014": "timeout", "25006": "read_only"},
-    **dict.fromkeys(("57P01", "57P02", "57P03", "57P05", "08", "53"), "unavailable"),
-}
-_MYSQL = {
-    **dict.fromkeys((1062, 1586), "unique"),
-    **dict.fromkeys((1216, 1217, 1451, 1452), "foreign_key"),
-    **dict.fromkeys((3819, 4025), "check"),  # MySQL, MariaDB
-    **dict.fromkeys((1048, 1364), "not_null"),
-    **{1406: "too_long", 1264: "range"},
-    **dict.fromkeys((1205, 1213, 1020), "conflict"),
-    **dict.fromkeys((1317, 1969, 3024), "timeout"),
-    **dict.fromkeys((1290, 1792, 1836), "read_only"),
+_SQLSTATES = (  # PostgreSQL: the code, or its class of two letters
+    {"23505": "unique", "23P01": "unique", "23503": "foreign_key", "23001": "foreign_key"}
+    | {"23514": "check", "23502": "not_null", "22001": "too_long", "22003": "range"}
+    | dict.fromkeys(("40001", "40P01", "55P03"), "conflict")
+    | {"57014": "timeout", "25006": "read_only"}
+    | dict.fromkeys(("57P01", "57P02", "57P03", "57P05", "08", "53"), "unavailable")
+)
+_MYSQL = (
+    dict.fromkeys((1062, 1586), "unique")
+    | dict.fromkeys((1216, 1217, 1451, 1452), "foreign_key")
+    | dict.fromkeys((3819, 4025), "check")  # MySQL, MariaDB
+    | dict.fromkeys((1048, 1364), "not_null")
+    | {1406: "too_long", 1264: "range"}
+    | dict.fromkeys((1205, 1213, 1020), "conflict")
+    | dict.fromkeys((1317, 1969, 3024), "timeout")
+    | dict.fromkeys((1290, 1792, 1836), "read_only")
     # Full: the server, or its disk; shutting down, refused, lost.
-    **dict.fromkeys((1040, 1203, 1021, 1114), "unavailable"),
-    **dict.fromkeys((1053, 1927, 2002, 2003, 2006, 2013, 2055), "unavailable"),
-}
-_SQLITE = {  # extended codes, and the plain one in the low byte
-    **{2067: "unique", 1555: "unique", 2579: "unique", 787: "foreign_key", 1811: "foreign_key"},
-    **{275: "check", 1299: "not_null", 5: "conflict", 6: "conflict", 8: "read_only"},
-    **{10: "unavailable", 13: "unavailable", 14: "unavailable"},  # IO, disk full, cannot open
-}
+    | dict.fromkeys((1040, 1203, 1021, 1114), "unavailable")
+    | dict.fromkeys((1053, 1927, 2002, 2003, 2006, 2013, 2055), "unavailable")
+)
+_SQLITE = (  # extended codes, and the plain one in the low byte
+    {2067: "unique", 1555: "unique", 2579: "unique", 787: "foreign_key", 1811: "foreign_key"}
+    | {275: "check", 1299: "not_null", 5: "conflict", 6: "conflict", 8: "read_only"}
+    | {10: "unavailable", 13: "unavailable", 14: "unavailable"}  # IO, disk full, cannot open
+)
 _NAMES = (  # of a constraint, in the messages of MySQL, MariaDB and SQLite
     r"CONSTRAINT `(\w+)`",
     r"Check constraint '([^']+)'",

@@ -84,7 +84,7 @@ def check_live() -> Health:
 async def check_ready(
     database: HasEngines | AsyncEngine,
     *,
-    timeout: float = 2.0,  # noqa: ASYNC109 - it covers the cleanup too, which a caller's cannot
+    timeout: float = 2.0,  # it covers the cleanup too, which a caller's cannot
     migrations: str | Path | None = None,
     expected_heads: Collection[str] | None = None,
 ) -> Health:
@@ -163,8 +163,8 @@ def _names(revisions: frozenset[str]) -> str:
 @lru_cache
 def _revisions(path: str) -> tuple[frozenset[str], frozenset[str]]:
     """The heads and all the revisions of a script directory. They outlast the process."""
-    from alembic.config import Config  # noqa: PLC0415 - Alembic may not be installed
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic.config import Config  # Alembic may not be installed
+    from alembic.script import ScriptDirectory
 
     is_ini = path.endswith(".ini")
     scripts = ScriptDirectory.from_config(Config(path)) if is_ini else ScriptDirectory(path)

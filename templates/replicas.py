@@ -70,7 +70,7 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 logger = logging.getLogger(__name__)
 
-Message = MutableMapping[str, Any]
+Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -110,8 +110,8 @@ class Manager(Protocol):
     @property
     def probe_engine(self) -> AsyncEngine: ...
     def read_only_session(self) -> AsyncSession: ...
-    async def __aenter__(self) -> Any: ...  # noqa: ANN401
-    async def __aexit__(self, *error: object) -> Any: ...  # noqa: ANN401
+    async def __aenter__(self) -> Any: ...
+    async def __aexit__(self, *error: object) -> Any: ...
 
 
 @dataclass
@@ -260,7 +260,7 @@ class Replicas:
         with suppress(TimeoutError):
             try:
                 async with asyncio.timeout(self.wait):
-                    while self._there(0) and not (found := self._there(unit.after)):  # noqa: ASYNC110
+                    while self._there(0) and not (found := self._there(unit.after)):
                         await asyncio.sleep(HURRY)
             finally:
                 self._waiting -= 1
@@ -340,7 +340,7 @@ class ReadYourWrites:
     state has the `replicas`. A WebSocket is many units: `with replicas.unit():` for each.
     """
 
-    def __init__(self, app: Any, *, name: str = "db-position", max_age: int = 60) -> None:  # noqa: ANN401
+    def __init__(self, app: Any, *, name: str = "db-position", max_age: int = 60) -> None:
         self.app, self.name = app, name
         self.attributes = f"Max-Age={max_age}; Path=/; HttpOnly; SameSite=Lax"
 
@@ -367,8 +367,8 @@ class ReadYourWrites:
 
 def get_replicas(connection: HTTPConnection) -> Replicas:
     """The application's router."""
-    replicas = getattr(connection.app.state, "replicas", None)
-    if not isinstance(replicas, Replicas):
+    replicas: Replicas | None = getattr(connection.app.state, "replicas", None)
+    if replicas is None:
         raise RuntimeError("app.state.replicas is not set: see the lifespan in replicas.py")
     return replicas
 

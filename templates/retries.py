@@ -98,7 +98,7 @@ async def run_in_transaction(
                 raise
             logger.info("attempt %d of a transaction: %s", attempt, type(error).__name__)
         ceiling = min(max_delay, base_delay * 2 ** (attempt - 1))
-        await asyncio.sleep(random.uniform(0, ceiling))  # noqa: S311 - it hides nothing
+        await asyncio.sleep(random.uniform(0, ceiling))  # it hides nothing
     raise ValueError("attempts must be at least 1")
 
 

@@ -48,6 +48,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Annotated, Any, Self, cast
 
 import fastapi
@@ -111,7 +112,12 @@ def database_config() -> DatabaseConfig:
 class QuickSession(AsyncSession):
     """An AsyncSession that ends without a task of its own where nothing was interrupted."""
 
-    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> None:  # noqa: ANN401
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if error is not None:
             await super().__aexit__(kind, error, traceback)  # safe from a second cancellation
         elif self.in_transaction():
@@ -342,8 +348,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def get_database(connection: HTTPConnection) -> DatabaseSessionManager:
     """The application's manager."""
-    manager = getattr(connection.app.state, "database", None)
-    if not isinstance(manager, DatabaseSessionManager):
+    manager: DatabaseSessionManager | None = getattr(connection.app.state, "database", None)
+    if manager is None:
         raise RuntimeError(
             "app.state.database is not set: pass lifespan=lifespan to FastAPI "
             "(a mounted application has a state of its own)"

@@ -242,6 +242,36 @@ def test_every_defect_of_the_skill_before_this_has_a_test() -> None:
     assert sorted(set(range(1, 51)) - numbers) == []
 
 
+LINTED_AS = {
+    "without a configuration": [],
+    "as many have it": ["--line-length=100", "--select=E,F,W,I,UP,B,C4,SIM"],
+    # Of everything that there is, but: docstrings of each method and texts of errors apart (D, EM,
+    # TRY003), taste (COM812, CPY001, FBT, TC), private names of SQLAlchemy that have no public one
+    # (SLF001), and what a general tool has to take (ANN401, ARG, ASYNC109, C901, PLR), imports of
+    # optional packages (PLC0415), random delays and asserts (S), a class that is a SQL function
+    # (N801), and a wait for a task (ASYNC110).
+    "ALL, minus this list": [
+        "--line-length=100",
+        "--target-version=py311",
+        "--select=ALL",
+        "--ignore=D,EM,TRY003,COM812,CPY001,FBT,TC,SLF001,ANN401,ARG,ASYNC109,C901,PLR,PLC0415,S,"
+        "N801,ASYNC110",
+    ],
+}
+
+
+@pytest.mark.parametrize("options", LINTED_AS.values(), ids=LINTED_AS)
+def test_templates_pass_the_linter_of_whoever_copies_them(
+    options: list[str], tmp_path: Path
+) -> None:
+    """In a project of its own, with nothing of this repository's configuration (#16)."""
+    for path in (ROOT / "templates").glob("*.py"):
+        shutil.copyfile(path, tmp_path / path.name)
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--quiet"]
+    result = run(*ruff, *options, ".", cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+
+
 def test_names_that_people_look_for_are_here() -> None:
     """The right column of "You know it as" (#16): each name is in a template or an example."""
     table = read("references/moving.md").partition("## You know it as")[2].partition("\n\n```")[0]
