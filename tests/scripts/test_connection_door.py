@@ -480,6 +480,19 @@ def test_the_url_of_a_settings_object_and_its_env_file(bench: Bench) -> None:
     assert "app.config:settings.dsn" in ended.step("source")["message"]
 
 
+def test_a_project_that_names_no_variable_uses_the_usual_one(bench: Bench, tmp_path: Path) -> None:
+    """As setup-alembic.sh does (#16)."""
+    (tmp_path / "main.py").write_text("from fastapi import FastAPI\n\napp = FastAPI()\n")
+    (tmp_path / "requirements.txt").write_text("fastapi\n")
+    lost = call(Run(None, cwd=tmp_path, by_name=False), bench.empty, "--json")
+    assert lost.step("source")["message"] == "Nothing in the project names a database URL."
+    variables = {"DATABASE_URL": f"sqlite+aiosqlite:///{bench.file()}"}
+    run = Run(None, cwd=tmp_path, by_name=False, environment=variables)
+    ended = call(run, bench.empty, "--json")
+    assert ended.step("source")["message"] == "the environment variable DATABASE_URL"
+    assert ended.step("driver")["status"] == "ok"
+
+
 @pytest.mark.parametrize("form", ["{}  # the shop's", "'{}' # the shop's", '"{}"', "{}\r"])
 def test_seed_45_every_form_of_an_env_file(bench: Bench, form: str) -> None:
     """And what this process has in its environment comes before it."""

@@ -19,6 +19,7 @@ from toolkit.queries.plans.parse import Parsed
 from toolkit.queries.plans.postgresql.plan import redacted
 from toolkit.queries.plans.postgresql.rows import shares
 from toolkit.queries.plans.query import take_apart
+from toolkit.queries.plans.scope import uses_of
 from toolkit.queries.plans.values import NotRestored, literal, restored
 from toolkit.queries.plans.words import words_of
 
@@ -49,7 +50,7 @@ def proposed(
 ) -> list[str]:
     parsed = Parsed(sqlglot, take_apart(sql, list(values), kind), kind)
     found = []
-    for use in parsed.uses({Place("", "posts"): POSTS}, frozenset(fixed), same_text=same_text):
+    for use in uses_of(parsed, {Place("", "posts"): POSTS}, frozenset(fixed), same_text=same_text):
         for trial in trials(use, POSTS, kind):
             texts = [create_index(one.named(POSTS, kind), kind) for one in trial]
             found.append(" + ".join(text.partition(" ON posts ")[2] for text in texts))

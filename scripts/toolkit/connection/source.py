@@ -27,6 +27,8 @@ MASKED = re.compile(r"://[^@/]*:(?:\*+|[xX]{3,}|<[^>]*>|%2A+|\[?hidden\]?|redact
 TOO_LONG = "Timeout: "
 WORKER = Path(__file__).with_name("source_worker.py")
 ENV_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.MULTILINE)
+USUAL = "DATABASE_URL"
+"""The variable that counts where nothing in a project names another."""
 FOR_TESTS = re.compile(r"(?:^|_|\W)test", re.IGNORECASE)
 
 
@@ -70,6 +72,8 @@ def from_stdin() -> Given:
 
 def from_project(project: Project, url_from: str | None, seconds: float) -> Given:
     """The URL that the project itself would use. Raises Broken."""
+    if not project.urls and (os.environ.get(USUAL) or env_file_value(project, USUAL)):
+        return from_variable(USUAL, project)  # as setup-alembic.sh takes it (#16)
     sources = list(project.urls[:1] if url_from else project.urls)
     if not all(FOR_TESTS.search(source.reference) for source in sources):
         sources = [

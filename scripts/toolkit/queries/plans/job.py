@@ -11,10 +11,10 @@ from toolkit.queries.plans.bench import Bench, Clock, Failed, Stopped
 from toolkit.queries.plans.captured import Shape
 from toolkit.queries.plans.model import Limits, Notes, Place, Table
 from toolkit.queries.plans.parse import Parsed, Unreadable
+from toolkit.queries.plans.scope import uses_of
 from toolkit.queries.plans.search import Search, Verdict
 from toolkit.queries.plans.share import shared
 from toolkit.queries.plans.symptoms import paging_symptoms
-from toolkit.queries.plans.usage import Use
 from toolkit.queries.plans.wording import counted
 
 
@@ -60,10 +60,6 @@ def parsed_of(shape: Shape, job: Job) -> Parsed | None:
         return None
 
 
-def uses_of(parsed: Parsed | None, shape: Shape, tables: Mapping[Place, Table]) -> Sequence[Use]:
-    return parsed.uses(tables, shape.fixed, same_text=shape.same_text) if parsed else ()
-
-
 def try_all(
     bench: Bench,
     shapes: Sequence[Shape],
@@ -78,7 +74,8 @@ def try_all(
         # What is written and rolled back leaves traces in the pages: reads first.
         for shape in sorted(shapes, key=lambda one: one.writes):
             parsed = parsed_of(shape, job)
-            uses = uses_of(parsed, shape, tables[shape])
+            fixed, same_text = shape.fixed, shape.same_text
+            uses = uses_of(parsed, tables[shape], fixed, same_text=same_text) if parsed else []
             try:
                 verdict = search.first(shape, tables[shape], uses)
                 verdict.symptoms += paging_symptoms(verdict, parsed, job.kind)

@@ -7,16 +7,14 @@ sqlglot is optional: the project need not have it, and without it there are no c
 
 import importlib
 import logging
-from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 from toolkit.database.urls import Kind
-from toolkit.queries.plans.model import Place, Table
+from toolkit.queries.plans.model import Place
 from toolkit.queries.plans.query import Query
-from toolkit.queries.plans.scope import DIALECTS, Scope, slot_of
-from toolkit.queries.plans.usage import Use
 
+DIALECTS: dict[Kind, str] = {"postgresql": "postgres", "mysql": "mysql", "sqlite": "sqlite"}
 VERSION = "30.30.0"
 MISSING = (
     "sqlglot is not installed, so no indexes were tried: install it beside the project's packages,"
@@ -45,6 +43,12 @@ def load_sqlglot() -> tuple[ModuleType | None, str]:
     if version.partition(".")[0] != VERSION.partition(".")[0]:
         return sqlglot, f"sqlglot {version} is installed; this was tried with {VERSION}"
     return sqlglot, ""
+
+
+def slot_of(node: Any) -> int | None:
+    """The position of a placeholder's value: `readable` has numbered them."""
+    name = str(node.this or "")
+    return int(name[1:]) if name[:1] == "p" and name[1:].isdigit() else None
 
 
 class Unreadable(ValueError):
@@ -123,17 +127,3 @@ class Parsed:
                 text = str(values[slot]) if slot is not None and slot < len(values) else "0"
             found.append(int(text) if text.isdigit() else 0)
         return found[0], found[1]
-
-    def uses(
-        self, tables: Mapping[Place, Table], fixed: frozenset[int], *, same_text: bool = True
-    ) -> list[Use]:
-        """What each part of the statement asks of each of `tables` (keys as it writes them).
-
-        `fixed` are the positions of parameters that never change; `same_text`: neither do the
-        literals in the text.
-        """
-        kinds = (self.exp.Select, self.exp.Update, self.exp.Delete)
-        found: list[Use] = []
-        for node in [one for one in self.tree.walk() if isinstance(one, kinds)]:
-            found += Scope(self, node, tables, fixed, same_text).uses()
-        return found

@@ -3,24 +3,33 @@
 # ruff: noqa: ANN401  (sqlglot may be missing: its objects have no types here)
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from toolkit.database.urls import Kind
 from toolkit.queries.plans.model import Place, Table, quoted
+from toolkit.queries.plans.parse import DIALECTS, Parsed, slot_of
 from toolkit.queries.plans.usage import Constant, Order, Term, Use
 
-if TYPE_CHECKING:
-    from toolkit.queries.plans.parse import Parsed
-
-DIALECTS: dict[Kind, str] = {"postgresql": "postgres", "mysql": "mysql", "sqlite": "sqlite"}
 CATEGORIES = 30
 """Values that a column may have at most to be called a state, whose name is no secret."""
 
 
-def slot_of(node: Any) -> int | None:
-    """The position of a placeholder's value: `readable` has numbered them."""
-    name = str(node.this or "")
-    return int(name[1:]) if name[:1] == "p" and name[1:].isdigit() else None
+def uses_of(
+    parsed: Parsed,
+    tables: Mapping[Place, Table],
+    fixed: frozenset[int],
+    *,
+    same_text: bool = True,
+) -> list[Use]:
+    """What each part of the statement asks of each of `tables` (keys as it writes them).
+
+    `fixed` are the positions of parameters that never change; `same_text`: neither do the
+    literals in the text.
+    """
+    kinds = (parsed.exp.Select, parsed.exp.Update, parsed.exp.Delete)
+    found: list[Use] = []
+    for node in [one for one in parsed.tree.walk() if isinstance(one, kinds)]:
+        found += Scope(parsed, node, tables, fixed, same_text).uses()
+    return found
 
 
 class Scope:
@@ -28,7 +37,7 @@ class Scope:
 
     def __init__(
         self,
-        parsed: "Parsed",
+        parsed: Parsed,
         node: Any,
         tables: Mapping[Place, Table],
         fixed: frozenset[int],
