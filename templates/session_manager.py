@@ -37,10 +37,10 @@ is an error for the client; an exception rolls back. Make the tables with migrat
   (using that one raises) and opens its own: `async with database.begin() as session:`.
 
 Optional, each a file that stands alone: `errors.py` (409, 422 and 503 instead of 500),
-`retries.py`, `health.py`, `bulk.py`, `replicas.py`. Keep workers * (pool_size + max_overflow + 1
-for probes) below the server's max_connections. Needs SQLAlchemy >= 2.0.58 or >= 2.1.9 (earlier
-ones lose connections of cancelled requests), FastAPI >= 0.121.1, and asyncpg >= 0.31, aiosqlite >=
-0.22 or aiomysql >= 0.3.
+`retries.py`, `health.py`, `bulk.py`, `replicas.py`, `observability.py`. Keep workers *
+(pool_size + max_overflow + 1 for probes) below the server's max_connections. Needs SQLAlchemy >=
+2.0.58 or >= 2.1.9 (earlier ones lose connections of cancelled requests), FastAPI >= 0.121.1, and
+asyncpg >= 0.31, aiosqlite >= 0.22 or aiomysql >= 0.3.
 """
 
 import asyncio

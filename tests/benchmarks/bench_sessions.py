@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 
-from servers import postgres  # noqa: E402
+from servers import postgres, standby  # noqa: E402
 
 PEERS = {
     "raw_asyncpg": "raw asyncpg",
@@ -44,6 +44,8 @@ PEERS = {
     "read_only_entity": "ReadOnlyDbSession, entity",
     "read_only_columns": "ReadOnlyConnection, columns",
     "driver": "driver_connection()",
+    "observed": "DbSession, ORM, observed",
+    "replica": "ReplicaDbSession, one standby",
 }
 CLIENTS = (8, 50)
 ROWS = 10_000
@@ -217,6 +219,9 @@ def main() -> None:
         )
         server.execute("ALTER TABLE customers ADD PRIMARY KEY (id)", "bench")
         server.execute("VACUUM ANALYZE customers", "bench")
+        if "replica" in names:
+            second = stack.enter_context(standby.running_standby(server))
+            os.environ["STANDBY_URL"] = second.url("bench")
         script = Path(stack.enter_context(folder())) / "requests.lua"
         script.write_text(SCRIPT)
         peers = [stack.enter_context(serving(name, server.url("bench"))) for name in names]

@@ -19,6 +19,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "templates"))
 
+from observability import RequestStatements, observe
+from replicas import ReadYourWrites, ReplicaDbSession, Replicas
 from session_manager import (
     Database,
     DatabaseConfig,
@@ -231,5 +233,50 @@ def driver() -> FastAPI:
         async with database.driver_connection() as connection:
             row = await connection.fetchrow(SQL, id)
         return Answer(**row)
+
+    return app
+
+
+def observed() -> FastAPI:
+    """As db_session, with all that observability.py does for a request that is not slow."""
+    database = DatabaseSessionManager(DatabaseConfig(URL, pool_size=POOL, max_overflow=0))
+
+    @asynccontextmanager
+    async def opened(app: FastAPI) -> AsyncIterator[None]:
+        async with database:
+            app.state.database = database
+            observe(database.engine, trace=True)
+            yield
+
+    app = FastAPI(lifespan=opened)
+    app.add_middleware(RequestStatements, server_timing=True)
+
+    @app.get("/customers/{id}", response_model=Answer)
+    async def read(id: int, session: DbSession) -> Any:
+        return await session.get(Customer, id)
+
+    return app
+
+
+def replica() -> FastAPI:
+    """As read_only_entity, by way of the router; the standby is in STANDBY_URL."""
+    primary, standby = (
+        DatabaseSessionManager(DatabaseConfig(url, pool_size=POOL, max_overflow=0))
+        for url in (URL, os.environ.get("STANDBY_URL", URL))
+    )
+
+    @asynccontextmanager
+    async def opened(app: FastAPI) -> AsyncIterator[None]:
+        async with Replicas(primary, [standby]) as app.state.replicas:
+            app.state.database = primary
+            assert not app.state.replicas.standbys[0].wrong
+            yield
+
+    app = FastAPI(lifespan=opened)
+    app.add_middleware(ReadYourWrites)
+
+    @app.get("/customers/{id}", response_model=Answer)
+    async def read(id: int, session: ReplicaDbSession) -> Any:
+        return await session.scalar(ENTITY, {"id": id})
 
     return app
