@@ -90,6 +90,10 @@ SECONDS ?= 600
 soak: .venv/installed ## Move money while servers and processes fail, then count it: make soak SECONDS=600
 	.venv/bin/python tests/faults/soak.py --seconds $(SECONDS)
 
+CANCELLATIONS ?= 5000
+cancellations: .venv/installed ## Cancel requests at random moments, 5,000 on each database
+	CANCELLATIONS=$(CANCELLATIONS) .venv/bin/python -m pytest -n 0 tests/faults/test_cancellations.py
+
 zoo: .venv/installed ## Compare env.py with plain Alembic, on models with all that models have
 	.venv/bin/python tests/zoo/compare.py
 
