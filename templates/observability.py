@@ -196,9 +196,9 @@ def pool_gauges(engine: AsyncEngine) -> dict[str, int]:
     }
 
 
-def export_pool(engine: AsyncEngine, *, name: str = "main", registry: Any = None) -> None:  # noqa: ANN401
+def export_pool(engine: AsyncEngine, *, name: str = "main", registry: Any = None) -> None:
     """Register `database_pool_connections{pool,state}` with prometheus_client, if you have it."""
-    import prometheus_client  # noqa: PLC0415 - optional
+    import prometheus_client
 
     given = {} if registry is None else {"registry": registry}
     gauge = prometheus_client.Gauge(
@@ -217,7 +217,7 @@ class RequestStatements:
 
     def __init__(
         self,
-        app: Any,  # noqa: ANN401
+        app: Any,
         *,
         many: int = 30,
         server_timing: bool = False,
