@@ -1,6 +1,8 @@
 """How much is read of a large project: each file once, and none that cannot matter (#12)."""
 
+import ast
 import json
+import symtable
 from collections import Counter
 from pathlib import Path
 
@@ -98,6 +100,20 @@ def parses(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return found
 
 
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that the compiler was asked about."""
+    found: list[str] = []
+    ask = symtable.symtable
+
+    def noted(text: str, path: str, kind: str) -> symtable.SymbolTable:
+        found.append(Path(path).name)
+        return ask(text, path, kind)
+
+    monkeypatch.setattr(imports.symtable, "symtable", noted)
+    return found
+
+
 def names(found: Counter[str]) -> set[str]:
     return {Path(name).name for name in found}
 
@@ -130,24 +146,56 @@ def test_a_shop_with_vendors_is_read(tmp_path: Path) -> None:
 
 
 def test_what_did_not_change_is_not_parsed_again(
-    tmp_path: Path, parses: Counter[str], nothing_known: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, parses: Counter[str], compiled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_project(tmp_path, 100)
     first = read_project(tmp_path)
-    before = len(parses)
     # Only for naming what is broken: the sources with statements, and without tables.
-    assert "reports.py" in names(parses)
-    parses.clear()
+    assert "reports.py" in compiled
+    assert "reports.py" not in names(parses)
+    compiled.clear()
     monkeypatch.setattr(imports, "_PARSED", {})
     assert read_project(tmp_path) == first
-    assert "reports.py" not in names(parses)
-    assert len(parses) < before
+    assert not compiled
     changed = tmp_path / "app/part003/reports.py"
     changed.write_text(changed.read_text(encoding="utf-8") + "\ndef broken(:\n", encoding="utf-8")
     monkeypatch.setattr(imports, "_PARSED", {})
     assert [line.split(":")[0] for line in read_project(tmp_path).unreadable] == [
         "app/part003/reports.py"
     ]
+
+
+def shapes(deep: int) -> dict[str, str]:
+    """Sources whose tree has a few more levels than `deep`."""
+    return {
+        "a sum": f"x = {'1 + ' * deep}1\n",
+        "a sum of many lines": f"x = (1{chr(10)}{f' + 1{chr(10)}' * deep})\n",
+        "branches": "if a:\n    pass\n" + "elif a:\n    pass\n" * deep,
+        "a decorator": f"@{'a.' * deep}b\ndef f(): ...\n",
+        "a case": f"match x:\n    case 1 if {'not ' * deep}x:\n        pass\n",
+        "a default": f"class A:\n    def f(self, x={'-' * deep}1): ...\n",
+        "a handler": f"try:\n    pass\nexcept {'a.' * deep}b:\n    pass\n",
+        "one of a line": f"y = {'-' * deep}1; z = 1; w = 2\nq = 1\n",
+    }
+
+
+@pytest.mark.parametrize("name", shapes(0))
+def test_a_tree_is_measured_without_a_walk_through_all_of_it(name: str) -> None:
+    """What is too deep is told by a walk over what is long; it is as deep as a walk says."""
+    for deep in (imports.DEEPEST - 20, imports.DEEPEST + 20):
+        text = shapes(deep)[name]
+        levels = sum(1 for _ in imports.levels_of([ast.parse(text)]))
+        source = imports.Parsed(text, Path("x.py"))
+        assert (source.error is not None) == (levels > imports.DEEPEST) == (deep > imports.DEEPEST)
+
+
+def test_the_statements_are_those_of_all_nodes() -> None:
+    """In the same order: the first import of a name counts."""
+    texts = [path.read_text() for path in Path(imports.__file__).parents[1].rglob("*.py")]
+    for text in (*texts, "try: a\nexcept E: b\nelse: c\nfinally: d\n"):
+        source = imports.Parsed(text, Path("x.py"))
+        kinds = (ast.Module, *imports.STATEMENTS)
+        assert [one for one in source.nodes if isinstance(one, kinds)] == [*source.statements]
 
 
 def test_the_cache_is_private_and_holds_nothing_of_the_project(

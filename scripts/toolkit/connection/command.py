@@ -3,6 +3,7 @@
 import argparse
 import ast
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -267,6 +268,7 @@ def find_project(options: argparse.Namespace) -> Project | None:
             name=options.name,
             name_broken=False,
         )
+        gc.freeze()  # a large project's trees are no garbage; `collect` looks for open sockets
         for line in chosen(project, "project", "alembic"):
             say(line)
         return project

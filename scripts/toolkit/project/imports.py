@@ -2,12 +2,14 @@
 
 import ast
 import builtins
+import symtable
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 
-from toolkit.files.reading import Unreadable, source_of
+from toolkit.files.reading import Unreadable, names_tables, source_of
 from toolkit.project.looks import (
     Look,
     classes_in,
@@ -42,10 +44,16 @@ class Parsed:
             self.error = error
         except ValueError as error:
             self.error = SyntaxError(str(error))
-        levels = list(levels_of(self.tree))
-        if len(levels) > DEEPEST:
-            self.error, self.tree, levels = SyntaxError(TOO_DEEP), ast.Module([], []), []
-        self.nodes = tuple(node for level in levels for node in level)
+        levels = list(statements_of(self.tree))
+        self.statements = tuple(node for level in levels for node in level)
+        """With handlers and cases, in the order in which `nodes` has them."""
+        if is_deep(self, len(levels)):
+            self.error, self.tree, self.statements = SyntaxError(TOO_DEEP), ast.Module([], []), ()
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All nodes, as `ast.walk` has them."""
+        return tuple(node for level in levels_of([self.tree]) for node in level)
 
 
 _PARSED: dict[Path, Parsed] = {}
@@ -77,12 +85,58 @@ def children_of(node: ast.AST) -> list[ast.AST]:
     return found
 
 
-def levels_of(tree: ast.Module) -> Iterator[list[ast.AST]]:
-    """All nodes by how deep they are, as `ast.walk` has them."""
-    level: list[ast.AST] = [tree]
+def levels_of(level: list[ast.AST]) -> Iterator[list[ast.AST]]:
+    """These and all nodes below them, by how deep they are, as `ast.walk` has them."""
     while level:
         yield level
         level = [child for node in level for child in children_of(node)]
+
+
+STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+PLACELESS = (ast.Module, ast.match_case)
+BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+"""The fields that hold statements, in the order in which each kind has them."""
+BRACKETS = 600
+"""Levels at most of brackets in one another: Python takes 200, and each is three with what is
+between (a call, a generator, its `for`). Every other level takes a character."""
+
+
+def statements_of(tree: ast.Module) -> Iterator[list[ast.AST]]:
+    """As `levels_of`, of statements, handlers and cases only: an eighth of the nodes (#12)."""
+    level: list[ast.AST] = [tree]
+    while level:
+        yield level
+        level = [
+            child
+            for node in level
+            for name in BLOCKS
+            if (block := getattr(node, name, None)).__class__ is list
+            for child in block
+        ]
+
+
+def is_deep(source: Parsed, levels: int) -> bool:
+    """Has the tree more levels than `DEEPEST`? Walks only what is long enough for that.
+
+    An expression ends before the next statement begins; a decorator stands before its own.
+    """
+    placed = [node for node in source.statements if not isinstance(node, PLACELESS)]
+    order = sorted({node.lineno for node in placed})  # type: ignore[attr-defined]
+    begins = [0, *accumulate(len(line) + 1 for line in source.text.split("\n"))]
+    borders = [0, *(begins[line - 1] for line in order), len(source.text)]
+    room = DEEPEST - BRACKETS - levels
+    long = [n for n, (one, other) in enumerate(pairwise(borders)) if other - one > room]
+    if not long:
+        return False
+    near = {0, *(line for n in long for line in order[max(n - 1, 0) : n + 1])}  # 0: has no place
+    suspects = (node for node in source.statements if getattr(node, "lineno", 0) in near)
+    return any(levels + depth_of(node) > DEEPEST for node in suspects)
+
+
+def depth_of(statement: ast.AST) -> int:
+    """Levels of its own expressions."""
+    own = [node for node in children_of(statement) if not isinstance(node, STATEMENTS)]
+    return sum(1 for _ in levels_of(own))
 
 
 @dataclass(frozen=True)
@@ -113,6 +167,11 @@ class Module:
         return "parsed" in self.__dict__
 
     @property
+    def statements(self) -> tuple[ast.AST, ...]:
+        """Those of `nodes` that are statements, handlers and cases."""
+        return self.parsed.statements
+
+    @property
     def error(self) -> SyntaxError | None:
         """Why it does not parse; None also where nobody asked."""
         return self.parsed.error if self.is_parsed else None
@@ -124,6 +183,20 @@ class Module:
     @cached_property
     def classes(self) -> tuple[tuple[str, frozenset[str]], ...]:
         return classes_in(self.text)
+
+
+def parses(module: Module) -> bool:
+    """Can Python read it? Asks its compiler, which makes no tree, in half the time (#12).
+
+    What is only too deep for us is called broken where it may have tables, which somebody reads.
+    """
+    if not module.is_parsed and not names_tables(module.text):
+        try:
+            symtable.symtable(module.text, str(module.path), "exec")
+            return True
+        except (SyntaxError, RecursionError, MemoryError, ValueError):
+            pass  # it may be what only the compiler minds, and the tree tells the line
+    return module.parsed.error is None
 
 
 @dataclass
@@ -284,7 +357,7 @@ class Resolver:
                 if annotation is not None:
                     found.annotations[name] = annotation
         inner = Bindings()
-        for node in module.nodes:
+        for node in module.statements:
             self._bind_import(module, node, inner)
         taken = {**found.values, **found.classes, **found.functions, **found.imports}
         # Imports inside functions count where the module itself does not know the name.

@@ -49,11 +49,15 @@ def imports_by_rule(text: str) -> bool:
 def reachable(import_roots: Sequence[Path], start: Iterable[str]) -> set[str]:
     """Every module of the project that importing `start` imports, `start` included."""
     seen: set[str] = set()
+    asked: set[str] = set()
     waiting = list(start)
     while waiting:
         name = waiting.pop()
+        if name in asked:
+            continue
+        asked.add(name)
         file = module_file(import_roots, name)
-        if name in seen or file is None:
+        if file is None:
             continue
         seen.add(name)
         parent = name.rpartition(".")[0]

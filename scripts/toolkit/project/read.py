@@ -12,7 +12,7 @@ from toolkit.project.dependencies import installed_versions
 from toolkit.project.errors import ambiguous, bad_option, unreadable_models
 from toolkit.project.existing_alembic import find_alembic
 from toolkit.project.facts import MappedClass, Problem, Project, UrlSource
-from toolkit.project.imports import Module, Resolver, module_name, read
+from toolkit.project.imports import Module, Resolver, module_name, parses, read
 from toolkit.project.looks import ABOUT, create_all, secrets
 from toolkit.project.mapped import find_mapped, find_unowned
 from toolkit.project.meant import metadata_of_env
@@ -136,7 +136,7 @@ def _broken(
         memory = Memory(location.root)
         for module in modules.values():
             about = ABOUT.search(module.text) is not None and not memory.has(module.path)
-            if (about or module.is_parsed) and module.parsed.error is None:
+            if (about or module.is_parsed) and parses(module):
                 memory.add(module.path)
         memory.keep()
     broken = [module for module in modules.values() if module.error]
