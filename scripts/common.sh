@@ -79,7 +79,8 @@ doubt() {
         folders+=("${folder:-/}")
     done
     why=$(not_ours kept "$path")
-    if [ -z "$why" ] && [ "${folders[0]-}" != "$named" ]; then
+    # bash before 4.4 ends at an empty array, here that of "/" itself.
+    if [ -z "$why" ] && [ ${#folders[@]} -gt 0 ] && [ "${folders[0]}" != "$named" ]; then
         why=$(not_ours passed "${folders[@]}")
     fi
     if [ -z "$why" ] && [ -L "$path" ] && [ -d "$path" ]; then

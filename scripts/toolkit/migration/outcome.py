@@ -33,6 +33,8 @@ from toolkit.report.text import as_data, as_text, indented
 
 Say = Callable[[str], None]
 TOOL = "generate-migration.sh"
+MOST_WORDS = 20
+"""Operations that are told one by one: an agent reads every line (#16). `--json` has them all."""
 
 
 def generate_and_show(
@@ -107,8 +109,10 @@ def as_document(outcome: Outcome, findings: Sequence[Finding]) -> dict[str, Any]
 def show(outcome: Outcome, findings: Sequence[Finding]) -> None:
     print(f"Created {in_a_line(str(outcome.path))}")
     print(f"revision {outcome.revision}, after {outcome.parent or 'nothing (the first one)'}\n")
-    for line in outcome.words:
+    for line in outcome.words[:MOST_WORDS]:
         print(f"  {in_a_line(line)}")
+    if len(outcome.words) > MOST_WORDS:
+        print(f"  ... and {len(outcome.words) - MOST_WORDS} more; the file has them all")
     print(f"\nProved on {outcome.scratch}: upgrade, downgrade, upgrade.")
     if outcome.data_losses:
         print("\nDATA LOSS when it runs on a database with rows:")
