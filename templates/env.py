@@ -38,7 +38,7 @@ MODEL_MODULES: tuple[str, ...] = ("app.models",)
 # Other libraries' tables, which no model has: "apscheduler_jobs", "procrastinate_*".
 UNMANAGED_TABLES: tuple[str, ...] = ()
 
-# The databases for which types of the application are written.
+# The databases of this project, for which types and revisions are written.
 DIALECTS: tuple[str, ...] = ("sqlite", "postgresql", "mysql", "mariadb")
 
 

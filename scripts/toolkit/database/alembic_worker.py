@@ -296,6 +296,8 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
         target = context.opts["target_metadata"]
         metadatas.extend(target if isinstance(target, (list, tuple)) else [target])
         described = [metadata for metadata in metadatas if metadata is not None]
+        if request.get("dialects"):
+            load_beside("dialects_worker").tell(request["dialects"], context)
         renames = request.get("renames", ())
         done, candidates = enums.write(context, described, directives, renames)
         renames = [rename for rename in renames if rename not in done]
@@ -311,6 +313,8 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
             report["taken_out"] = taker.take_out(context, described, directives)
         load_beside("naming_worker").name_constraints(directives, context)
         load_beside("order_worker").generated_last(directives)
+        if request.get("dialects"):
+            load_beside("dialects_worker").install(request["dialects"], context, directives)
         scripts.append(directives)
 
     written = command.revision(

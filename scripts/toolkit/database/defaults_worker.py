@@ -13,6 +13,7 @@ from typing import Any
 
 from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
 from alembic.ddl.postgresql import PostgresqlImpl
+from alembic.ddl.sqlite import SQLiteImpl
 from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy import JSON, Column, String
 
@@ -38,7 +39,9 @@ def value_of(default: str) -> str | None:
 
 
 def words(default: str) -> set[str]:
-    found = re.findall(r"\w+|[][{}]", without_casts(default).lower())
+    # MariaDB tells now() of a DATETIME(6) as current_timestamp(6).
+    text = re.sub(r"\b(now|current_timestamp)\(\d\)", r"\1", without_casts(default).lower())
+    found = re.findall(r"\w+|[][{}]", text)
     return {{"now": "current_timestamp"}.get(word, word) for word in found}
 
 
@@ -66,6 +69,10 @@ class Quiet:
     def compare_server_default(
         self, reflected: Column[Any], column: Column[Any], wanted: str | None, present: str | None
     ) -> bool:
+        if isinstance(self, SQLiteImpl) and not SQLiteImpl.compare_server_default(
+            self, reflected, column, wanted, present
+        ):
+            return False  # else it may have taken an apostrophe for the end of a text
         postgres = isinstance(self, PostgresqlImpl)
         table = column.table
         if postgres and column.primary_key and column is table.autoincrement_column:
@@ -85,7 +92,12 @@ class Quiet:
 
 def install() -> None:
     """From here on Alembic compares defaults this way, unless env.py says that it should not."""
-    for impl in (PostgresqlImpl, MySQLImpl, MariaDBImpl):  # a class that is made registers itself
+    for impl in (
+        PostgresqlImpl,
+        MySQLImpl,
+        MariaDBImpl,
+        SQLiteImpl,
+    ):  # a class that is made registers itself
         type(impl.__name__, (Quiet, impl), {"__dialect__": impl.__dialect__})
     original = EnvironmentContext.configure
 

@@ -63,6 +63,8 @@ class Wish:
     """The same in the project's configuration. It does not make production harmless."""
     root: Path | None = None
     """Of the project, whose `.env` may say that it is production."""
+    beside: bool = False
+    """Another database of the project's: what is named is for the one that it connects to."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def find_place(stack: ExitStack, kind: Kind, server_url: URL | None, wish: Wish)
             reasons.append(f"{server_name(url, kind)}: {first_line(error, url)}")
             return None
 
-    if given := os.environ.get(SCRATCH_VARIABLE):
+    given = os.environ.get(SCRATCH_VARIABLE)
+    if given and not (wish.beside and kind_of(given.partition(":")[0]) != kind):
         found = on_server(given_server(kind, given), Signs([], binding=False))
         if found is None:
             raise no_scratch(kind, reasons)

@@ -29,6 +29,9 @@ class Bench:
     scratch: Scratch
     folder: Path
     timeout: float
+    dialects: tuple[str, ...] = ()
+    """The databases for which revisions are written, as SQLAlchemy names them; (): as env.py
+    says."""
 
     @property
     def place(self) -> str:
@@ -65,6 +68,7 @@ class Bench:
             action="autogenerate",
             message=message,
             mapped=[described(one) for one in mapped],
+            dialects=self.dialects,
             **extra,
         )
 
@@ -107,9 +111,15 @@ def described(mapped: MappedClass) -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def open_bench(project: Project, situation: Situation, timeout: float) -> Iterator[Bench]:
-    """Make both, and remove both on the way out. Raises DatabaseError."""
+def open_bench(
+    project: Project, situation: Situation, timeout: float, *, beside: bool = False
+) -> Iterator[Bench]:
+    """Make both, and remove both on the way out. Raises DatabaseError.
+
+    `beside`: it is not the database that env.py connects to, for which a server may be named.
+    """
     wish = Wish(project.scratch_on, project.scratch_remembered, project.root)
+    wish = Wish(root=project.root, beside=True) if beside else wish
     with (
         open_scratch(situation.kind, server_url=situation.server, wish=wish) as scratch,
         own_folder() as place,

@@ -12,6 +12,7 @@ from toolkit.database.urls import KINDS, SCRATCH_VARIABLE, STATS_VARIABLE, WHERE
 from toolkit.migration.message import clean_message
 from toolkit.migration.refusal import Refusal
 from toolkit.project import read_project
+from toolkit.project.databases import kinds
 from toolkit.project.dependencies import install_line, missing_packages
 from toolkit.project.errors import ProjectError, chosen
 from toolkit.project.facts import Problem, Project
@@ -134,6 +135,14 @@ def parser() -> argparse.ArgumentParser:
         "--dialect",
         choices=sorted(set(KINDS)),
         help="the kind of database, for a project whose URL is not set",
+    )
+    made.add_argument(
+        "--dialects",
+        metavar="KIND,...",
+        type=kinds,
+        default=(),
+        help="the project's databases, such as sqlite,postgresql: a revision is written for and"
+        " proved on each; remembered in env.py",
     )
     made.add_argument(
         "--scratch-url", metavar="URL", help="server for the scratch database, without password"

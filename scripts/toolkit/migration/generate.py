@@ -11,6 +11,7 @@ from typing import Any
 
 from toolkit.database.alembic_process import AlembicResult
 from toolkit.database.errors import DatabaseError
+from toolkit.database.urls import TITLES, Kind
 from toolkit.migration.bench import Bench, open_bench
 from toolkit.migration.curing import Cure, answered, unharmed
 from toolkit.migration.examine import (
@@ -35,6 +36,7 @@ from toolkit.migration.missed import Missed, add_lines
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.renaming import may_be_renames, nothing_to_rename
 from toolkit.migration.review import review
+from toolkit.migration.several import Others, merged, only_there, open_others, remember
 from toolkit.migration.situation import (
     Situation,
     choose_setup,
@@ -48,7 +50,7 @@ from toolkit.migration.words import data_losses, in_words
 from toolkit.project.commands import alembic_line
 from toolkit.project.facts import MappedClass, Project
 from toolkit.report.exits import Exit
-from toolkit.report.finding import Finding
+from toolkit.report.finding import Finding, Verdict
 
 Say = Callable[[str], None]
 
@@ -82,6 +84,8 @@ class Wanted:
     using: Mapping[str, str] = field(default_factory=dict)
     """How PostgreSQL converts a column, by `table.column`; `back` is for the downgrade."""
     back: Mapping[str, str] = field(default_factory=dict)
+    dialects: Sequence[Kind] = ()
+    """The project's databases, where they are said; to be remembered."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class Outcome:
     findings: tuple[Finding, ...]
     scratch: str
     next: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    """Where else it was proved."""
 
 
 def generate(project: Project, wanted: Wanted, say: Say) -> Outcome:
@@ -105,18 +111,24 @@ def generate(project: Project, wanted: Wanted, say: Say) -> Outcome:
 
     Raises Refusal or DatabaseError; then the project is as it was.
     """
-    with bench_at_head(project, wanted, say) as bench:
+    with bench_at_head(project, wanted, say) as first, ExitStack() as stack:
+        bench, others = open_others(first, wanted.dialects, stack, say)
         draft = write_draft(bench, wanted, project.models)
         if draft is None:
-            draft = write_what_was_missed(bench, wanted)
+            draft = write_for_others(bench, others, wanted) or write_what_was_missed(bench, wanted)
         draft, seen, missed, notes = prove(bench, draft, wanted, say)
-        warnings = compare_again(bench)
+        draft, seen, elsewhere = prove_on_others(others, Run(bench, draft, seen), wanted, say)
+        warnings = [*others.notes, *compare_again(bench), *elsewhere.notes]
         path, hook_warnings = put_in_place(bench, draft, say)
+        if wanted.dialects and (line := remember(project, bench.situation.setup, others.kinds)):
+            say(line)
     situation = bench.situation
     # Where the file was then; a temporary folder may have two names.
     ours = Revision(draft.revision, (), seen.trace["revisions"][0]["file"])
     judged = review(
-        seen.trace, {ours.path: draft.text}, extra=[*seen.findings, *drift(missed, ours)]
+        seen.trace,
+        {ours.path: draft.text},
+        extra=[*seen.findings, *drift(missed, ours), *elsewhere.findings],
     )
     losses = data_losses(draft.operations)
     return Outcome(
@@ -130,6 +142,140 @@ def generate(project: Project, wanted: Wanted, say: Say) -> Outcome:
         findings=tuple(moved(one, ours.path, path) for one in judged.findings),
         scratch=bench.place,
         next=tuple(next_steps(project, situation, path, losses)),
+        also=elsewhere.places,
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A draft that has run on the database that env.py connects to."""
+
+    bench: Bench
+    draft: Draft
+    seen: Examination
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What was seen on the project's other databases."""
+
+    places: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def write_for_others(bench: Bench, others: Others, wanted: Wanted) -> Draft | None:
+    """An empty revision where only another database lacks something; None where none does."""
+    for other in others.benches if others.strict else ():
+        if left_on(other):
+            return empty_draft(bench, wanted)
+    return None
+
+
+def left_on(other: Bench) -> tuple[str, Draft] | None:
+    """What Alembic still sees there, in words and as a revision; its file is gone."""
+    report = autogenerate(other, Wanted("what is left", no_rename=True), ())
+    draft = draft_of(other, report)
+    if draft is None:
+        return None
+    (other.folder / draft.relative).unlink()
+    return "; ".join(in_words(draft.operations)), draft
+
+
+def prove_on_others(
+    others: Others, run: Run, wanted: Wanted, say: Say
+) -> tuple[Draft, Examination, Elsewhere]:
+    """Run it on each, and add what only that one lacks. Raises Refusal where it fails on one that
+    was named; what was only guessed is told.
+    """
+    bench, draft, seen = run.bench, run.draft, run.seen
+    notes: list[str] = []
+    places: list[str] = []
+    findings: list[Finding] = []
+    for other in others.benches:
+        title = TITLES[other.scratch.kind]
+        say(f"running it on {title}: upgrade, downgrade, upgrade")
+        there, failed = run_there(other, draft)
+        if failed:
+            if others.strict:
+                raise fails_there(bench, title, *failed)
+            step, result = failed
+            notes.append(f"on {title} its {step} fails: {result.message.splitlines()[0]}")
+            continue
+        places.append(other.place)
+        rest = left_on(other)
+        if rest and others.strict:
+            say(f"adding what only {title} lacks, and running it again: {rest[0]}")
+            text = merged(draft.text, rest[1].text, other.scratch.kind)
+            whole, seen, there = run_on_both(bench, other, draft, text)
+            still = left_on(other)
+            if still and still[0] == rest[0]:  # a difference that no revision ends
+                whole, seen, there = run_on_both(bench, other, draft, draft.text)
+            draft, rest = whole, still
+        if rest:
+            notes.append(f"on {title} Alembic still sees a difference: {rest[0]}")
+        ours = Revision(draft.revision, (), str(bench.folder / draft.relative))
+        missed, _ = compare_with_models(other, there.after, there.before)
+        if others.strict and wanted.apply and any(one.upgrade_lines for one in missed):
+            say(f"adding what autogenerate missed on {title}, and running it again")
+            text = add_lines(draft.text, only_there(missed, other.scratch.kind))
+            draft, seen, there = run_on_both(bench, other, draft, text)
+            missed, _ = compare_with_models(other, there.after, there.before)
+        lost_there = lost(there.before, there.after, draft.operations)
+        lines = [f"on {title}, {one.words}" for one in missed]
+        lines += [
+            f"on {title}, making the table anew loses: {in_plain_words(one)}"
+            for one in (lost_there if other.scratch.kind == "sqlite" else ())
+        ]
+        if others.strict:
+            findings += [on_other(line, ours) for line in lines]
+        else:
+            notes += lines
+    return draft, seen, Elsewhere(tuple(places), tuple(notes), tuple(findings))
+
+
+def run_on_both(
+    bench: Bench, other: Bench, draft: Draft, text: str
+) -> tuple[Draft, Examination, Examination]:
+    """With another text, in place of the one that has run on both."""
+    for place in (bench, other):
+        down = place.alembic("downgrade", draft.parent or "base")
+        place.expect(down, "The new migration's downgrade fails", advice(down, "downgrade"))
+    draft = rewritten(bench, draft, text)
+    seen = look_at_run(bench, draft)
+    there, failed = run_there(other, draft)
+    if broken := failed or seen.failure:
+        raise fails_there(bench, TITLES[other.scratch.kind], *broken)
+    return draft, seen, there
+
+
+def on_other(line: str, revision: Revision) -> Finding:
+    return Finding(
+        rule="other-database",
+        verdict=Verdict.DRIFT,
+        message=f"{line[0].upper()}{line[1:]}.",
+        revision=revision.id,
+        file=revision.path,
+        source="catalog",
+    )
+
+
+def run_there(other: Bench, draft: Draft) -> tuple[Examination, tuple[str, AlembicResult] | None]:
+    path = other.folder / draft.relative
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(draft.text, encoding="utf-8")
+    seen = look_at_run(other, draft)
+    return seen, seen.failure
+
+
+def fails_there(bench: Bench, title: str, step: str, result: AlembicResult) -> Refusal:
+    words = "second upgrade, after the downgrade," if step == "second upgrade" else step
+    return Refusal(
+        "other-database",
+        Exit.PROOF_FAILED,
+        f"The new migration's {words} fails on {title}: {result.message}",
+        f"It is right on {TITLES[bench.scratch.kind]}. Say it in the models as both have it"
+        " (func.now() in place of text('now()')), or take one of them out of DIALECTS in env.py.",
     )
 
 
@@ -267,6 +413,10 @@ def write_what_was_missed(bench: Bench, wanted: Wanted) -> Draft:
             else "Write a revision by hand: no operation can be given for these.",
             [one.words for one in missed],
         )
+    return empty_draft(bench, wanted)
+
+
+def empty_draft(bench: Bench, wanted: Wanted) -> Draft:
     message = as_docstring(wanted.message)
     folder = str(bench.folder)
     made = bench.alembic("revision", "-m", message, "--version-path", folder)
@@ -297,6 +447,8 @@ def prove(
         say("adding what autogenerate missed, and running it again")
         down = bench.alembic("downgrade", draft.parent or "base")
         bench.expect(down, "The new migration's downgrade fails", advice(down, "downgrade"))
+        if len(bench.dialects) > 1:
+            missed = only_there(missed, bench.scratch.kind)
         draft = rewritten(bench, draft, add_lines(draft.text, missed))
         draft, seen = run_and_cure(bench, draft, wanted, say)
         missed, notes = compare_with_models(bench, seen.after, seen.before)

@@ -43,7 +43,11 @@ def generate_and_show(
     sizes = sizes_of_tables()
     answers = read_answers(options)
     wanted = replace(
-        wanted_by(options, message), apply=options.apply, using=answers.using, back=answers.back
+        wanted_by(options, message),
+        apply=options.apply,
+        using=answers.using,
+        back=answers.back,
+        dialects=options.dialects,
     )
     outcome = generate(project, wanted, say)
     findings = [add_size(one, sizes) for one in outcome.findings]
@@ -102,6 +106,7 @@ def as_document(outcome: Outcome, findings: Sequence[Finding]) -> dict[str, Any]
         "findings": [as_data(one) for one in findings],
         "warnings": list(outcome.warnings),
         "scratch": outcome.scratch,
+        "also_proved_on": list(outcome.also),
         "next": list(outcome.next),
     }
 
@@ -113,7 +118,8 @@ def show(outcome: Outcome, findings: Sequence[Finding]) -> None:
         print(f"  {in_a_line(line)}")
     if len(outcome.words) > MOST_WORDS:
         print(f"  ... and {len(outcome.words) - MOST_WORDS} more; the file has them all")
-    print(f"\nProved on {outcome.scratch}: upgrade, downgrade, upgrade.")
+    places = " and ".join((outcome.scratch, *outcome.also))
+    print(f"\nProved on {places}: upgrade, downgrade, upgrade.")
     if outcome.data_losses:
         print("\nDATA LOSS when it runs on a database with rows:")
         for line in outcome.data_losses:
@@ -134,6 +140,7 @@ def review_and_show(project: Project, options: argparse.Namespace, say: Say) -> 
         timeout=options.timeout,
         say=say,
         check=options.check,
+        dialects=options.dialects,
     )
     reviewed = with_sizes(reviewed, sizes)
     if not put_data(options, project, reviewed.findings, review_document(reviewed)):

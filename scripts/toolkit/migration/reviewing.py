@@ -10,6 +10,7 @@ from typing import Any
 
 from toolkit.database.catalog import Catalog, Difference, differences, round_trip
 from toolkit.database.sizes import TableSize
+from toolkit.database.urls import TITLES, Kind
 from toolkit.migration.bench import Bench, open_bench
 from toolkit.migration.examine import (
     Examination,
@@ -23,6 +24,7 @@ from toolkit.migration.examine import (
 from toolkit.migration.generate import refuse_empty
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.review import review
+from toolkit.migration.several import Others, open_others
 from toolkit.migration.situation import (
     choose_setup,
     look,
@@ -64,6 +66,7 @@ def review_existing(
     timeout: float,
     say: Say,
     check: bool = False,
+    dialects: Sequence[Kind] = (),
 ) -> Reviewed:
     """Run and judge the revision `target` (an id, its beginning, a file, "head"), or all (None).
 
@@ -93,7 +96,11 @@ def review_existing(
         broken = any(one.rule.endswith("-fails") for one in extra) or has_error(trace)
         if check and not broken:
             say("comparing the models with it")
+            bench, others = open_others(bench, dialects, stack, say)
             more, compared = compare(bench, chosen[-1] if chosen else None)
+            extra += more
+            notes += [*compared, *others.notes]
+            more, compared = compare_others(others, chosen[-1] if chosen else None, say)
             extra += more
             notes += compared
     if not trace:
@@ -307,6 +314,25 @@ def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[st
         return findings, ["what autogenerate does not see was not compared: it would be the same"]
     missed, notes = compare_with_models(bench, bench.schema(), None)
     return drift(missed, head), notes
+
+
+def compare_others(
+    others: Others, head: Revision | None, say: Say
+) -> tuple[list[Finding], list[str]]:
+    """The same on the project's other databases; what was guessed is told only."""
+    findings: list[Finding] = []
+    notes: list[str] = []
+    for other in others.benches:
+        title = TITLES[other.scratch.kind]
+        say(f"comparing the models on {title}")
+        found, more = compare(other, head)
+        found = [replace(one, message=f"On {title}: {one.message}") for one in found]
+        notes += [f"on {title}: {line}" for line in more]
+        if others.strict:
+            findings += found
+        else:
+            notes += [f"a guess, which does not count: {one.message}" for one in found]
+    return findings, notes
 
 
 def with_sizes(reviewed: Reviewed, sizes: Mapping[str, TableSize]) -> Reviewed:

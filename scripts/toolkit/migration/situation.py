@@ -266,6 +266,11 @@ def guess_kind(project: Project, dialect: str | None) -> tuple[Kind, str]:
 
 def unset_names(project: Project) -> list[str]:
     """The variables that probably hold the URL and are not set."""
+    return [name for name in url_names(project) if name not in os.environ]
+
+
+def url_names(project: Project) -> list[str]:
+    """The variables that probably hold the URL."""
     names = ["DATABASE_URL"]
     for source in project.urls:
         if source.kind == "environment":
@@ -273,11 +278,7 @@ def unset_names(project: Project) -> list[str]:
         elif source.kind == "settings":
             attribute = re.split(r"[.:]", source.reference)[-1].removesuffix("()")
             names.append(attribute.upper())
-    return [
-        name
-        for name in dict.fromkeys(names)
-        if re.fullmatch(r"[A-Z][A-Z0-9_]*", name) and name not in os.environ
-    ]
+    return [name for name in dict.fromkeys(names) if re.fullmatch(r"[A-Z][A-Z0-9_]*", name)]
 
 
 def refuse_broken(project: Project, setup: AlembicSetup, result: AlembicResult) -> None:

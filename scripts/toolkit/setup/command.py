@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.database.urls import SCRATCH_VARIABLE, WHERE
 from toolkit.project import read_project
+from toolkit.project.databases import kinds
 from toolkit.project.dependencies import install_line, missing_packages, sync_line
 from toolkit.project.errors import ProjectError, chosen, require_decided
 from toolkit.project.facts import Problem, Project
@@ -114,6 +115,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="SOURCE",
         help="where the URL comes from: env:NAME or module:expression (app.config:settings.dsn)",
     )
+    add(
+        "--dialects",
+        metavar="KIND,...",
+        type=kinds,
+        default=(),
+        help="the project's databases, such as sqlite,postgresql: remembered in env.py",
+    )
     add("--ini", metavar="FILE", help="the Alembic set-up that is meant, if there are several")
     add("--name", metavar="SECTION", help="its section, as in `alembic -n SECTION`")
     add(
@@ -173,6 +181,7 @@ def run(options: argparse.Namespace) -> Result:
             force=options.force,
             explicit=bool(options.base or options.url_from),
             dry_run=options.dry_run,
+            dialects=options.dialects,
         ),
     )
     if plan.changes:  # it would be written without what cannot be read

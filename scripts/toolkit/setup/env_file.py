@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.project.databases import remembered_in, with_setting
 from toolkit.project.facts import AlembicSetup, Project, UrlSource
 from toolkit.project.imports import dotted
 from toolkit.project.reach import imports_by_rule, missing_modules, module_file, reachable
@@ -39,6 +40,10 @@ class Wanted:
     """--base or --url-from was given: the whole block follows it."""
     dotenv: bool = False
     """The URL's variable stands in a `.env`, which python-dotenv can read."""
+    dialects: str = ""
+    """The line of DIALECTS; empty where nothing tells the project's databases."""
+    dialects_said: bool = False
+    """By --dialects, which goes before what is there."""
 
 
 def plan_env(
@@ -54,7 +59,9 @@ def plan_env(
     ours = EnvFile.parse(template)
     if ours is None:
         raise ValueError("templates/env.py has no settings block")
-    written = render_block(wanted.modules, project.bases, wanted.url, dotenv=wanted.dotenv)
+    written = render_block(
+        wanted.modules, project.bases, wanted.url, dotenv=wanted.dotenv, dialects=wanted.dialects
+    )
     fresh = ours.with_block(completed(written, ours.block))
     before = read_text(path)
     if before is None:
@@ -66,6 +73,7 @@ def plan_env(
     notes: tuple[str, ...] = ()
     if current.block != ours.block and not wanted.explicit:
         block, notes = _updated_block(current.block, project, wanted)
+        block = _with_dialects(block, wanted)
     if current.same_code(ours):
         after = current.with_block(block)
         reason = "settings of this project"
@@ -101,6 +109,13 @@ def _updated_block(block: str, project: Project, wanted: Wanted) -> tuple[str, t
         return block, ()
     changed = with_modules(block, sorted({*kept, *missing}))
     return changed or block, ()
+
+
+def _with_dialects(block: str, wanted: Wanted) -> str:
+    """What is said now, or guessed where nobody has said anything."""
+    if not wanted.dialects or (remembered_in(block) and not wanted.dialects_said):
+        return block
+    return with_setting(block, wanted.dialects) or block
 
 
 def _hand_written(

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.database.urls import Kind, kind_of
+from toolkit.project.databases import databases_of, guess, setting, titles
 from toolkit.project.facts import AlembicSetup, Project, UrlSource
 from toolkit.project.reach import missing_modules
 from toolkit.report.exits import Exit
@@ -28,6 +30,8 @@ class Options:
     explicit: bool = False
     """--base or --url-from was given."""
     dry_run: bool = False
+    dialects: tuple[Kind, ...] = ()
+    """--dialects"""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,9 @@ def make_plan(project: Project, templates: Mapping[str, str], options: Options) 
                 "--base MODULE:NAME names one that was not recognised",
             )
         place = _place(project)
-        wanted = Wanted(modules, url, options.explicit, dotenv)
+        line, more = choose_dialects(project, options.dialects)
+        wanted = Wanted(modules, url, options.explicit, dotenv, line, bool(options.dialects))
+        notes += more
         env = plan_env(
             place.env, templates["env.py"], project, wanted, place.setup, force=options.force
         )
@@ -146,6 +152,24 @@ def choose_url(project: Project) -> tuple[UrlSource, list[str]]:
     return DEFAULT_URL, [
         f"the database URL is written out in {where}; migrations read it from {name}: let the "
         "application do so too (--url-from names another source)"
+    ]
+
+
+def choose_dialects(project: Project, given: tuple[Kind, ...]) -> tuple[str, list[str]]:
+    """The line of DIALECTS in env.py, and what to say of a guess of several (#13)."""
+    setup = project.alembic[0] if project.alembic else None
+    connected = kind_of(project.scheme) if project.scheme else None
+    found = databases_of(project, setup, connected, given)
+    if not found.guessed:
+        return (setting(given) if given else ""), []
+    if len(found.kinds) < 2:
+        file = project.dependency_file
+        told = bool(guess(project)) and file is not None
+        return (setting(found.kinds, file.name) if told and file else ""), []
+    file_name = project.dependency_file.name if project.dependency_file else "the source"
+    return setting(found.kinds, file_name), [
+        f"revisions are written for {titles(found.kinds)}, whose drivers {file_name} lists"
+        " (--dialects says which are meant)"
     ]
 
 

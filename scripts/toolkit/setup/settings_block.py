@@ -51,10 +51,18 @@ def render_block(
     url: UrlSource,
     *,
     dotenv: bool = False,
+    dialects: str = "",
 ) -> str:
-    """The settings block for these modules, metadatas and this URL source."""
-    parts = render_modules(modules), render_metadata(metadata), render_url(url, dotenv=dotenv)
-    return "\n\n".join(parts) + "\n\n"
+    """The settings block for these modules, metadatas and this URL source.
+
+    `dialects`: the line of that setting, where more is known than what the template says.
+    """
+    parts = render_metadata(metadata), render_url(url, dotenv=dotenv)
+    first = render_modules(modules) + (f"\n{ABOUT_DIALECTS}{dialects}" if dialects else "")
+    return "\n\n".join((first, *parts)) + "\n\n"
+
+
+ABOUT_DIALECTS = "# The databases of this project, for which types and revisions are written.\n"
 
 
 def render_modules(modules: Sequence[str]) -> str:

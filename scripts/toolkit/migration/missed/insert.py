@@ -77,9 +77,9 @@ def add_to(source: str, name: str, first: list[str], last: list[str]) -> str:
     if len(work) == 1 and isinstance(work[0], ast.Pass):
         del kept[work[0].lineno - 1 - begin]
     lines[begin:end] = [
-        *(f"{indent}{line}" for line in first),
+        *(f"{indent}{line}".rstrip() for line in first),
         *kept,
-        *(f"{indent}{line}" for line in last),
+        *(f"{indent}{line}".rstrip() for line in last),
     ]
     return "\n".join(lines) + "\n"
 

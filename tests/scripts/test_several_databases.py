@@ -1,0 +1,306 @@
+"""A project on more than one database: one revision is right on each (#13).
+
+The oracles are `alembic upgrade head` and `alembic check` of the project itself, on real servers.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
+
+from projects import setup_door
+from projects.shop import Shop
+from toolkit.database import dialects_worker
+from toolkit.database.defaults_worker import differs
+from toolkit.database.urls import TITLES
+from toolkit.migration.several import merged, statements
+from toolkit.project.databases import kinds, remembered_in, setting, with_setting
+from toolkit.report.exits import Exit
+
+HEAD = """\
+import enum
+import uuid
+from datetime import date, datetime
+from decimal import Decimal
+
+import sqlalchemy as sa
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base_model import (
+    BaseModel, SimpleBaseModel, VersionMixin, active_marker, unique_active, utc_now_default
+)
+
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+"""
+FIRST = (
+    HEAD
+    + """\
+class Item(BaseModel, VersionMixin):
+    __tablename__ = "items"
+    __table_args__ = (
+        sa.UniqueConstraint("name", "active"),
+        sa.CheckConstraint("qty >= 0", name="qty"),
+        {"comment": "what is sold"},
+    )
+    name: Mapped[str] = mapped_column(sa.String(50), server_default="none", comment="it's")
+    active: Mapped[bool | None] = active_marker()
+    on: Mapped[bool] = mapped_column(server_default=sa.true())
+    off: Mapped[bool] = mapped_column(server_default=sa.false())
+    color: Mapped[Color] = mapped_column(server_default="red")
+    shade: Mapped[Color] = mapped_column(sa.Enum(Color, name="shade"), server_default="RED")
+    data: Mapped[dict] = mapped_column(sa.JSON().with_variant(JSONB(), "postgresql"))
+    price: Mapped[Decimal] = mapped_column(sa.Numeric(10, 2), server_default="0")
+    qty: Mapped[int] = mapped_column(server_default=sa.text("1"))
+    seen: Mapped[datetime] = mapped_column(server_default=func.now())
+    plain: Mapped[datetime] = mapped_column(sa.DateTime(), server_default=func.now())
+    at: Mapped[datetime] = mapped_column(server_default=utc_now_default())
+    day: Mapped[date | None]
+    key: Mapped[uuid.UUID]
+    double: Mapped[int] = mapped_column(sa.Computed("qty * 2", persisted=True))
+    low: Mapped[str] = mapped_column(
+        sa.String(50), sa.Computed(func.lower(sa.column("name")), persisted=True)
+    )
+    note: Mapped[str] = mapped_column(sa.String(20), server_default="it's")
+    f: Mapped[float] = mapped_column(sa.Float, server_default="1.5")
+    big: Mapped[int] = mapped_column(sa.BigInteger, server_default=sa.literal(7))
+
+
+class Part(SimpleBaseModel):
+    __tablename__ = "parts"
+    flag: Mapped[bool] = mapped_column(
+        sa.Boolean(create_constraint=True, name="flag_bool"), server_default=sa.false()
+    )
+    size: Mapped[int | None]
+    gone: Mapped[datetime] = mapped_column(server_default=func.now())
+    sure: Mapped[bool] = mapped_column(server_default=sa.true())
+    doc: Mapped[dict | None] = mapped_column(sa.JSON().with_variant(JSONB(), "postgresql"))
+"""
+)
+SECOND = (
+    FIRST.partition("class Part")[0]
+    + """\
+class Part(SimpleBaseModel):
+    __tablename__ = "parts"
+    __table_args__ = (
+        sa.Index("ix_parts_label", "label").ddl_if(dialect="postgresql"),
+        sa.CheckConstraint("size > 0", name="size"),
+        {"comment": "of an item"},
+    )
+    flag: Mapped[bool] = mapped_column(
+        sa.Boolean(create_constraint=True, name="flag_bool"), server_default=sa.true()
+    )
+    size: Mapped[int] = mapped_column(sa.BigInteger, server_default="1")
+    label: Mapped[str] = mapped_column(sa.String(20), server_default="", unique=True)
+    added: Mapped[datetime] = mapped_column(server_default=utc_now_default())
+    item_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("items.id"))
+"""
+)
+PYPROJECT = """\
+[project]
+name = "shop"
+version = "0.1"
+requires-python = ">=3.11"
+dependencies = ["fastapi", "sqlalchemy[asyncio]", "alembic", "asyncpg", "aiosqlite", "aiomysql"]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/__init__.py").touch()
+    (tmp_path / "app/main.py").write_text("from fastapi import FastAPI\n\napp = FastAPI()\n")
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("written_on", "others"),
+    [
+        ("sqlite", ("postgresql", "mysql")),
+        pytest.param("postgresql", ("sqlite",), marks=pytest.mark.any_sqlalchemy),
+    ],
+)
+def test_a_revision_is_right_on_each_database(
+    project: Path, written_on: str, others: tuple[str, ...], make_database: Callable[[str], str]
+) -> None:
+    """Whichever of them it was written on: from the scaffold to a second revision."""
+    urls = {kind: make_database(kind) for kind in (*others[::-1], written_on)}
+    url = urls[written_on]
+    made = setup_door.setup(project, "--scaffold", "app.db", "--no-prove", url=url)
+    assert made.code == 0, made.err
+    assert "revisions are written for" in made.out
+    for number, models in enumerate((FIRST, SECOND)):
+        (project / "app/db/models.py").write_text(models)
+        said = ("--dialects", ",".join(urls)) if number == 0 else ("--no-rename", "--apply")
+        ended = setup_door.generate(project, f"change {number}", *said, url=url)
+        assert ended.code == 0, ended.out + ended.err
+        assert all(f"{TITLES[kind]} " in ended.out for kind in urls), ended.out
+        assert "warning" not in ended.out and "DRIFT" not in ended.out, ended.out
+    for kind, address in urls.items():
+        for command in (("upgrade", "head"), ("check",)):
+            ended = setup_door.alembic(project / "alembic.ini", *command, url=address)
+            assert ended.code == 0, f"{kind}: {command}\n{ended.out}{ended.err}"
+    text = "".join(path.read_text() for path in (project / "alembic/versions").glob("*.py"))
+    assert 'if op.get_context().dialect.name == "postgresql":' in text or url == urls["postgresql"]
+    assert ("mysql" in text) == ("mysql" in urls)
+    if "mysql" in urls:  # to start its server costs more than all else
+        return
+    checked = setup_door.generate(project, "--check", url=url)
+    assert "drift" not in checked.out and "note:" not in checked.out, checked.out + checked.err
+    assert "comparing the models on" in checked.err
+
+
+@pytest.mark.any_sqlalchemy
+def test_what_is_said_is_refused_and_what_is_guessed_is_told(project: Path) -> None:
+    """SQLite's driver may be there for tests that make their tables without a revision."""
+    shop = Shop(project / "shop")
+    shop.edit("pyproject.toml", '"alembic"', '"alembic", "aiosqlite", "asyncpg"')
+    shop.write("app/models.py", SQLITE_ONLY)
+    shop.edit("app/db.py", "import os", "import os\n\nDIALECTS = ()")
+    told = shop.generate("first")
+    assert told.code == 0, told.err
+    assert "warning: not tried on PostgreSQL" in told.out.replace("\n  ", " ")
+    assert "Proved on SQLite in a temporary file: " in told.out
+    said = shop.generate("--check", "--dialects", "sqlite,postgresql")
+    assert said.code == Exit.PROOF_FAILED
+    assert "PostgreSQL cannot have the tables of these models" in said.err
+    assert "DIALECTS" in said.err
+    # The other way round the guess is tried, and does not count.
+    shop.write("app/models.py", SQLITE_ONLY.replace("NOCASE", "BINARY"))
+    wrong = shop.generate("--check", "--dialects", "oracle")
+    assert wrong.code == Exit.USAGE
+    assert "oracle is no database" in wrong.err
+    for path in shop.versions():
+        path.unlink()
+    # A hand-written env.py has no setting: the line to write is said.
+    shop.write("app/models.py", SQLITE_ONLY.replace('sa.String(20, "NOCASE")', "sa.String(20)"))
+    both = shop.generate("first", "--dialects", "sqlite,postgresql")
+    assert both.code == 0, both.err
+    assert 'DIALECTS: tuple[str, ...] = ("postgresql", "sqlite")' in both.err
+
+
+SQLITE_ONLY = """
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+from app.db import Base
+
+
+class User(Base):
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(sa.String(20, "NOCASE"))
+"""
+
+
+@pytest.mark.any_sqlalchemy
+def test_what_is_remembered_and_what_is_only_guessed(tmp_path: Path) -> None:
+    """In the settings block of env.py, of which the rest stays as it is."""
+    template = (Path(__file__).parents[2] / "templates/env.py").read_text()
+    assert remembered_in(template) == ()
+    guessed = with_setting(template, setting(["sqlite", "postgresql"], "pyproject.toml"))
+    assert guessed is not None
+    assert "# Guessed from the drivers in pyproject.toml" in guessed
+    assert remembered_in(guessed) == ()
+    said = with_setting(guessed, setting(kinds("postgres, mariadb,sqlite")))
+    assert said is not None
+    assert "Guessed" not in said
+    assert remembered_in(said) == ("postgresql", "sqlite", "mysql")
+    assert with_setting(said, setting(["sqlite"])) == template.replace(
+        '("sqlite", "postgresql", "mysql", "mariadb")', '("sqlite",)'
+    )
+    assert with_setting("x = 1\n", setting(["sqlite"])) is None
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_reflected_column_is_written_for_all_databases() -> None:
+    """As the way back needs it: the names of types and the words of defaults are one database's."""
+    for own, kind, written in (
+        ("sqlite", sa.DATETIME(), "DateTime()"),
+        ("mysql", mysql.TINYINT(display_width=1), "Boolean()"),
+        ("postgresql", postgresql.TIMESTAMP(timezone=True), "DateTime(timezone=True)"),
+    ):
+        assert repr(dialects_worker.general(kind, own)) == written
+    back = dialects_worker.general(postgresql.JSONB(), "postgresql")
+    assert repr(back) == "JSON()"
+    assert isinstance(back.dialect_impl(postgresql.dialect()), postgresql.JSONB)
+    own = sa.String(3)
+    assert dialects_worker.general(own, "sqlite") is own
+    for text, kind, expected in (
+        ("'it''s'::character varying", sa.String(), "it's"),
+        ("7", sa.Integer(), "7"),
+        ("1", sa.Boolean(), "true"),
+        ("false", sa.Boolean(), "false"),
+        ("CURRENT_TIMESTAMP", sa.DateTime(), "now()"),
+    ):
+        found = dialects_worker.anywhere(sa.DefaultClause(sa.text(text)), kind, "postgresql")
+        assert str(found.arg) == expected
+    only = dialects_worker.anywhere(
+        sa.DefaultClause(sa.text("(strftime('%f', 'now'))")), sa.DateTime(), "sqlite"
+    )
+    text = only.arg.written("sa.", ["sqlite", "postgresql"])
+    assert eval(text, {"sa": sa, "op": FakeContext("postgresql")}).text == "(CURRENT_TIMESTAMP)"
+    assert "strftime" in eval(text, {"sa": sa, "op": FakeContext("sqlite")}).text
+    unknown = dialects_worker.anywhere(sa.DefaultClause(sa.text("f(1)")), sa.Integer(), "sqlite")
+    text = unknown.arg.written("sa.", ["sqlite", "postgresql"])
+    assert eval(text, {"sa": sa, "op": FakeContext("postgresql")}) is None
+
+
+class FakeContext:
+    """`op` as a revision has it, as far as a rendered choice asks."""
+
+    def __init__(self, name: str) -> None:
+        self.dialect = sa.make_url(f"{name}://").get_dialect()()
+
+    def get_context(self) -> "FakeContext":
+        return self
+
+
+REST = '''
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import mysql
+
+
+def upgrade():
+    """Apply."""
+    # ### commands ###
+    op.create_index("a", "t", ["x"])
+
+    op.create_index("b", "t", ["x"])
+
+
+def downgrade():
+    """Undo."""
+    pass
+'''
+
+
+@pytest.mark.any_sqlalchemy
+def test_what_one_database_lacks_goes_behind_an_if() -> None:
+    draft = REST.replace('op.create_index("a", "t", ["x"])', "op.f()").replace(
+        "from sqlalchemy.dialects import mysql\n", ""
+    )
+    text = merged(draft, REST, "mysql")
+    assert "from sqlalchemy.dialects import mysql\n" in text
+    assert (
+        '    if op.get_context().dialect.name in ("mysql", "mariadb"):\n'
+        '        op.create_index("a", "t", ["x"])\n\n'
+        '        op.create_index("b", "t", ["x"])\n'
+    ) in text
+    assert statements(text, "downgrade") == []
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_default_with_an_apostrophe_and_a_moment_are_no_change() -> None:
+    assert not differs("current_timestamp(6)", "now()", sa.DateTime(), rewritten=False)
+    assert differs("current_timestamp(6)", "utc_timestamp(6)", sa.DateTime(), rewritten=False)
