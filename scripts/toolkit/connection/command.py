@@ -55,8 +55,9 @@ What stops it and what is a warning:
   read-only database is broken unless --read-only says that it is meant.
   A transaction-mode pooler is no fault; a driver that is not set for it is one, and shown
   by load: 20 tasks of 5 statements with the project's own settings.
-  Head-room is broken where workers x (pool_size + max_overflow) exceeds the limit, and a
-  warning where it exceeds what is free now.
+  Head-room is broken where services x hosts x workers x (pool_size + max_overflow) exceeds
+  the limit, and a warning where it exceeds what is free now, or where --rate and --hold need
+  more than all pools have. The arithmetic is in references/capacity.md.
   A database behind the heads is broken; one ahead of this code is a warning.
   SQLite: the file, its folder, its lock; nothing is created, not even -wal or -shm.
 
@@ -76,7 +77,10 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code."""
-    options = parser().parse_args(arguments)
+    made = parser()
+    options = made.parse_args(arguments)
+    if (options.rate is None) is not (options.hold is None):
+        made.error("--rate and --hold belong together")
     # Libraries log what they also raise.
     logged = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -119,6 +123,23 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--name", metavar="SECTION", help="its section, as in `alembic -n SECTION`")
     made.add_argument("--base", metavar="MODULE:NAME", help="the declarative base that is meant")
     made.add_argument("--workers", metavar="N", type=positive, default=None, help="default: 1")
+    made.add_argument("--hosts", metavar="N", type=positive, default=1, help="default: 1")
+    made.add_argument(
+        "--services",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="applications like this one on the same server (default: 1)",
+    )
+    made.add_argument(
+        "--rate",
+        metavar="N",
+        type=positive,
+        help="transactions a second on all hosts, for Little's law; with --hold",
+    )
+    made.add_argument(
+        "--hold", metavar="MS", type=positive, help="milliseconds that one holds its connection"
+    )
     made.add_argument(
         "--pool-size", metavar="N", type=natural, help="default: the project's, else 5"
     )
@@ -229,6 +250,10 @@ def run(options: argparse.Namespace) -> Report:
         expected = Expected(
             settings,
             workers=options.workers or 1,
+            hosts=options.hosts,
+            services=options.services,
+            rate=options.rate,
+            hold=options.hold,
             load=options.load,
             time_zone=options.time_zone,
             read_only=options.read_only,

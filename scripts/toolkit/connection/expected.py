@@ -1,5 +1,6 @@
 """What the caller has said about the application, and the limits of a run."""
 
+import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,13 @@ class Expected:
 
     settings: EngineSettings
     workers: int = 1
+    """On each host."""
+    hosts: int = 1
+    services: int = 1
+    rate: int | None = None
+    """Transactions a second on all hosts."""
+    hold: int | None = None
+    """Milliseconds that a transaction holds its connection."""
     load: int = 20
     time_zone: str = "UTC"
     read_only: bool = False
@@ -35,7 +43,19 @@ class Expected:
     @property
     def wanted(self) -> int:
         """The most connections that the application opens."""
-        return self.workers * self.settings.capacity
+        return self.processes * self.settings.capacity
+
+    @property
+    def processes(self) -> int:
+        return self.services * self.hosts * self.workers
+
+    @property
+    def in_use(self) -> tuple[float, int] | None:
+        """By Little's law: connections in use on average, and in all but one moment of 700."""
+        if self.rate is None or self.hold is None:
+            return None
+        mean = self.rate * self.hold / 1000
+        return mean, math.ceil(mean + 3 * math.sqrt(mean))
 
     def left(self) -> float:
         """Seconds for the next step: until the end, less what it takes to report."""

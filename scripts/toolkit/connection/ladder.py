@@ -136,8 +136,7 @@ async def pool_step(
 def judge_room(expected: Expected, room: Room, *, pooler: bool) -> Step:
     """Raises Broken where the application can never have what it may ask for."""
     settings, verdicts = expected.settings, list[Verdict]()
-    sum_of = f"{expected.workers} x ({settings.pool_size} + {settings.max_overflow})"
-    wanted = f"{sum_of} = {expected.wanted}"
+    wanted = f"{sum_of(expected)} = {expected.wanted}"
     has = f"{room.limit} ({room.words}), {room.used} of them in use"
     lines = [f"the application may open {wanted}", f"the server has {has}"]
     if settings.no_pool:
@@ -154,6 +153,7 @@ def judge_room(expected: Expected, room: Room, *, pooler: bool) -> Step:
                 " idle_in_transaction_session_timeout, and `async with` in the code.",
             )
         )
+    lines += in_use_lines(expected)
     if pooler:
         lines.append("behind a pooler its own limits count: max_client_conn, default_pool_size")
     elif expected.wanted > room.limit:
@@ -162,7 +162,7 @@ def judge_room(expected: Expected, room: Room, *, pooler: bool) -> Step:
                 Status.BROKEN,
                 f"The application may open {wanted} connections, the server has {room.limit}"
                 f" ({room.words}).",
-                "Lower pool_size or the workers, raise the limit, or put PgBouncer in between.",
+                what_fits(expected, room.limit),
             )
         )
     elif expected.wanted > room.free:
@@ -175,6 +175,15 @@ def judge_room(expected: Expected, room: Room, *, pooler: bool) -> Step:
                 "SELECT usename, application_name, count(*) FROM pg_stat_activity GROUP BY 1, 2",
             )
         )
+    if expected.in_use is not None and expected.in_use[1] > expected.wanted:
+        verdicts.append(
+            Verdict(
+                Status.WARNING,
+                f"At this rate {expected.in_use[1]} connections are in use at the peaks, and all"
+                f" pools have {expected.wanted}.",
+                "Hold them for less time (commit before a slow await), or enlarge the pools.",
+            )
+        )
     return judged(
         Layer.HEADROOM,
         f"{wanted} of {room.limit}, {room.free} free",
@@ -185,6 +194,39 @@ def judge_room(expected: Expected, room: Room, *, pooler: bool) -> Step:
         used=room.used,
         free=room.free,
         stuck=room.stuck,
+    )
+
+
+def sum_of(expected: Expected) -> str:
+    """The factors, without those that nobody has named."""
+    settings = expected.settings
+    named = ((expected.services, "services"), (expected.hosts, "hosts"))
+    more = "".join(f"{number} {what} x " for number, what in named if number > 1)
+    each = f"({settings.pool_size} + {settings.max_overflow})"
+    return f"{more}{expected.workers} {'workers ' if more else ''}x {each}"
+
+
+def in_use_lines(expected: Expected) -> list[str]:
+    if expected.in_use is None:
+        return []
+    mean, peak = expected.in_use
+    return [
+        f"{expected.rate} transactions a second of {expected.hold} ms: {mean:.1f} connections in"
+        f" use on average (Little's law), {peak} at the peaks"
+    ]
+
+
+def what_fits(expected: Expected, limit: int) -> str:
+    """What to do where the sum is above the limit, in numbers."""
+    each = limit // expected.processes
+    if each < 1:
+        return (
+            f"{expected.processes} processes need PgBouncer in between: pools as they are, and"
+            f" default_pool_size at most {limit} for all."
+        )
+    return (
+        f"At most {each} a process fit: lower pool_size and max_overflow, or the workers, raise"
+        " the limit, or put PgBouncer in between."
     )
 
 
