@@ -190,10 +190,12 @@ class Shop:
             for name in ("pk_users", "uq_users_email"):
                 self.edit("alembic/versions/first.py", f', name="{name}"', "")
 
-    def add_revision(self, revision: str, parent: str | None, body: str = "pass") -> None:
+    def add_revision(
+        self, revision: str, parent: str | None, body: str = "pass", down: str = "pass"
+    ) -> None:
         self.write(
             f"alembic/versions/{revision}.py",
             f"from alembic import op\nimport sqlalchemy as sa\nrevision = {revision!r}\n"
             f"down_revision = {parent!r}\n\ndef upgrade():\n    {body}\n\n"
-            "def downgrade():\n    pass\n",
+            f"def downgrade():\n    {down}\n",
         )

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -635,6 +637,25 @@ def _(bench: Bench) -> Iterator[Run]:
 def _(bench: Bench) -> Iterator[Run]:
     root, url = migrated(bench)
     yield Run(url, ("--project", str(root)))
+
+
+@pytest.mark.any_sqlalchemy
+def test_the_command_for_the_revision_is_right_where_it_is_read(bench: Bench) -> None:
+    """Its folder and its ini have names with a space; carried out, it mends what it is about."""
+    root, url = migrated(bench)
+    (root / "alembic.ini").rename(root / "my alembic.ini")
+    run = Run(url, ("--project", str(root), "--ini", str(root / "my alembic.ini"), "--json"))
+    ended = call(run, bench.empty)
+    assert (ended.code, ended.document["layer"]) == (Exit.REVISION, "revision"), ended
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "DATABASE_URL": url}
+    done = subprocess.run(
+        ["bash", "-c", ended.document["next"]],
+        cwd=bench.empty, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, (ended.document["next"], done.stderr)
+    again = call(run, bench.empty)
+    assert again.code == Exit.OK, again.out
 
 
 # SQLite

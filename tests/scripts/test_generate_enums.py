@@ -50,6 +50,16 @@ class Enums:
     def models(self, source: str) -> None:
         self.shop.write("app/models.py", HEAD + source)
 
+    def begin(self, values: str, default: str) -> None:
+        """Models with a column of an enum, and a database that has it."""
+        self.models(table("note", STATES.format(values=values, default=default)))
+        state = f"sa.Column('state', sa.Enum({values}, name='state'),"
+        state += f" server_default='{default}')"
+        body = f"op.create_table('note', sa.Column('id', sa.Integer(), primary_key=True), {state})"
+        down = "op.drop_table('note'); op.execute('DROP TYPE state')"
+        self.shop.add_revision("first", None, body, down)
+        self.alembic("upgrade", "head")
+
     def generate(self, *arguments: str, code: Exit = Exit.OK) -> str:
         """What the door says; the text of the revision, if it wrote one."""
         before = set(self.shop.versions())
@@ -121,10 +131,9 @@ async def test_seed_39_enum_types_come_and_go(enums: Enums) -> None:
 STATES = "state = mapped_column(sa.Enum({values}, name='state'), server_default='{default}')"
 
 
+@pytest.mark.any_sqlalchemy
 async def test_a_new_value_that_is_the_default_is_one_revision(enums: Enums) -> None:
-    enums.models(table("note", STATES.format(values="'open', 'done'", default="open")))
-    enums.generate("notes")
-    enums.alembic("upgrade", "head")
+    enums.begin("'open', 'done'", "open")
     enums.models(table("note", STATES.format(values="'new', 'open', 'done'", default="new")))
     written = enums.generate("new")
     assert "ADD VALUE IF NOT EXISTS 'new' BEFORE 'open'" in written
@@ -135,10 +144,9 @@ async def test_a_new_value_that_is_the_default_is_one_revision(enums: Enums) -> 
     enums.generate("nothing", code=Exit.NO_CHANGES)
 
 
+@pytest.mark.any_sqlalchemy
 async def test_a_value_that_the_models_lost_is_told_and_taken_out_if_asked(enums: Enums) -> None:
-    enums.models(table("note", STATES.format(values="'open', 'done', 'gone'", default="open")))
-    enums.generate("notes")
-    enums.alembic("upgrade", "head")
+    enums.begin("'open', 'done', 'gone'", "open")
     enums.models(table("note", STATES.format(values="'open', 'done'", default="open")))
     for arguments in (("removed",), ("--check",)):
         said = " ".join(enums.generate(*arguments, code=Exit.DRIFT).split())
@@ -157,10 +165,9 @@ async def test_a_value_that_the_models_lost_is_told_and_taken_out_if_asked(enums
     assert await enums.types() == {"state": ["open", "done", "gone"]}
 
 
+@pytest.mark.any_sqlalchemy
 async def test_a_value_under_a_new_name_is_a_question(enums: Enums) -> None:
-    enums.models(table("note", STATES.format(values="'open', 'gone'", default="open")))
-    enums.generate("notes")
-    enums.alembic("upgrade", "head")
+    enums.begin("'open', 'gone'", "open")
     await enums.ask("INSERT INTO note (state) VALUES ('gone')")
     enums.models(table("note", STATES.format(values="'open', 'archived'", default="open")))
     assert "--rename state.gone:archived" in enums.generate("archived", code=Exit.RENAME)
@@ -173,6 +180,7 @@ async def test_a_value_under_a_new_name_is_a_question(enums: Enums) -> None:
     assert await enums.types() == {"state": ["open", "gone"]}
 
 
+@pytest.mark.any_sqlalchemy
 async def test_defaults_that_cannot_be_compared_by_the_server(enums: Enums) -> None:
     """Each of them was an error or a revision without end, as `compare_server_default` is."""
     enums.models(

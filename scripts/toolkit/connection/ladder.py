@@ -239,7 +239,7 @@ async def revision_step(
         return why or not_checked(Layer.REVISION, "there is nothing to compare with")
     query = current_revisions(connection, history)
     current = await within(Layer.REVISION, query, expected.left())
-    return judge_revision(history, current, expected.project.root)
+    return judge_revision(history, current)
 
 
 async def current_revisions(

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.connection.steps import Layer, Step, not_checked, ok, stop, warning
+from toolkit.project.commands import alembic_line
 from toolkit.project.facts import Project
 from toolkit.project.imports import parse
 from toolkit.project.root import read_text
-from toolkit.report.quoting import word
 
 VERSION_TABLE = re.compile(r"\bversion_table\s*=\s*['\"](\w+)['\"]")
 COMPUTED_TABLE = re.compile(r"\bversion_table\s*=(?!=)\s*(?!None\b|['\"])\S")
@@ -28,11 +28,8 @@ class History:
     parents: Mapping[str, tuple[str, ...]]
     table: str = "alembic_version"
     schema: str | None = None
-    ini: Path | None = None
-    folder: Path | None = None
-    """Where Alembic is run: relative paths of the ini count from there."""
-    name_option: tuple[str, ...] = ()
-    """`-n SECTION`, where Alembic has to be told."""
+    upgrade: str = "alembic upgrade head"
+    """The command, as it works where the script was started."""
 
     @property
     def heads(self) -> frozenset[str]:
@@ -68,9 +65,7 @@ def read_history(project: Project | None) -> History | None:
         parents,
         table[1] if table else "alembic_version",
         schema[1] if schema else None,
-        setup.ini,
-        setup.started_in,
-        tuple(setup.name_option),
+        alembic_line(project, setup, ["upgrade", "head"]),
     )
 
 
@@ -114,17 +109,13 @@ def unreadable(project: Project | None) -> Step | None:
     return None
 
 
-def judge_revision(history: History, current: frozenset[str] | None, root: Path) -> Step:
+def judge_revision(history: History, current: frozenset[str] | None) -> Step:
     """`current` is None where the version table is missing. Raises Broken."""
     heads, total = history.heads, len(history.parents)
     data: dict[str, Any] = {"current": sorted(current or ()), "heads": sorted(heads)}
-    folder = history.folder or root
-    options = f"{ini_option(history, folder)}{name_option(history)}"
-    upgrade = f"cd {word(folder)} && alembic{options} upgrade head"
     if not total:
         return ok(Layer.REVISION, "the project has no revisions yet", **data)
-    if len(heads) > 1:
-        upgrade += "s"
+    upgrade = history.upgrade + ("s" if len(heads) > 1 else "")
     if not current:
         stop(
             Layer.REVISION,
@@ -155,20 +146,6 @@ def judge_revision(history: History, current: frozenset[str] | None, root: Path)
             **data,
         )
     return ok(Layer.REVISION, f"at the head, {names(current)}", **data)
-
-
-def ini_option(history: History, root: Path) -> str:
-    if history.ini is None or history.ini == root / "alembic.ini":
-        return ""
-    if history.ini.suffix == ".toml":
-        return ""
-    return (
-        f" -c {history.ini.relative_to(root) if history.ini.is_relative_to(root) else history.ini}"
-    )
-
-
-def name_option(history: History) -> str:
-    return "".join(f" {word(part)}" for part in history.name_option)
 
 
 def names(revisions: Iterable[str]) -> str:
