@@ -94,6 +94,16 @@ CANCELLATIONS ?= 5000
 cancellations: .venv/installed ## Cancel requests at random moments, 5,000 on each database
 	CANCELLATIONS=$(CANCELLATIONS) .venv/bin/python -m pytest -n 0 tests/faults/test_cancellations.py
 
+.venv-api/installed: pyproject.toml
+	@$(PYTHON) -m venv --clear .venv-api
+	@.venv-api/bin/python $(PIP) install --upgrade "pip>=25.1"
+	@.venv-api/bin/python $(PIP) install --group latest --group api
+	@touch $@
+
+EXAMPLES ?= 200
+api: .venv-api/installed ## Have schemathesis look for a 5xx of the example service (EXAMPLES=200 each)
+	.venv-api/bin/python tests/benchmarks/fuzz_api.py $(EXAMPLES)
+
 zoo: .venv/installed ## Compare env.py with plain Alembic, on models with all that models have
 	.venv/bin/python tests/zoo/compare.py
 
@@ -151,4 +161,4 @@ SKILLS_CLIENT := skills@1.7.4 node-linux-$(if $(filter aarch64 arm64,$(shell una
 	@touch $@
 
 clean: ## Remove the environments and caches (not demo/)
-	rm -rf .venv .venv-floor .venv-bench .npm .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-floor .venv-bench .venv-api .npm .mypy_cache .ruff_cache .pytest_cache
