@@ -55,12 +55,14 @@ def test_layout_imports_and_knows_its_tables(
     assert unregistered(project, report) == ()
 
 
+@pytest.mark.any_sqlalchemy
 def test_monorepo_is_read_from_its_backend_too(project_factory: Factory) -> None:
     layout = project_factory("monorepo")
     assert read_project(layout.root).root == layout.root
     assert read_project(layout.root / "app").root == layout.root
 
 
+@pytest.mark.any_sqlalchemy
 def test_alembic_that_is_there(project_factory: Factory) -> None:
     (sync,) = read_project(project_factory("sync_alembic").root).alembic
     assert not sync.is_async
@@ -72,6 +74,7 @@ def test_alembic_that_is_there(project_factory: Factory) -> None:
     assert "app.models.note" not in broken.imported_modules
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     ("name", "code", "said"),
     [
@@ -87,6 +90,7 @@ def test_refusal_names_the_flag(name: str, code: int, said: str, project_factory
     assert said in refused.value.problem.remedy
 
 
+@pytest.mark.any_sqlalchemy
 def test_base_flag_settles_two_bases(project_factory: Factory) -> None:
     project = read_project(project_factory("two_bases").directory, base="app.billing:BillingBase")
     assert project.base is not None
@@ -95,18 +99,21 @@ def test_base_flag_settles_two_bases(project_factory: Factory) -> None:
     assert {item.name for item in project.mapped} == {"Invoice", "Item", "Note"}
 
 
+@pytest.mark.any_sqlalchemy
 def test_base_flag_follows_a_reexport(project_factory: Factory) -> None:
     project = read_project(project_factory("two_bases").directory, base="app.db:Base")
     assert project.base is not None
     assert project.base.reference == "app.db.base:Base"
 
 
+@pytest.mark.any_sqlalchemy
 def test_base_flag_that_is_no_base(project_factory: Factory) -> None:
     with pytest.raises(ProjectError, match="no declarative base") as refused:
         read_project(project_factory("app").directory, base="app.nowhere:Base")
     assert refused.value.problem.exit_code == Exit.USAGE
 
 
+@pytest.mark.any_sqlalchemy
 def test_ini_flag_settles_two_inis(project_factory: Factory) -> None:
     layout = project_factory("two_inis")
     project = read_project(layout.directory, ini="app/alembic.ini")
@@ -114,6 +121,7 @@ def test_ini_flag_settles_two_inis(project_factory: Factory) -> None:
     assert project.alembic[0].script_location == layout.root / "alembic"
 
 
+@pytest.mark.any_sqlalchemy
 def test_fresh_project_has_settings_and_nothing_else(project_factory: Factory) -> None:
     project = read_project(project_factory("fresh").directory)
     assert project.base is None

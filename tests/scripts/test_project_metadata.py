@@ -92,6 +92,7 @@ def test_every_kind_of_base(tmp_path: Path, source: str, kind: str) -> None:
     check_against_import(project)
 
 
+@pytest.mark.any_sqlalchemy
 def test_mixins_abstract_and_inheritance(tmp_path: Path) -> None:
     models = f"""{ORM}from sqlalchemy.orm import declared_attr
 from sqlalchemy import Column, Integer, Table
@@ -175,6 +176,7 @@ class NotATable:
     assert report.classes["app.models:Puppy"] == "animals"
 
 
+@pytest.mark.any_sqlalchemy
 def test_base_through_packages_and_relative_imports(tmp_path: Path) -> None:
     project = read(
         tmp_path,
@@ -193,6 +195,7 @@ def test_base_through_packages_and_relative_imports(tmp_path: Path) -> None:
     check_against_import(project)
 
 
+@pytest.mark.any_sqlalchemy
 def test_core_tables(tmp_path: Path) -> None:
     source = (
         "from sqlalchemy import Column, Integer, MetaData, Table\n\nmetadata = MetaData()\n"
@@ -206,6 +209,7 @@ def test_core_tables(tmp_path: Path) -> None:
     check_against_import(project)
 
 
+@pytest.mark.any_sqlalchemy
 def test_association_table_belongs_to_the_base(tmp_path: Path) -> None:
     source = (
         f"{ORM}from sqlalchemy import Column, Integer, Table\n\n\n"
@@ -219,6 +223,7 @@ def test_association_table_belongs_to_the_base(tmp_path: Path) -> None:
     check_against_import(project)
 
 
+@pytest.mark.any_sqlalchemy
 def test_names_of_one_metadata_are_no_rivals(tmp_path: Path) -> None:
     source = (
         f"{ORM}from sqlalchemy import Column, Integer, MetaData, Table\n\nshared = MetaData()\n\n\n"
@@ -233,6 +238,7 @@ def test_names_of_one_metadata_are_no_rivals(tmp_path: Path) -> None:
     check_against_import(project)
 
 
+@pytest.mark.any_sqlalchemy
 def test_mapped_decorator(tmp_path: Path) -> None:
     source = (
         f"{ORM}from sqlalchemy.orm import registry\n\nreg = registry()\n\n\n"
@@ -245,6 +251,7 @@ def test_mapped_decorator(tmp_path: Path) -> None:
     check_against_import(project)
 
 
+@pytest.mark.any_sqlalchemy
 def test_sqlmodel_without_table_name(tmp_path: Path) -> None:
     source = (
         "from sqlmodel import Field, SQLModel\n\n\nclass Shared(SQLModel):\n    name: str\n\n\n"
@@ -257,6 +264,7 @@ def test_sqlmodel_without_table_name(tmp_path: Path) -> None:
     check_against_import(project)
 
 
+@pytest.mark.any_sqlalchemy
 def test_advanced_alchemy_base(tmp_path: Path) -> None:
     source = (
         "from advanced_alchemy.base import UUIDAuditBase\n\n\n"
@@ -268,6 +276,7 @@ def test_advanced_alchemy_base(tmp_path: Path) -> None:
     assert tables(project) == {"Author": "authors"}
 
 
+@pytest.mark.any_sqlalchemy
 def test_unused_base_is_no_rival(tmp_path: Path) -> None:
     used = f"{ORM}\n\nclass Base(DeclarativeBase):\n    pass\n\n\n{model('A', 'a')}"
     unused = f"{ORM}\n\nclass Old(DeclarativeBase):\n    pass\n"
@@ -275,6 +284,7 @@ def test_unused_base_is_no_rival(tmp_path: Path) -> None:
     assert [source.reference for source in project.metadata] == ["app.a:Base", "app.aa:Old"]
 
 
+@pytest.mark.any_sqlalchemy
 def test_foreign_code_is_not_read(tmp_path: Path) -> None:
     other = f"{ORM}\n\nclass Base(DeclarativeBase):\n    pass\n\n\n{model('X', 'x')}"
     places = [
@@ -296,6 +306,7 @@ def test_foreign_code_is_not_read(tmp_path: Path) -> None:
     assert [item.name for item in project.mapped] == ["Item"]
 
 
+@pytest.mark.any_sqlalchemy
 def test_syntax_error_matters_only_with_models(tmp_path: Path) -> None:
     project = read(tmp_path, {"app/broken.py": "import fastapi\n\ndef f(:\n"})
     assert len(project.unreadable) == 1
@@ -307,6 +318,7 @@ def test_syntax_error_matters_only_with_models(tmp_path: Path) -> None:
     assert refused.value.problem.exit_code == Exit.BROKEN_PROJECT
 
 
+@pytest.mark.any_sqlalchemy
 def test_base_that_only_its_owner_knows(tmp_path: Path) -> None:
     files = {
         "app/db.py": f"{ORM}\n\ndef make_base():\n    class Base(DeclarativeBase):\n        pass\n"
@@ -324,6 +336,7 @@ def test_base_that_only_its_owner_knows(tmp_path: Path) -> None:
     check_against_import(project)
 
 
+@pytest.mark.any_sqlalchemy
 def test_reading_imports_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     evidence = tmp_path / "imported"
     read(

@@ -271,6 +271,7 @@ def test_a_suite_is_seen_with_its_workers(suite: Suite) -> None:
     assert [one.rows for one in suite.capture.statements if one.unit == in_thread.number] == [1]
 
 
+@pytest.mark.any_sqlalchemy
 def test_a_failing_test_is_told_and_no_error(suite: Suite) -> None:
     assert suite.capture.exit_status != 0
     assert suite.capture.notes == ("1 of 13 tests failed; what they did until then counts",)
@@ -280,6 +281,7 @@ def test_a_failing_test_is_told_and_no_error(suite: Suite) -> None:
     assert any("statements" in one for one in suite.said)
 
 
+@pytest.mark.any_sqlalchemy
 def test_only_application_code_is_accused(suite: Suite) -> None:
     """Neither the loops of tests and fixtures, nor their sessions, nor many tests of one route."""
     lines = FILES["app/main.py"].splitlines()
@@ -294,6 +296,7 @@ def test_only_application_code_is_accused(suite: Suite) -> None:
     assert units["n-plus-one"] == "tests/test_app.py::test_a_service"
 
 
+@pytest.mark.any_sqlalchemy
 def test_routes_leave_out_what_tests_do(suite: Suite) -> None:
     routes = {one.name: one for one in routes_of(suite.capture)}
     assert routes["GET /users/{number}"].calls == 38
@@ -302,6 +305,7 @@ def test_routes_leave_out_what_tests_do(suite: Suite) -> None:
     assert "tests/test_app.py::test_one_request_many_times" not in routes
 
 
+@pytest.mark.any_sqlalchemy
 def test_nothing_is_left_in_the_project(suite: Suite) -> None:
     left = {path.name for path in suite.root.iterdir()} - {name.split("/")[0] for name in FILES}
     assert left <= {"__pycache__", "data-gw0.db", "data-gw1.db", "data-one.db"}
@@ -346,6 +350,7 @@ def late(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.queries.capture.run.time", clock)
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.usefixtures("late")
 def test_what_hangs_is_stopped_with_its_children(script: Path) -> None:
     with (script / "run.py").open("a") as stream:
@@ -361,6 +366,7 @@ def test_what_hangs_is_stopped_with_its_children(script: Path) -> None:
     assert not is_running(child)
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.usefixtures("late")
 def test_a_test_that_hangs_leaves_what_it_has_sent(script: Path) -> None:
     (script / "test_it.py").write_text(

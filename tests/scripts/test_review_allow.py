@@ -5,6 +5,8 @@ import pytest
 from toolkit.migration.review.allow import apply_comments, comments_of
 from toolkit.report.finding import Finding, Verdict
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 FILE = "versions/a.py"
 SOURCE = '''"""Drop things."""
 

@@ -39,6 +39,7 @@ def run(place: Workplace, database: str, name: str) -> tuple[dict[str, Any], lis
     return trace, findings_of(trace)
 
 
+@pytest.mark.any_sqlalchemy
 def test_the_corpus_is_as_large_as_promised() -> None:
     assert {case.name for case in CASES} >= GENTLEST.keys()
     assert sum(not case.is_safe for case in CASES) >= 15

@@ -100,6 +100,7 @@ def said(findings: list[Finding]) -> str:
     return "\n".join(f"{f.rule} {f.verdict} {f.table}:{f.line} {f.evidence}" for f in findings)
 
 
+@pytest.mark.any_sqlalchemy
 def test_the_corpus_is_as_large_as_promised() -> None:
     assert {case.name for case in CASES} >= {*forms.WRITES}
     assert sum(not case.is_safe for case in CASES) >= 30
@@ -373,6 +374,7 @@ def test_a_commit_in_sql_gives_the_locks_back(place: Workplace, database: str) -
     assert ("backfill-with-lock", "blocks") not in loud(findings_of(report["trace"]))
 
 
+@pytest.mark.any_sqlalchemy
 def test_squawk_agrees_and_brings_no_false_alarm(place: Workplace, database: str) -> None:
     squawk, note = find_squawk()
     assert squawk is not None, "squawk-cli belongs to the test environment"
@@ -383,6 +385,7 @@ def test_squawk_agrees_and_brings_no_false_alarm(place: Workplace, database: str
     assert not any("squawk" in f.evidence for f in findings_of(trace))
 
 
+@pytest.mark.any_sqlalchemy
 def test_squawk_does_not_overrule_the_trace(place: Workplace, database: str) -> None:
     """It flags every new type; this one was seen to rewrite nothing."""
     squawk = find_squawk()[0]
@@ -393,6 +396,7 @@ def test_squawk_does_not_overrule_the_trace(place: Workplace, database: str) -> 
     assert loud(findings_of(trace, squawk=squawk)) == set()
 
 
+@pytest.mark.any_sqlalchemy
 def test_style_that_only_squawk_knows(place: Workplace, database: str) -> None:
     body = 'op.execute("ALTER TABLE users ADD COLUMN plate char(9)")'
     trace = trace_of(place, database, "plate", body)["trace"]
@@ -402,6 +406,7 @@ def test_style_that_only_squawk_knows(place: Workplace, database: str) -> None:
     assert ("ban-char-field", "squawk", "style") in found
 
 
+@pytest.mark.any_sqlalchemy
 def test_squawk_that_fails_is_said(place: Workplace, database: str, tmp_path: Path) -> None:
     trace = place.run("upgrade", "safe_varchar_wider", url=database)["trace"]
     broken = tmp_path / "squawk"
@@ -413,6 +418,7 @@ def test_squawk_that_fails_is_said(place: Workplace, database: str, tmp_path: Pa
     ]
 
 
+@pytest.mark.any_sqlalchemy
 def test_squawk_that_is_missing_or_another_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,6 +435,7 @@ def test_squawk_that_is_missing_or_another_is_said(
     assert note == f"squawk is 9.9.9, these rules know {VERSION}"
 
 
+@pytest.mark.any_sqlalchemy
 def test_an_extension_may_stay_after_the_downgrade() -> None:
     """Others may use it by then; the functions that came with it are not the revision's."""
     made = {"what": "function-created", "name": "public.similarity"}

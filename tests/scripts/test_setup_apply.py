@@ -14,6 +14,8 @@ from toolkit.setup.apply import JOURNAL, BusyError, StaleError, Transaction, rec
 from toolkit.setup.backups import FOLDER
 from toolkit.setup.changes import FileChange
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 # Processes that die at the first, second, third ... time that they ask the system for
 # something: the interpreter tells an audit hook of each open, rename, mkdir, unlink
 # before it is done. One is forked for each point, in a copy of the project of its own.

@@ -16,11 +16,12 @@ from projects import warm
 from projects.layouts import Layout
 from projects.setup_door import SCRIPTS, alembic, environment, setup, tree
 
+pytestmark = pytest.mark.any_sqlalchemy
+
 Factory = Callable[[str], Layout]
 SQLITE = "sqlite+aiosqlite:///nowhere.db"
 
 
-@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     ("name", "arguments", "code", "words"),
     [
@@ -66,7 +67,6 @@ def test_the_flag_settles_it(name: str, flags: list[str], project_factory: Facto
     assert ended.code == 0, ended.err
 
 
-@pytest.mark.any_sqlalchemy
 def test_json_has_the_refusal_too(project_factory: Factory) -> None:
     ended = setup(project_factory("two_bases").directory, "--json", url=SQLITE)
     assert ended.code == ended.document["exit"] == 4
@@ -155,7 +155,6 @@ with create_engine("sqlite://").connect() as connection:
 """
 
 
-@pytest.mark.any_sqlalchemy
 def test_each_option_of_an_env_py_is_named_before_it_is_replaced(
     project_factory: Factory,
 ) -> None:
@@ -259,7 +258,6 @@ def test_a_database_with_tables_gets_the_stamp_instructions(
     assert asyncio.run(rows()) == ["kept"]
 
 
-@pytest.mark.any_sqlalchemy
 def test_ctrl_c_leaves_nothing(project_factory: Factory) -> None:
     layout = project_factory("app")
     before = tree(layout.directory)
@@ -282,7 +280,6 @@ def test_ctrl_c_leaves_nothing(project_factory: Factory) -> None:
     assert tree(layout.directory) == before
 
 
-@pytest.mark.any_sqlalchemy
 def test_killed_while_it_proves_the_next_run_goes_on(project_factory: Factory) -> None:
     layout = project_factory("app")
     with subprocess.Popen(

@@ -132,6 +132,7 @@ def test_after_one_command_only_models_and_endpoints_are_missing(
     assert "1 passed" in tested.stdout, tested.stdout + tested.stderr
 
 
+@pytest.mark.any_sqlalchemy
 def test_what_is_written_is_shown_and_only_adds(project_factory: Factory) -> None:
     layout = project_factory("fresh")
     file = layout.root / "pyproject.toml"
@@ -157,6 +158,7 @@ def test_what_is_written_is_shown_and_only_adds(project_factory: Factory) -> Non
     ]
 
 
+@pytest.mark.any_sqlalchemy
 def test_only_the_driver_of_the_database_in_use_is_needed(
     project_factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +178,7 @@ def test_only_the_driver_of_the_database_in_use_is_needed(
     assert project.notes == ()
 
 
+@pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize(
     ("before", "place"),
     [
@@ -195,6 +198,7 @@ def test_the_import_goes_where_a_sorter_puts_it(before: list[str], place: list[i
     ]
 
 
+@pytest.mark.any_sqlalchemy
 def test_the_projects_settings_object_is_used(project_factory: Factory) -> None:
     layout = project_factory("fresh")
     config = layout.root / "app/config.py"
@@ -225,6 +229,7 @@ def test_the_projects_settings_object_is_used(project_factory: Factory) -> None:
     assert ran.stdout == "postgresql+asyncpg://me:***@db/shop 7\n", ran.stderr
 
 
+@pytest.mark.any_sqlalchemy
 def test_files_that_a_person_changed_are_kept(project_factory: Factory) -> None:
     layout = project_factory("fresh")
     url = "sqlite+aiosqlite:///x.db"
@@ -241,6 +246,7 @@ def test_files_that_a_person_changed_are_kept(project_factory: Factory) -> None:
     assert backup.read_text() == mine
 
 
+@pytest.mark.any_sqlalchemy
 def test_packages_that_are_not_installed_are_in_the_file_and_in_the_message(
     project_factory: Factory, tmp_path: Path
 ) -> None:
@@ -260,6 +266,7 @@ def test_packages_that_are_not_installed_are_in_the_file_and_in_the_message(
     assert again.document["status"] == "nothing-to-do"
 
 
+@pytest.mark.any_sqlalchemy
 def test_a_look_at_a_project_without_a_layer_is_no_refusal(project_factory: Factory) -> None:
     """What is there, what is missing, and the next command (#16)."""
     layout = project_factory("fresh")
@@ -281,6 +288,7 @@ def test_a_look_at_a_project_without_a_layer_is_no_refusal(project_factory: Fact
     assert len(followed.out.splitlines()) <= 60  # whoever reads it pays for each line
 
 
+@pytest.mark.any_sqlalchemy
 def test_every_database_of_a_project_gets_its_driver(project_factory: Factory) -> None:
     """And a FastAPI that commits too late, or tests that are there, are said (#16)."""
     layout = project_factory("fresh")
