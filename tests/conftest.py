@@ -25,6 +25,7 @@ import sqlalchemy
 
 from projects import warm
 from servers import mysql, postgres, replication
+from templates import distributed
 
 LATEST = 1  # of 2.x
 DIALECTS = ("sqlite", "postgresql", "mysql")
@@ -331,6 +332,8 @@ def pytest_terminal_summary(
         terminalreporter.write_line(
             f"{config.stash[SWEPT]} more cases of wide sweeps: make check runs them"
         )
+    if not config.getoption("quick") and (line := distributed.not_tried()):
+        terminalreporter.write_line(line)
     spent = sum(os.times()[:4])  # with all that has ended: workers, servers, programs
     terminalreporter.write_line(f"{spent:.0f} CPU seconds in all")
     if not mysql.available() and not config.getoption("quick"):
