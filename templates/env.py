@@ -48,8 +48,9 @@ def load_metadata() -> MetaData | list[MetaData]:
     return metadata
 
 
-def database_url() -> str | URL:
-    """Where the database is. The URL has a password: it is read, never written to a file."""
+def database_url() -> str | URL | tuple[URL, dict[str, Any]]:
+    """Where the database is, or that and `connect_args`. The URL has a password: it is read, never
+    written to a file."""
     return os.environ["DATABASE_URL"]
 
 
@@ -57,6 +58,7 @@ def database_url() -> str | URL:
 
 config, LOCK_WAIT = context.config, float(os.environ.get("ALEMBIC_LOCK_WAIT", "300"))
 IN_PROCESS: sa.Connection | None = config.attributes.get("connection")
+CONNECT_ARGS: dict[str, Any] = {}
 if tuple(map(int, __version__.split(".")[:2])) < (1, 16):
     raise CommandError(f"env.py needs Alembic 1.16 or newer, this is {__version__}")
 # Of upgrade, downgrade and stamp, which change the database.
@@ -96,6 +98,9 @@ def read_url() -> URL:
         given = database_url()
     except Exception as error:  # noqa: BLE001 - it is the application's
         raise CommandError(f"the database URL cannot be read: {reason(error)}") from None
+    if isinstance(given, tuple) and not isinstance(given, URL):  # as the application connects
+        CONNECT_ARGS.update(given[1])
+        return given[0]
     url = None
     with suppress(sa.exc.SQLAlchemyError, ValueError):
         url = sa.make_url(given)
@@ -127,7 +132,7 @@ def engine_arguments(url: URL) -> dict[str, Any]:
         if libpq:
             connect["dsn"] = f"postgresql://?{urlencode(libpq, doseq=True)}"
         url = url.set(query=own)
-    return {"url": url, "connect_args": connect, "poolclass": sa.NullPool}
+    return {"url": url, "connect_args": connect | CONNECT_ARGS, "poolclass": sa.NullPool}
 
 
 def in_sql(given: TypeEngine[Any], dialect: sa.Dialect) -> str:

@@ -349,3 +349,26 @@ def test_a_dotenv_that_nothing_reads_is_said(project_factory: Factory) -> None:
     (note,) = reads_dotenv(bare, url)[1]
     assert ".env has DATABASE_URL, and nothing here reads it: install python-dotenv" in note
     assert reads_dotenv(bare, UrlSource("environment", "env:OTHER_URL")) == (False, [])
+
+
+@pytest.mark.any_sqlalchemy
+def test_env_py_reads_a_hosted_url_as_the_application_does(
+    tmp_path: Path, make_database: Callable[[str], str]
+) -> None:
+    """Else migrations run and the service does not, or the other way round (#13)."""
+    project = tmp_path
+    (project / "main.py").write_text("from fastapi import FastAPI\n\napp = FastAPI()\n")
+    (project / "requirements.txt").write_text("fastapi\nsqlalchemy[asyncio]\nalembic\nasyncpg\n")
+    url = make_database("postgresql")
+    made = setup(project, "--scaffold", "db", "--no-prove", url=url)
+    assert made.code == 0, made.err
+    for parameters, code, words in (
+        ("pgbouncer=true&sslmode=disable", 0, ""),
+        ("sslmode=require&sslcert=/none.pem&sslkey=/none.pem", 255, "sslcert or sslkey"),
+        ("promise=1", 255, "promise"),
+    ):
+        ended = alembic(project / "alembic.ini", "current", url=f"{url}?{parameters}")
+        assert (ended.code == 0) == (code == 0), ended.err
+        assert words in ended.out + ended.err
+    again = setup(project, url=url)
+    assert "nothing to do" in again.out, again.out

@@ -74,23 +74,29 @@ def databases_of(
     setup: AlembicSetup | None,
     connected: Kind | None,
     given: Sequence[Kind] = (),
+    text: str | None = None,
 ) -> Databases:
-    """`given` by an option; else what env.py says; else a guess."""
+    """`given` by an option; else what env.py says; else a guess, from the dependency file's `text`
+    where it is yet to be written.
+    """
     first = (connected,) if connected else ()
     if given:
         return Databases(tuple(dict.fromkeys((*first, *given))), False, "--dialects")
     remembered = remembered_in(source_of(setup)) if setup else ()
     if remembered:
         return Databases(tuple(dict.fromkeys((*first, *remembered))), False, f"{NAME} in env.py")
-    found = tuple(dict.fromkeys((*first, *guess(project))))
+    found = tuple(dict.fromkeys((*first, *guess(project, text))))
     file = project.dependency_file.name if project.dependency_file else "the dependency file"
     return Databases(found, True, f"the drivers in {file}")
 
 
-def guess(project: Project) -> tuple[Kind, ...]:
-    """Of the drivers that the dependency file lists; those of tests are in groups of their own."""
+def guess(project: Project, text: str | None = None) -> tuple[Kind, ...]:
+    """Of the drivers that the dependency file lists; those of tests are in groups of their own.
+
+    `text`: what it will have in it.
+    """
     try:
-        declared = declared_names(project.dependency_file)
+        declared = declared_names(project.dependency_file, text)
     except ValueError:  # of TOML
         return ()
     return tuple(dict.fromkeys(kind for name, kind in DRIVERS.items() if name in declared))

@@ -143,11 +143,11 @@ def _are_declared(project: Project, packages: Iterable[str]) -> bool:
     return True
 
 
-def declared_names(file: Path | None) -> set[str]:
-    """Normalised names of the packages that a dependency file lists."""
-    if file is None or not file.is_file():
+def declared_names(file: Path | None, text: str | None = None) -> set[str]:
+    """Normalised names of the packages that a dependency file lists; `text`: that it will have."""
+    if file is None or (text is None and not file.is_file()):
         return set()
-    text = text_of(file)
+    text = text_of(file) if text is None else text
     if file.suffix == ".txt":
         return {_normal(line) for line in text.splitlines() if re.match(r"\s*\w", line)}
     if file.name == "pyproject.toml":

@@ -53,7 +53,8 @@ class Tracer:
         if isinstance(node, ast.Call):
             function = dotted(node.func)
             full = self.resolver.qualify(place.module, function) if function else ""
-            if full in _WRAPPERS and len(node.args) == 1:
+            ours = full.endswith(".database_url.normalize_url")  # the template's, in env.py (#13)
+            if (full in _WRAPPERS or ours) and len(node.args) == 1:
                 return self.trace(node.args[0], place, depth + 1)
         return self._chain(node, place, depth)
 

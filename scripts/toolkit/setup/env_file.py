@@ -1,11 +1,12 @@
 """What becomes of an env.py: made, kept up to date, repaired, or replaced."""
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.project.databases import remembered_in, with_setting
+from toolkit.project.databases import with_setting
 from toolkit.project.facts import AlembicSetup, Project, UrlSource
 from toolkit.project.imports import dotted
 from toolkit.project.reach import imports_by_rule, missing_modules, module_file, reachable
@@ -44,6 +45,8 @@ class Wanted:
     """The line of DIALECTS; empty where nothing tells the project's databases."""
     dialects_said: bool = False
     """By --dialects, which goes before what is there."""
+    normalizer: str = ""
+    """The scaffold's module with `normalize_url`."""
 
 
 def plan_env(
@@ -60,7 +63,12 @@ def plan_env(
     if ours is None:
         raise ValueError("templates/env.py has no settings block")
     written = render_block(
-        wanted.modules, project.bases, wanted.url, dotenv=wanted.dotenv, dialects=wanted.dialects
+        wanted.modules,
+        project.bases,
+        wanted.url,
+        dotenv=wanted.dotenv,
+        dialects=wanted.dialects,
+        normalizer=wanted.normalizer or normalizer_in(read_text(path) or ""),
     )
     fresh = ours.with_block(completed(written, ours.block))
     before = read_text(path)
@@ -111,11 +119,16 @@ def _updated_block(block: str, project: Project, wanted: Wanted) -> tuple[str, t
     return changed or block, ()
 
 
+def normalizer_in(text: str) -> str:
+    """The module from which an env.py of ours has it."""
+    found = re.search(r"(?m)^    from ([\w.]+) import normalize_url$", text)
+    return found[1] if found else ""
+
+
 def _with_dialects(block: str, wanted: Wanted) -> str:
-    """What is said now, or guessed where nobody has said anything."""
-    if not wanted.dialects or (remembered_in(block) and not wanted.dialects_said):
-        return block
-    return with_setting(block, wanted.dialects) or block
+    """What is said now: a guess is made once, and what a person wrote stays."""
+    said = wanted.dialects and wanted.dialects_said
+    return (with_setting(block, wanted.dialects) or block) if said else block
 
 
 def _hand_written(

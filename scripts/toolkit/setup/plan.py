@@ -1,7 +1,7 @@
 """What is to be written into this project, and why. Reads files, writes none."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,8 +100,10 @@ def make_plan(project: Project, templates: Mapping[str, str], options: Options) 
                 "--base MODULE:NAME names one that was not recognised",
             )
         place = _place(project)
-        line, more = choose_dialects(project, options.dialects)
-        wanted = Wanted(modules, url, options.explicit, dotenv, line, bool(options.dialects))
+        line, more = choose_dialects(project, options.dialects, changes)
+        normalizer = f"{options.scaffold}.database_url" if options.scaffold else ""
+        said = bool(options.dialects)
+        wanted = Wanted(modules, url, options.explicit, dotenv, line, said, normalizer)
         notes += more
         env = plan_env(
             place.env, templates["env.py"], project, wanted, place.setup, force=options.force
@@ -155,16 +157,20 @@ def choose_url(project: Project) -> tuple[UrlSource, list[str]]:
     ]
 
 
-def choose_dialects(project: Project, given: tuple[Kind, ...]) -> tuple[str, list[str]]:
+def choose_dialects(
+    project: Project, given: tuple[Kind, ...], changes: Sequence[FileChange]
+) -> tuple[str, list[str]]:
     """The line of DIALECTS in env.py, and what to say of a guess of several (#13)."""
+    texts = {change.path: change.after for change in changes}
+    text = texts.get(project.dependency_file) if project.dependency_file else None
     setup = project.alembic[0] if project.alembic else None
     connected = kind_of(project.scheme) if project.scheme else None
-    found = databases_of(project, setup, connected, given)
+    found = databases_of(project, setup, connected, given, text)
     if not found.guessed:
         return (setting(given) if given else ""), []
     if len(found.kinds) < 2:
         file = project.dependency_file
-        told = bool(guess(project)) and file is not None
+        told = bool(guess(project, text)) and file is not None
         return (setting(found.kinds, file.name) if told and file else ""), []
     file_name = project.dependency_file.name if project.dependency_file else "the source"
     return setting(found.kinds, file_name), [

@@ -52,12 +52,15 @@ def render_block(
     *,
     dotenv: bool = False,
     dialects: str = "",
+    normalizer: str = "",
 ) -> str:
     """The settings block for these modules, metadatas and this URL source.
 
-    `dialects`: the line of that setting, where more is known than what the template says.
+    `dialects`: the line of that setting, where more is known than what the template says;
+    `normalizer`: the project's module with `normalize_url`, by which the application connects.
     """
-    parts = render_metadata(metadata), render_url(url, dotenv=dotenv)
+    rendered = render_url(url, dotenv=dotenv)
+    parts = render_metadata(metadata), normalized(rendered, normalizer) if normalizer else rendered
     first = render_modules(modules) + (f"\n{ABOUT_DIALECTS}{dialects}" if dialects else "")
     return "\n\n".join((first, *parts)) + "\n\n"
 
@@ -128,6 +131,16 @@ def render_url(source: UrlSource, *, dotenv: bool = False) -> str:
         f'    """`{expression}` of `{module}`, also where it is a secret or a DSN object."""\n'
         f"{render_url_value(source)}"
         "    return url if isinstance(url, URL) else str(url)\n"
+    )
+
+
+def normalized(rendered: str, module: str) -> str:
+    """`database_url` that also gives what the application makes of the URL's parameters (#13)."""
+    head, _, returned = rendered.rpartition("    return ")
+    head = head.replace("-> str | URL:", "-> tuple[URL, dict[str, Any]]:")
+    return (
+        f"{head}    from {module} import normalize_url\n\n"
+        f"    return normalize_url({returned.strip()})\n"
     )
 
 
