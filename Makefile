@@ -82,6 +82,9 @@ commands: .venv/installed ## Write references/commands.md from the scripts' own 
 picture: .venv/installed ## Draw the picture of README.md from what the scripts print
 	@.venv/bin/python tests/documents/picture.py
 
+evals: .venv/installed ## Prove the checkers of the agent's tasks, on right and wrong answers
+	@.venv/bin/python evals/run.py
+
 forms: .venv/installed ## Carry out every form that the review of migrations prints, under writers
 	@set -o pipefail; .venv/bin/python -m pytest tests/scripts/test_review_postgresql.py \
 	  -k under_writers -s -n 0 | awk '{print} /form: / {n++} END {print n + 0 " forms were right"}'
