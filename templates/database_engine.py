@@ -25,6 +25,7 @@ asyncpg >= 0.31, aiosqlite >= 0.22 or aiomysql >= 0.3.
 import asyncio
 import math
 import os
+import re
 import select as io_select
 import socket
 import time
@@ -157,6 +158,10 @@ def _settings(environ: Mapping[str, str], settings: object) -> dict[str, Any]:
     return found
 
 
+class SessionStateError(RuntimeError):
+    """A statement that needs a session of its own, behind PgBouncer."""
+
+
 class NoFreeConnectionError(PoolTimeoutError):
     """All connections of the process were in use for all of `pool_timeout`."""
 
@@ -254,6 +259,8 @@ def build_engine(config: DatabaseConfig) -> AsyncEngine:
         _check_liveness(engine, config)
     if in_transaction:
         _set_in_each_transaction(engine, in_transaction)
+    if config.pgbouncer:
+        _refuse_session_state(engine)
     return engine
 
 
@@ -337,6 +344,32 @@ def _set_in_each_transaction(engine: AsyncEngine, settings: Mapping[str, str]) -
     def begin(connection: Connection) -> None:
         if not cast(Any, connection.connection.dbapi_connection).autocommit:
             connection.exec_driver_sql(statement, values)
+
+
+def _refuse_session_state(engine: AsyncEngine) -> None:
+    """Behind PgBouncer, what is set for a session stays with a server connection: the next
+    client has it, and who has set it may not."""
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def refuse(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if _SESSION_STATE.match(statement) and not re.search(r"(?i)ON\s+COMMIT\s+DROP", statement):
+            raise SessionStateError(
+                f"PgBouncer would let other clients have this: {statement.strip()[:60]!r}. Use "
+                "SET LOCAL, pg_advisory_xact_lock, ON COMMIT DROP, or a direct connection"
+            )
+
+
+_SESSION_STATE = re.compile(
+    r"""(?isx) (?: \s | /\*.*?\*/ | --[^\n]*\n )*
+    (?: SET \s+ (?! LOCAL\b | TRANSACTION\b | CONSTRAINTS\b )
+      | (?: LISTEN | UNLISTEN ) \b
+      | PREPARE \s+ (?! TRANSACTION\b )
+      | CREATE \s+ (?: (?: LOCAL | GLOBAL ) \s+ )? TEMP (?: ORARY )? \b
+      | DECLARE \b .* \b WITH \s+ HOLD \b
+      | SELECT \b .* \b pg_ (?: try_ )? advisory_lock (?: _shared )? \s* \(
+      | SELECT \b .* \b set_config \s* \( [^()]* , \s* false \s* \)
+    )"""
+)
 
 
 def _mysql_session(config: DatabaseConfig) -> str:

@@ -1,11 +1,15 @@
-"""Have schemathesis look for a 5xx of examples/fastapi_app.py: `make api`.
+"""Have Hypothesis and schemathesis look for what the examples do wrong: `make api`.
 
     python tests/benchmarks/fuzz_api.py [MAX_EXAMPLES]
 
-It reads the service's OpenAPI document and sends what fits it, and what does not.
+Hypothesis sends texts and numbers through the queries, filters and sorts, with the properties of
+tests/examples/test_security.py. Schemathesis reads the OpenAPI document of examples/fastapi_app.py,
+and looks for a 5xx among the answers to what fits it, and what does not.
 """
 
 import asyncio
+import importlib.util
+import itertools
 import os
 import subprocess
 import sys
@@ -17,10 +21,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / name) for name in ("tests", "templates", "examples")]
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from base_model import Base
 from servers.private import free_port
 from session_manager import DatabaseConfig, DatabaseSessionManager
 from user_model import seed
+
+# By its path: `examples` is another folder for whoever looks for the package.
+found = importlib.util.spec_from_file_location(
+    "security", ROOT / "tests" / "examples" / "test_security.py"
+)
+assert found is not None and found.loader is not None
+security = importlib.util.module_from_spec(found)
+sys.modules["security"] = security
+found.loader.exec_module(security)
 
 
 async def fill(url: str) -> None:
@@ -31,8 +47,38 @@ async def fill(url: str) -> None:
             await seed(session)
 
 
+def think_of_more(url: str, examples: int) -> None:
+    """Raises AssertionError, with the shortest example, for what is no plain value."""
+    with asyncio.Runner() as runner:
+        context = security.watched(url)
+        watching = runner.run(context.__aenter__())
+
+        async def check(text: str, number: int, name: str) -> None:
+            async with watching.database.session() as session:
+                await security.check_patterns(watching, session, text + "x")
+            async with security.client_of(watching) as client:
+                for value, path in itertools.product((text, str(number)), ("/users", "/posts")):
+                    answer = await client.get(path, params={name: value})
+                    assert answer.status_code in (200, 422), (path, name, value)
+
+        @settings(max_examples=examples, deadline=None, database=None, derandomize=True)
+        @given(
+            st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40),
+            st.integers(),
+            st.sampled_from(["text", "role", "sort", "status", "created_after", "cursor", "size"]),
+        )
+        def check_all(text: str, number: int, name: str) -> None:
+            runner.run(check(text, number, name))
+
+        check_all()
+        runner.run(context.__aexit__(None, None, None))
+        print(f"Hypothesis: {examples} examples, nothing found", flush=True)
+
+
 def main() -> int:
     examples = sys.argv[1] if len(sys.argv) > 1 else "200"
+    with tempfile.TemporaryDirectory() as folder:
+        think_of_more(f"sqlite:///{folder}/a.db", int(examples))
     with tempfile.TemporaryDirectory() as folder:
         url, port = f"sqlite:///{folder}/a.db", free_port()
         asyncio.run(fill(url))
