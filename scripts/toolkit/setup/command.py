@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.database.urls import SCRATCH_VARIABLE, WHERE
 from toolkit.project import read_project
+from toolkit.project.commands import alembic_line
 from toolkit.project.databases import kinds
 from toolkit.project.dependencies import install_line, missing_packages, sync_line
 from toolkit.project.errors import ProjectError, chosen, require_decided
-from toolkit.project.facts import Problem, Project
+from toolkit.project.facts import AlembicSetup, Problem, Project
 from toolkit.project.old_sqlalchemy import require_new_sqlalchemy
 from toolkit.report.door import put_json, say
 from toolkit.report.exits import Exit, exit_code_table
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         put_json(as_document(result))
     else:
-        report(result)
+        report(result, options)
     return int(result.refused.problem.exit_code) if result.refused else int(Exit.OK)
 
 
@@ -418,13 +419,7 @@ def application(project: Project) -> str:
     return several.message if several else project.app or "not found"
 
 
-def project_name(project: Project) -> str | None:
-    """The section that has to be named to Alembic; None for the usual one."""
-    setup = project.alembic[0] if project.alembic else None
-    return setup.section if setup and setup.name_option else None
-
-
-def report(result: Result) -> None:
+def report(result: Result, options: argparse.Namespace) -> None:
     root = result.project.root
     for line in found_lines(result):
         print(in_a_line(line))
@@ -452,14 +447,32 @@ def report(result: Result) -> None:
         print(flush=True)
         report_problem(result.refused.problem, result.refused.details, as_json=False)
     elif result.plan.layer is not None:
-        print(f"next: setup-alembic.sh --scaffold {word(result.plan.layer)}")
+        print(f"next: setup-alembic.sh {again(options)}--scaffold {word(result.plan.layer)}")
     elif not result.dry_run:
-        section = project_name(result.project)
-        ours = f"--name {word(section)} " if section else ""
-        theirs = f"-n {word(section)} " if section else ""
-        print(
-            f'next: generate-migration.sh {ours}"what changes", then `alembic {theirs}upgrade head`'
-        )
+        upgrade = alembic_line(result.project, set_up(result), ["upgrade", "head"])
+        print(f'next: generate-migration.sh {again(options)}"what changes", then `{upgrade}`')
+
+
+def again(options: argparse.Namespace) -> str:
+    """What says which project and set-up are meant, for the next command of ours (#12)."""
+    given = {name: getattr(options, name) for name in ("base", "app", "url_from", "ini", "name")}
+    if options.project.resolve() != Path.cwd():
+        given = {"project": options.project, **given}
+    return "".join(
+        f"--{name.replace('_', '-')} {word(value)} " for name, value in given.items() if value
+    )
+
+
+def set_up(result: Result) -> AlembicSetup:
+    """The one that was read, else the one that was written."""
+    if result.project.alembic:
+        return result.project.alembic[0]
+    written = (change.path for change in result.plan.changes if change.path.name == "alembic.ini")
+    folder = next(written, result.project.root / "alembic.ini").parent
+    scripts = folder / "alembic"
+    return AlembicSetup(
+        folder / "alembic.ini", scripts, scripts / "env.py", (), is_async=True, started_in=folder
+    )
 
 
 def new_lines(change: FileChange) -> str:
