@@ -13,6 +13,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from projects import setup_door
 from projects.shop import Shop
 from toolkit.database import dialects_worker
+from toolkit.database.alembic_worker import indexed
 from toolkit.database.defaults_worker import differs
 from toolkit.database.urls import TITLES
 from toolkit.migration.several import merged, statements
@@ -304,3 +305,17 @@ def test_what_one_database_lacks_goes_behind_an_if() -> None:
 def test_a_default_with_an_apostrophe_and_a_moment_are_no_change() -> None:
     assert not differs("current_timestamp(6)", "now()", sa.DateTime(), rewritten=False)
     assert differs("current_timestamp(6)", "utc_timestamp(6)", sa.DateTime(), rewritten=False)
+
+
+@pytest.mark.any_sqlalchemy
+def test_an_expression_is_named_as_it_is() -> None:
+    table = sa.Table("t", sa.MetaData(), sa.Column("email", sa.String))
+    for one, words in (
+        (table.c.email, "email"),
+        ("email", "email"),
+        (sa.func.lower(table.c.email), "lower(email)"),
+        (table.c.email.desc(), "email DESC"),
+        (sa.func.coalesce(table.c.email, "it"), "coalesce(email, 'it')"),
+        (sa.text("lower(email)"), "lower(email)"),
+    ):
+        assert indexed(one) == words

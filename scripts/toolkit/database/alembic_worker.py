@@ -34,6 +34,7 @@ from alembic.operations import ops
 from alembic.script import ScriptDirectory, write_hooks
 from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, UniqueConstraint
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 # What most projects import next: loaded here it is loaded once, not by each command.
 with contextlib.suppress(ImportError):
@@ -400,13 +401,24 @@ def describe_operation(operation: Any) -> dict[str, Any]:
     elif isinstance(operation, ops.AlterColumnOp):
         described["changes"] = alterations(operation)
     elif isinstance(operation, (ops.CreateIndexOp, ops.CreateUniqueConstraintOp)):
-        described["on"] = [str(getattr(column, "name", column)) for column in operation.columns]
+        described["on"] = [indexed(column) for column in operation.columns]
     elif isinstance(operation, ops.CreateForeignKeyOp):
         described["refers_to"] = operation.referent_table
         described["on"] = list(operation.local_cols)
     elif isinstance(operation, ops.DropConstraintOp):
         described["constraint"] = operation.constraint_type or "constraint"
     return described
+
+
+def indexed(column: Any) -> str:
+    """A column's name, or an expression as it is written: its own name is the function's (#13)."""
+    if isinstance(column, (str, Column)) or not hasattr(column, "compile"):
+        return str(getattr(column, "name", column))
+    options = {"literal_binds": True, "include_table": False}
+    try:
+        return str(column.compile(compile_kwargs=options))
+    except SQLAlchemyError:  # of one database only
+        return str(getattr(column, "name", column))
 
 
 def alterations(operation: Any) -> list[str]:
