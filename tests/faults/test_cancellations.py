@@ -31,7 +31,11 @@ from session_manager import (
     ReadOnlyDbSession,
 )
 
-pytestmark = [pytest.mark.faults, pytest.mark.older_sqlalchemy_on("postgresql")]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.older_sqlalchemy_on("postgresql"),
+    pytest.mark.sweep(every=2),
+]
 
 NUMBER = int(os.environ.get("CANCELLATIONS", "240"))
 AT_ONCE = 8
