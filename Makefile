@@ -85,6 +85,10 @@ picture: .venv/installed ## Draw the picture of README.md from what the scripts 
 evals: .venv/installed ## Prove the checkers of the agent's tasks, on right and wrong answers
 	@.venv/bin/python evals/run.py
 
+CELLS ?=
+matrix: .venv/installed ## One small project with each Python, library and database: make matrix [CELLS="Alembic"]
+	@.venv/bin/python tests/benchmarks/matrix.py $(CELLS)
+
 forms: .venv/installed ## Carry out every form that the review of migrations prints, under writers
 	@set -o pipefail; .venv/bin/python -m pytest tests/scripts/test_review_postgresql.py \
 	  -k under_writers -s -n 0 | awk '{print} /form: / {n++} END {print n + 0 " forms were right"}'
