@@ -1,4 +1,4 @@
-# expect: type-change-rewrite blocks
+# expect: enum-value-removed breaks-old-code, type-change-rewrite blocks
 """The usual way to take a value out of an enum."""
 
 from alembic import op

@@ -1,4 +1,4 @@
-# expect: type-change-rewrite blocks
+# expect: type-of-another-kind breaks-old-code, type-change-rewrite blocks
 """A cast of every value by USING."""
 
 import sqlalchemy as sa

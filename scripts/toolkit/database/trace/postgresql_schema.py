@@ -197,7 +197,19 @@ def column_changes(before: Schema, after: Schema, names: Names) -> Iterator[Chan
                 yield {
                     **now, **change, "what": f"column-{attribute.replace('_', '-')}",
                     "before": was[attribute], "after": now[attribute],
+                    "labels_gone": labels_gone(before, was["type"], after, now["type"]),
                 }  # fmt: skip
+
+
+def labels_gone(before: Schema, was: str, after: Schema, now: str) -> list[str]:
+    """What an enum takes and the one in its place does not."""
+    old, new = labels_of(before, was), labels_of(after, now)
+    return sorted(old - new) if old and new else []
+
+
+def labels_of(schema: Schema, kind: str) -> set[str]:
+    name = kind.rpartition(".")[2].strip('"')
+    return {label for of, label in schema["labels"].values() if of == name}
 
 
 def constraint_changes(before: Schema, after: Schema, names: Names) -> Iterator[Change]:

@@ -32,15 +32,56 @@ def column_findings(revision: Revision, statement: Statement, change: Change) ->
     elif what == "column-default" and change["not_null"] and change["before"]:
         if not gets_default_again(revision, statement, change):
             yield lost_default(revision, statement, change)
-    elif what == "column-type" and zones(change) and not says_zone(revision, statement):
+    elif what == "column-type":
+        yield from another_type(revision, statement, change)
+
+
+def another_type(revision: Revision, statement: Statement, change: Change) -> Iterator[Finding]:
+    """What a new type means for the values, and for code that sends and reads the old one."""
+    table, column = change["table"], f"{shown(change['table'])}.{change['column']}"
+    old, new = family(change["before"]), family(change["after"])
+    if change["column_existed"] and change["labels_gone"]:
+        gone = ", ".join(map(repr, change["labels_gone"]))
+        yield make(
+            "enum-value-removed", Verdict.BREAKS_OLD_CODE,
+            f"{column} does not take {gone} any more: rows that have it stop the change, and code"
+            " that still runs may write it. Deploy code that does not, change the rows, then this.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    elif change["column_existed"] and old and new and old != new:
+        yield make(
+            "type-of-another-kind", Verdict.BREAKS_OLD_CODE,
+            f"{column} holds {change['after']} instead of {change['before']}: code that still runs"
+            " sends and compares the old kind, which PostgreSQL refuses, and reads another one.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    if zones(change) and not says_zone(revision, statement):
         yield make(
             "type-change-depends-on-timezone", Verdict.BLOCKS,
-            f"{shown(table)}.{change['column']}: what the values mean is decided by TimeZone, which"
+            f"{column}: what the values mean is decided by TimeZone, which"
             f" is {statement['limits']['TimeZone']} here. Where it is not UTC, all rows are written"
             " anew while nobody can read the table. Say the zone before:"
             " SET LOCAL TimeZone = 'UTC'.",
             revision, statement, table=table,
         )  # fmt: skip
+
+
+FAMILIES = {
+    "text": ("text", "character", "citext", "name"),
+    "number": ("smallint", "integer", "bigint", "numeric", "real", "double"),
+    "boolean": ("boolean",),
+    "uuid": ("uuid",),
+    "bytes": ("bytea",),
+    "JSON": ("json", "jsonb"),
+    "time": ("date", "timestamp", "time", "interval"),
+}
+
+
+def family(kind: str) -> str:
+    """Of types whose values a driver sends alike; empty for all others, and for arrays."""
+    word = re.split(r"[\s(]", kind)[0]
+    found = (name for name, words in FAMILIES.items() if word in words)
+    return "" if kind.endswith("[]") else next(found, "")
 
 
 def zones(change: Change) -> bool:

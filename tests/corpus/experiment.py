@@ -1,0 +1,179 @@
+"""What a revision does to a table with rows, and to the code that still runs: seen, not judged.
+
+The tool reads a revision's trace on an empty database; here the same revision runs on rows, and
+each of its verdicts has to agree with what happened (#15). Nothing of the tool is used for it.
+"""
+
+import runpy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
+
+DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "sqlite": "pysqlite"}
+PATIENCE = {
+    "postgresql": ("SET lock_timeout = '30ms'", "lock timeout"),
+    "mysql": ("SET innodb_lock_wait_timeout = 1, lock_wait_timeout = 1", "Lock wait timeout"),
+}
+Contents = Mapping[str, Mapping[tuple[Any, ...], Mapping[str, Any]]]
+"""Table -> primary key -> column -> value."""
+
+
+@dataclass
+class Seen:
+    """What happened."""
+
+    failed: str = ""
+    """The error of the upgrade."""
+    broken: list[str] = field(default_factory=list)
+    """Statements of the old code that the new schema refuses."""
+    waited: list[str] = field(default_factory=list)
+    """Those that had to wait for the open transaction of the upgrade."""
+    lost: list[str] = field(default_factory=list)
+    """Values and rows that are not there after the way up and down again."""
+    no_way_back: str = ""
+    """The error of the downgrade."""
+
+
+@contextmanager
+def engine_for(url: str) -> Iterator[sa.Engine]:
+    address = make_url(url)
+    kind = address.get_backend_name()
+    kind = "mysql" if kind == "mariadb" else kind
+    # A connection each: what one has set (foreign keys) is not for the next.
+    engine = sa.create_engine(address.set(drivername=f"{kind}+{DRIVERS[kind]}"), poolclass=NullPool)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def prepare(base: Path, url: str, rows: Sequence[str]) -> None:
+    """Bring an empty database to the base revision, and fill it."""
+    with engine_for(url) as engine:
+        failed = carry_out(engine, runpy.run_path(str(base))["upgrade"], (), Seen())
+        assert not failed, failed
+        with engine.begin() as connection:
+            for statement in rows:
+                connection.exec_driver_sql(
+                    statement.replace("%", "%%") if engine.driver == "psycopg" else statement
+                )
+
+
+def observe(path: Path, url: str, old_code: Sequence[str]) -> Seen:
+    """Carry the revision out on a database with rows, and see what becomes of them."""
+    module = runpy.run_path(str(path))
+    seen = Seen()
+    with engine_for(url) as engine:
+        assert [one for one in old_code if refusal(engine, one)] == [], "the old code is wrong"
+        before = contents(engine)
+        seen.failed = carry_out(engine, module["upgrade"], old_code, seen)
+        if seen.failed:
+            return seen
+        seen.broken = [one for one in old_code if refusal(engine, one)]
+        between = contents(engine)
+        seen.no_way_back = carry_out(engine, module["downgrade"], (), seen)
+        seen.lost = missing(before, between, contents(engine))
+    return seen
+
+
+def carry_out(engine: sa.Engine, function: Any, old_code: Sequence[str], seen: Seen) -> str:
+    """As Alembic does by default, in one transaction; before its end the old code comes by."""
+    sqlite = engine.dialect.name == "sqlite"
+    try:
+        with engine.connect() as connection:
+            options = {"render_as_batch": sqlite, "transaction_per_migration": True}
+            context = MigrationContext.configure(connection, opts=options)
+            with Operations.context(context), context.begin_transaction(_per_migration=True):
+                function()
+                if old_code and not sqlite:  # whose one lock is for all who write
+                    words = PATIENCE[engine.dialect.name][1]
+                    seen.waited = [one for one in old_code if words in refusal(engine, one)]
+    except (sa.exc.SQLAlchemyError, NotImplementedError) as error:
+        return str(error) or repr(error)
+    return ""
+
+
+def refusal(engine: sa.Engine, statement: str) -> str:
+    """Why it did not run; nothing of it stays."""
+    try:
+        with engine.connect() as connection:
+            if patience := PATIENCE.get(engine.dialect.name):
+                connection.exec_driver_sql(patience[0])
+            connection.exec_driver_sql(statement)
+            connection.rollback()
+    except sa.exc.DBAPIError as error:
+        return str(error.orig) or repr(error.orig)
+    return ""
+
+
+def contents(engine: sa.Engine) -> Contents:
+    """Every row of every table, in all schemas that are nobody's system."""
+    quoted = engine.dialect.identifier_preparer.quote
+    read: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
+    with engine.connect() as connection:
+        found = sa.inspect(connection)
+        others = [name for name in found.get_schema_names() if name == "archive"]
+        for schema in (None, *others):
+            for name in found.get_table_names(schema):
+                columns = [column["name"] for column in found.get_columns(name, schema)]
+                key = found.get_pk_constraint(name, schema)["constrained_columns"] or columns
+                table = ".".join(quoted(one) for one in (schema, name) if one)
+                statement = f"SELECT {', '.join(map(quoted, columns))} FROM {table}"
+                rows = [
+                    dict(zip(columns, row, strict=True))
+                    for row in connection.exec_driver_sql(statement)
+                ]
+                read[table] = {tuple(str(row[one]) for one in key): row for row in rows}
+    return read
+
+
+def missing(before: Contents, between: Contents, after: Contents) -> list[str]:
+    """What was there and is not: tables, rows, values that are NULL now, or were gone between."""
+    found = []
+    for table, rows in before.items():
+        now, then = after.get(table), between.get(table, {})
+        if now is None:
+            found += [table] if rows else []
+            continue
+        if gone := [key for key in rows if key not in now]:
+            found.append(f"{table}: {len(gone)} rows")
+        lost = {
+            column
+            for key, row in rows.items()
+            if key in now
+            for column, value in row.items()
+            if value is not None
+            and (
+                now[key].get(column) is None
+                or (column not in then.get(key, ()) and now[key][column] != value)
+            )
+        }
+        found += [f"{table}.{column}" for column in sorted(lost)]
+    return found
+
+
+def disagreement(expected: frozenset[tuple[str, str]], seen: Seen, kind: str) -> list[str]:
+    """Where the verdicts of a revision's first line are not what was seen."""
+    verdicts = {verdict for _, verdict in expected}
+    found = []
+    if ("fails" in verdicts) != bool(seen.failed):
+        found.append(f"fails: {seen.failed or 'it ran'}")
+    if seen.failed:
+        return found
+    if ("breaks-old-code" in verdicts) != bool(seen.broken) and "data-loss" not in verdicts:
+        found.append(f"breaks-old-code: {seen.broken}")
+    if ("data-loss" in verdicts) != bool(seen.lost) and "irreversible" not in verdicts:
+        found.append(f"data-loss: {seen.lost}")
+    if bool(seen.no_way_back) and not verdicts & {"irreversible", "data-loss"}:
+        found.append(f"no way back: {seen.no_way_back}")
+    if kind == "postgresql" and "blocks" in verdicts and not seen.waited:
+        found.append("blocks: nobody waited")
+    return found
