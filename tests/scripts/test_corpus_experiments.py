@@ -26,6 +26,7 @@ OLD_CODE = (
 OF_ORDERS = (
     "SELECT id, user_id, total, state FROM orders",
     "INSERT INTO orders (id, user_id, total) VALUES (1000, 1, 1)",
+    "INSERT INTO orders (total) VALUES (1)",
     "UPDATE orders SET state = 'sent' WHERE id = 1",
 )
 SMALL_ROWS = (
@@ -54,6 +55,7 @@ ON_POSTGRESQL = (
     "UPDATE orders SET status = 'sent' WHERE id = 1",
     "INSERT INTO tickets (code) VALUES ('c') ON CONFLICT (lower(code), id) WHERE id > 0 DO NOTHING",
     "INSERT INTO users (email) VALUES ('s@x')",
+    "SELECT id FROM users WHERE age > 18",
     "DO $$ BEGIN PERFORM 1; END $$",
     # What it relies on, without a statement that says so: the trigger, and its function.
     "SELECT 1 / count(*) FROM pg_trigger WHERE tgname = 'users_touch' AND tgenabled = 'O'",
@@ -77,8 +79,18 @@ BY_DESIGN = {
     "sqlite": {
         "safe_allowed": "its finding is allowed in the file",
         "safe_one_row": "deletes one row by its key, as it says",
+        "swap_for_empty": "the way back finds the old table",
+        "unique_index_on_state": "whether rows are alike, an empty database does not tell",
     },
-    "mysql": {"safe_allowed": "its finding is allowed in the file"},
+    "mysql": {
+        "safe_allowed": "its finding is allowed in the file",
+        "swap_for_empty": "the way back finds the old table",
+        "unique_index_on_state": "whether rows are alike, an empty database does not tell",
+        **dict.fromkeys(
+            ("type_text_to_int", "type_text_to_json"),
+            "whether values fit, an empty database does not tell",
+        ),
+    },
     "postgresql": {
         "safe_allowed": "its finding is allowed in the file",
         "set_unlogged": "rows are gone after a crash only",
@@ -93,11 +105,11 @@ BY_DESIGN = {
                 "attach_partition",
                 "backfill_not_batched",
                 "delete_old_rows",
+                "delete_using_join",
                 "update_by_other_table",
             ),
             "who waits writes to rows that the old code here does not",
         ),
-        "do_dynamic_update": "its UPDATE sets NULL, as it says",
         "several_statements": "this driver sends them; asyncpg does not",
     },
 }
@@ -121,6 +133,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.filterwarnings("ignore:Unnamed CHECK")  # which is what some of them are about
 @pytest.mark.parametrize("case", of("sqlite"))
 def test_sqlite(case: Case, small: Path, tmp_path: Path) -> None:
     file = tmp_path / "shop.db"

@@ -1,4 +1,4 @@
-# expect: update-all-rows blocks
+# expect: values-removed data-loss
 """One statement for each of several tables."""
 
 from alembic import op

@@ -151,7 +151,8 @@ class MySQLReader:
             tables.setdefault(str(table), {})[str(column)] = {
                 "type": text(kind),
                 "nullable": nullable == "YES",
-                "default": default is not None
+                # MariaDB says NULL of a column that may have no value.
+                "default": default not in (None, "NULL")
                 or generated
                 or "auto_increment" in str(extra).lower(),
             }

@@ -45,7 +45,7 @@ class SQLiteReader:
 
     def begin_revision(self, connection: Connection) -> None:
         self._look(connection)
-        self._existed = set(self._tables)
+        self._existed = {*self._tables, *self._views}
 
     def before_statement(self, connection: Connection, statement: Statement) -> str:
         self._cascades = {}
@@ -74,7 +74,7 @@ class SQLiteReader:
             elif change["what"] == "table-renamed":
                 change["after"] = self._definitions[change["new"]]
         changes += [
-            {"what": "view-dropped", "table": view, "existed": True}
+            {"what": "view-dropped", "table": view, "existed": view in self._existed}
             for view in sorted(views - self._views)
         ]
         statement["changes"] = changes

@@ -37,6 +37,7 @@ NAMED = re.compile(
 FUNCTION = re.compile(
     r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) (?P<name>[\w.\"]+)", re.IGNORECASE
 )
+TO_NULL = re.compile(r"\bSET\b.*[^<>!]= ?NULL\b")
 ALWAYS = re.compile(r"\bWHERE (?:TRUE|1 ?= ?1)\s*;?$")
 STRONG = {"ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock", "ShareLock"}
 
@@ -121,6 +122,13 @@ def one_statement(
     )
     if locked:
         yield under_lock(revision, statement, table, locked, safe)
+    elif everything and TO_NULL.search(words):
+        yield make(
+            "values-removed", Verdict.DATA_LOSS,
+            f"Values of all rows of {shown(table)} are set to NULL; a downgrade does not bring them"
+            " back.",
+            revision, statement, table=table,
+        )  # fmt: skip
     elif everything:
         yield make(
             "update-all-rows", Verdict.BLOCKS,

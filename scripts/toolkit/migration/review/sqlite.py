@@ -14,6 +14,9 @@ from toolkit.migration.review.statements import Change, changes_of, failed, lost
 from toolkit.report.finding import Finding, Verdict
 
 TEMPORARY = "_alembic_tmp_"
+ADDED = re.compile(r"ALTER TABLE [`\"\[]?(?P<table>\w+)[`\"\]]? ADD ", re.IGNORECASE)
+STORED = re.compile(r"\bAS \(.*\) STORED\b", re.IGNORECASE)
+CLOCK = re.compile(r"\bDEFAULT (?:CURRENT_|\()", re.IGNORECASE)
 CHECK = re.compile(r"(?:CONSTRAINT\s+[\"\[`]?\w+[\"\]`]?\s+)?CHECK\s*\(", re.IGNORECASE)
 
 
@@ -30,13 +33,15 @@ def findings_of_revision(revision: Revision) -> list[Finding]:
                 created.add(change["table"])
             if change["what"] == "table-dropped":
                 found += cascades(revision, statement, change)
-            if change["what"] == "table-dropped" and change["table"] in rebuilt:
+            made_anew = change["what"] == "table-dropped" and change["table"] in rebuilt
+            if made_anew and copies(revision, change["table"]):
                 continue
             if change["what"] == "table-renamed" and change["table"].startswith(TEMPORARY):
                 continue
             found += lost_or_renamed(revision, statement, change, added)
             found += required(revision, statement, change)
         found += rows(revision, statement, created)
+        found += refused_with_rows(revision, statement)
     for table, (statement, before, after) in rebuilt.items():
         found += rebuild_findings(revision, statement, table, before, after)
     return found
@@ -67,6 +72,31 @@ def required(revision: Revision, statement: Statement, change: Change) -> Iterat
     missing = change["what"] == "column-added" and not change["nullable"] and not change["default"]
     if missing and change["existed"]:
         yield not_null(revision, statement, change["table"], change["column"])
+
+
+def copies(revision: Revision, table: str) -> bool:
+    """Are the rows of a table that is made anew taken along?"""
+    taken = rf"INSERT INTO .* FROM \W?{re.escape(table)}\b"
+    return any(
+        re.search(taken, " ".join(statement["sql"].split()), re.IGNORECASE)
+        for statement in revision["statements"]
+    )
+
+
+def refused_with_rows(revision: Revision, statement: Statement) -> Iterator[Finding]:
+    """What ADD COLUMN takes on an empty table only."""
+    sql = " ".join(statement["sql"].split())
+    found = ADDED.match(sql)
+    if found is None or statement["error"]:
+        return
+    what = "a stored generated column" if STORED.search(sql) else "a default that is no constant"
+    if STORED.search(sql) or CLOCK.search(sql):
+        yield make(
+            "add-column-refused", Verdict.FAILS,
+            f"{found['table']} gets {what}: SQLite refuses it as soon as there is a row. Batch mode"
+            " makes the table anew, which it takes.",
+            revision, statement, table=found["table"],
+        )  # fmt: skip
 
 
 def not_null(revision: Revision, statement: Statement, table: str, column: str) -> Finding:
@@ -119,6 +149,10 @@ def rebuild_findings(
     for name in come:
         if name not in renamed.values() and not new[name]["nullable"] and not new[name]["default"]:
             yield not_null(revision, statement, table, name)
+    for name in (name for name in old if name in new):
+        if old[name]["default"] and not new[name]["default"]:
+            change = {"what": "default-dropped", "table": table, "column": name, "existed": True}
+            yield from lost_or_renamed(revision, statement, {**new[name], **change}, added)
     yield from not_copied(revision, statement, table, before, after)
 
 

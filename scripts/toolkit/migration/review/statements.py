@@ -19,7 +19,12 @@ TARGET = re.compile(
     r'^(?:UPDATE|DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[`"]?(?P<name>\w+)', re.IGNORECASE
 )
 ALWAYS = re.compile(r"\bWHERE (?:TRUE|1 ?= ?1|1)\s*;?$")
-ONE_ROW = re.compile(r"\bWHERE [\w.`\"]+ ?= ?(?:''|\d+|%S|%\(\w+\)S|\?|:\w+) ?;?$")
+# By what names are like: which columns are a key, the trace does not have.
+ONE_ROW = re.compile(
+    r"\bWHERE [\w.`\"]*(?:ID|KEY|CODE|NAME|EMAIL|SLUG)[`\"]? ?="
+    r" ?(?:''|\d+|%S|%\(\w+\)S|\?|:\w+) ?;?$"
+)
+TO_NULL = re.compile(r"\bSET\b.*[^<>!]= ?NULL\b")
 BATCHED = re.compile(r"\bLIMIT\b|\bBETWEEN\b|\bROWID\b|[<>]|\bIN ?\(")
 
 
@@ -67,6 +72,12 @@ def lost_or_renamed(
         yield make(
             "rename-table", Verdict.BREAKS_OLD_CODE,
             f"{table} becomes {change['new']}: code that still runs asks for the old name.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    elif what == "default-dropped" and not change["nullable"]:
+        yield make(
+            "drop-default", Verdict.BREAKS_OLD_CODE,
+            f"{table}.{column} is NOT NULL and loses its default: inserts that leave it out fail.",
             revision, statement, table=table,
         )  # fmt: skip
     elif what == "column-renamed":
@@ -134,6 +145,12 @@ def rows(revision: Revision, statement: Statement, created: set[str]) -> Iterato
         yield make(
             "delete-rows", Verdict.DATA_LOSS,
             f"Rows of {table} are deleted; a downgrade does not bring them back.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    elif kind == "UPDATE" and everything and TO_NULL.search(words):
+        yield make(
+            "values-removed", Verdict.DATA_LOSS,
+            f"Values of all rows of {table} are set to NULL; a downgrade does not bring them back.",
             revision, statement, table=table,
         )  # fmt: skip
     elif kind == "UPDATE" and everything and not limited:

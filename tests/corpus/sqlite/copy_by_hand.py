@@ -1,0 +1,20 @@
+# expect: table-rebuild blocks
+"""As SQLite documents it, with the rows."""
+
+from alembic import op
+
+revision = "copy_by_hand"
+down_revision = "before"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("CREATE TABLE notes_new (id INTEGER PRIMARY KEY, t TEXT, at TEXT)")
+    op.execute("INSERT INTO notes_new (id, t) SELECT id, t FROM notes")
+    op.execute("DROP TABLE notes")
+    op.execute("ALTER TABLE notes_new RENAME TO notes")
+
+
+def downgrade() -> None:
+    op.execute("ALTER TABLE notes DROP COLUMN at")
