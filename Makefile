@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 3 --dist worksteal
-# Of wide sweeps (the marker) a fixed part; `make check` runs all of them.
+# Of wide sweeps (the marker) a fixed part; `make sweeps` runs all of them.
 SAMPLE ?= --sample
 # Compiled code is kept: each script that a test runs would else be compiled again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -69,12 +69,14 @@ format: .venv/installed ## Format the code
 	.venv/bin/python -m ruff format .
 	.venv/bin/python -m ruff check --fix .
 
-check: ## Lint, then every test on SQLAlchemy 2.1, and on 2.0 what may differ there
+check: ## Lint, then the tests on SQLAlchemy 2.1, and on 2.0 what may differ there
 	@# Installing and type checking use one core each.
 	@$(MAKE) --no-print-directory --jobs=2 lint .venv-floor/installed
 	@# The slowest are told, so that growth is seen (#10).
-	@$(MAKE) --no-print-directory test SAMPLE= PYTEST_ARGS="$(PYTEST_ARGS) --durations=20"
-	@$(MAKE) --no-print-directory test-floor PYTEST_ARGS="$(PYTEST_ARGS) --durations=20"
+	@$(MAKE) --no-print-directory test test-floor PYTEST_ARGS="$(PYTEST_ARGS) --durations=20"
+
+sweeps: .venv/installed ## Run every case of the wide sweeps (before a release)
+	.venv/bin/python -m pytest -m sweep $(PYTEST_ARGS)
 
 commands: .venv/installed ## Write references/commands.md from the scripts' own --help
 	@PYTHONPATH=scripts .venv/bin/python tests/documents/commands.py

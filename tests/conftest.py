@@ -330,7 +330,7 @@ def pytest_terminal_summary(
         )
     if config.stash[SWEPT]:
         terminalreporter.write_line(
-            f"{config.stash[SWEPT]} more cases of wide sweeps: make check runs them"
+            f"{config.stash[SWEPT]} more cases of wide sweeps: make sweeps runs them"
         )
     if not config.getoption("quick") and (line := distributed.not_tried()):
         terminalreporter.write_line(line)

@@ -144,6 +144,14 @@ WRITES = {
         ),
         switched=True,
     ),
+    "drop_default_nullable": replace(
+        USERS,
+        new=("INSERT INTO users (id, email, joined) VALUES ({n}, 'e{n}', now())", USERS.old[1]),
+        switched=True,
+    ),
+    "type_int_to_text": replace(
+        USERS, first=("ALTER TABLE users DROP CONSTRAINT users_age_check",)
+    ),
     "detach_partition": ORDERS,
     "drop_column": WITHOUT_NICK,
     "drop_required_column": Writes(

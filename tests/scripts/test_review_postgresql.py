@@ -34,7 +34,7 @@ WITHOUT_FORM = """
     environment exclusion
     function_that_deletes lock_table other_connection rename_enum_value rename_function revoke
     row_security rows_one_by_one set_unlogged several_locks several_statements swap_by_copy
-    swap_for_empty timestamp_zone truncate type_enum_swap update_all_rows_core
+    swap_for_empty timestamp_zone truncate type_bool_to_int type_enum_swap update_all_rows_core
     update_by_other_table update_to_null vacuum_full
 """
 WITH_FORM = [case for case in CASES if not case.is_safe and case.name not in WITHOUT_FORM.split()]

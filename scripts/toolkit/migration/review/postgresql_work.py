@@ -89,6 +89,18 @@ def needs_rows(change: Change) -> bool:
     )
 
 
+def retyped(revision: Revision, statement: Statement, table: str, change: Change) -> Form:
+    """The form for a new type; it copies the column with its default, which has to be there."""
+    before = revision["statements"][: revision["statements"].index(statement)]
+    for other in (one for earlier in before for one in earlier["changes"]):
+        same = other.get("table") == table and other.get("column") == change["column"]
+        if same and other["what"] == "column-default":
+            why = f"{change['column']} loses its default before, which code that still runs needs"
+            return Form(why_not=why)
+    facts = facts_of(statement, table)
+    return retype.form(table, change, facts, statement["sql"], made_here=makes_type(revision))
+
+
 def rewrite_finding(revision: Revision, statement: Statement, table: str) -> Finding:
     name = shown(table)
     seen = [f"relfilenode of {name} changed; duration is not measured on a scratch database"]
@@ -102,10 +114,7 @@ def rewrite_finding(revision: Revision, statement: Statement, table: str) -> Fin
                 " whole table and its indexes anew while nobody can read it; a value that does not"
                 " fit stops it.",
                 revision, statement, table=table, evidence=seen,
-                rewrite=retype.form(
-                    table, change, facts_of(statement, table), statement["sql"],
-                    made_here=makes_type(revision),
-                ),
+                rewrite=retyped(revision, statement, table, change),
             )  # fmt: skip
         if change["what"] == "column-added":
             return make(
