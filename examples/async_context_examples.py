@@ -380,8 +380,7 @@ async def stream_posts(
         async with aclosing(stream_posts(session)) as batches:
             async for lines in batches: ...
 
-    The session can do nothing else meanwhile (MySQL has one result for each connection). On
-    PostgreSQL it must not be a read-only one: a cursor lives in a transaction, and that has none.
+    The session can do nothing else meanwhile (MySQL has one result for each connection).
     """
     statement = select(Post.id, Post.title, Post.views).order_by(Post.id)
     result = await session.stream(statement, execution_options={"yield_per": batch})
