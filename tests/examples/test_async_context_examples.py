@@ -499,9 +499,9 @@ async def test_stream_that_is_left_early_leaves_the_session_in_order(
 @pytest.mark.dialects("postgresql")
 async def test_stream_on_a_read_only_session_of_postgresql(database: DatabaseSessionManager):
     """A cursor needs a transaction, which such a session begins for it."""
-    async with database.read_only_session() as session:
-        async with aclosing(stream_posts(session)) as batches:
-            assert await anext(batches)
+    reading = database.read_only_session()
+    async with reading as session, aclosing(stream_posts(session)) as batches:
+        assert await anext(batches)
     async with database.begin() as session:  # and the connection is as good as new
         await soft_delete_user(session, (await named(session, "Cleo")).id)
 
