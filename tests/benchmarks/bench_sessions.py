@@ -211,6 +211,9 @@ def main() -> None:
     names = options.peers or list(PEERS)
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(postgres.running_postgres())
+        if server.keeper is not None:  # all peers are there at once, each with its pool
+            server.execute("ALTER SYSTEM SET max_connections = 400")
+            server.restart()
         server.create_database("bench")
         server.execute(
             "CREATE TABLE customers AS SELECT n AS id, 'Customer ' || n AS name, "
