@@ -54,7 +54,7 @@ ON_POSTGRESQL = (
     "SELECT id, body FROM archive.letters",
     "UPDATE orders SET status = 'sent' WHERE id = 1",
     "INSERT INTO tickets (code) VALUES ('c') ON CONFLICT (lower(code), id) WHERE id > 0 DO NOTHING",
-    "INSERT INTO users (email) VALUES ('s@x')",
+    "INSERT INTO users (email, name, nick, city, age) VALUES ('s@x', 'S', 's', 'c', 1)",
     "SELECT id FROM users WHERE age > 18",
     "DO $$ BEGIN PERFORM 1; END $$",
     # What it relies on, without a statement that says so: the trigger, and its function.
