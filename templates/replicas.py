@@ -367,10 +367,10 @@ class ReadYourWrites:
 
 def get_replicas(connection: HTTPConnection) -> Replicas:
     """The application's router."""
-    replicas: Replicas | None = getattr(connection.app.state, "replicas", None)
-    if replicas is None:
-        raise RuntimeError("app.state.replicas is not set: see the lifespan in replicas.py")
-    return replicas
+    replicas = getattr(connection.app.state, "replicas", None)
+    if isinstance(replicas, Replicas):
+        return replicas
+    raise RuntimeError("app.state.replicas is not set: see the lifespan in replicas.py")
 
 
 async def get_replica_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:

@@ -348,13 +348,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def get_database(connection: HTTPConnection) -> DatabaseSessionManager:
     """The application's manager."""
-    manager: DatabaseSessionManager | None = getattr(connection.app.state, "database", None)
-    if manager is None:
-        raise RuntimeError(
-            "app.state.database is not set: pass lifespan=lifespan to FastAPI "
-            "(a mounted application has a state of its own)"
-        )
-    return manager
+    manager = getattr(connection.app.state, "database", None)
+    if isinstance(manager, DatabaseSessionManager):
+        return manager
+    raise RuntimeError(
+        "app.state.database is not set: pass lifespan=lifespan to FastAPI "
+        "(a mounted application has a state of its own)"
+    )
 
 
 async def _database(connection: HTTPConnection) -> DatabaseSessionManager:

@@ -220,7 +220,7 @@ def test_long_references_have_a_table_of_contents() -> None:
 def anchors(text: str, level: str) -> set[str]:
     """What a link to a title of this level (a pattern) says after its `#`."""
     titles = re.findall(rf"^{level} (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    return {commands.anchor(title) for title in titles}
 
 
 def test_links_and_tests_that_references_name_exist() -> None:

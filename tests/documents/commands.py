@@ -4,6 +4,7 @@ A flag is thereby described once, where it is defined; `test_skill.py` compares 
 """
 
 import argparse
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def page() -> str:
 
 
 def anchor(title: str) -> str:
-    return title.lower().replace(".", "").replace(" ", "-")
+    """What a link to it says after its `#`."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def section(parser: argparse.ArgumentParser) -> str:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from toolkit.connection.address import Target, check_driver, check_url
 from toolkit.connection.engine_settings import EngineSettings, read_engine
 from toolkit.connection.expected import Expected
-from toolkit.connection.source import Given, from_project, from_stdin, from_variable
+from toolkit.connection.source import USUAL, Given, from_project, from_stdin, from_variable
 from toolkit.connection.steps import Broken, Layer, Report, Status, Step, not_checked, ok
 from toolkit.connection.text import as_document, as_text
 from toolkit.project import read_project
@@ -38,8 +38,6 @@ broken: the cause, what was seen, one next command. It reads only, creates nothi
 done after --timeout seconds, and opens no more than half of the connections that are
 free. No password is printed, and none belongs on a command line: name a variable.
 """
-USUAL = "DATABASE_URL"
-"""The variable that is tried where there is neither a project nor an option."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAYERS = "\n".join(f"  {layer:<11} {layer.code.value:>3}  {layer.about}" for layer in Layer)
 EPILOG = f"""\

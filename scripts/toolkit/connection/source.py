@@ -28,7 +28,7 @@ TOO_LONG = "Timeout: "
 WORKER = Path(__file__).with_name("source_worker.py")
 ENV_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.MULTILINE)
 USUAL = "DATABASE_URL"
-"""The variable that counts where nothing in a project names another."""
+"""The variable that counts where no option and nothing in a project names another."""
 FOR_TESTS = re.compile(r"(?:^|_|\W)test", re.IGNORECASE)
 
 

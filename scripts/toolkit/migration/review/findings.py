@@ -13,6 +13,8 @@ Statement = Mapping[str, Any]
 
 COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 STRINGS = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+TO_NULL = re.compile(r"\bSET\b.*[^<>!]= ?NULL\b")
+"""Of an UPDATE's plain words: values are taken away, and none is put in their place."""
 LONGEST = 160
 
 

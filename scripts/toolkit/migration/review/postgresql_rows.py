@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from toolkit.migration.review.findings import (
     COMMENTS,
+    TO_NULL,
     Revision,
     Statement,
     make,
@@ -37,7 +38,6 @@ NAMED = re.compile(
 FUNCTION = re.compile(
     r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) (?P<name>[\w.\"]+)", re.IGNORECASE
 )
-TO_NULL = re.compile(r"\bSET\b.*[^<>!]= ?NULL\b")
 ALWAYS = re.compile(r"\bWHERE (?:TRUE|1 ?= ?1)\s*;?$")
 STRONG = {"ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock", "ShareLock"}
 

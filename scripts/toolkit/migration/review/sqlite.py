@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from toolkit.database.trace.schema import altered
 from toolkit.migration.review.findings import Revision, Statement, make
 from toolkit.migration.review.statements import Change, changes_of, failed, lost_or_renamed, rows
 from toolkit.report.finding import Finding, Verdict
@@ -150,9 +151,8 @@ def rebuild_findings(
         if name not in renamed.values() and not new[name]["nullable"] and not new[name]["default"]:
             yield not_null(revision, statement, table, name)
     for name in (name for name in old if name in new):
-        if old[name]["default"] and not new[name]["default"]:
-            change = {"what": "default-dropped", "table": table, "column": name, "existed": True}
-            yield from lost_or_renamed(revision, statement, {**new[name], **change}, added)
+        for change in altered(table, name, old[name], new[name]):
+            yield from lost_or_renamed(revision, statement, {"existed": True, **change}, added)
     yield from not_copied(revision, statement, table, before, after)
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.migration.review.findings import Revision, Statement, make, plain, verb
+from toolkit.migration.review.findings import TO_NULL, Revision, Statement, make, plain, verb
 from toolkit.report.finding import Finding, Verdict
 from toolkit.report.quoting import word
 
@@ -24,7 +24,6 @@ ONE_ROW = re.compile(
     r"\bWHERE [\w.`\"]*(?:ID|KEY|CODE|NAME|EMAIL|SLUG)[`\"]? ?="
     r" ?(?:''|\d+|%S|%\(\w+\)S|\?|:\w+) ?;?$"
 )
-TO_NULL = re.compile(r"\bSET\b.*[^<>!]= ?NULL\b")
 BATCHED = re.compile(r"\bLIMIT\b|\bBETWEEN\b|\bROWID\b|[<>]|\bIN ?\(")
 
 
