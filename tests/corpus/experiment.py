@@ -18,10 +18,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "sqlite": "pysqlite"}
-PATIENCE = {
-    "postgresql": ("SET lock_timeout = '30ms'", "lock timeout"),
-    "mysql": ("SET innodb_lock_wait_timeout = 1, lock_wait_timeout = 1", "Lock wait timeout"),
-}
+REFUSED = (sa.exc.SQLAlchemyError, NotImplementedError)
+"""By the database, or by Alembic, or by the revision itself."""
 Contents = Mapping[str, Mapping[tuple[Any, ...], Mapping[str, Any]]]
 """Table -> primary key -> column -> value."""
 
@@ -58,8 +56,8 @@ def engine_for(url: str) -> Iterator[sa.Engine]:
 def prepare(base: Path, url: str, rows: Sequence[str]) -> None:
     """Bring an empty database to the base revision, and fill it."""
     with engine_for(url) as engine:
-        failed = carry_out(engine, runpy.run_path(str(base))["upgrade"], (), Seen())
-        assert not failed, failed
+        with migrating(engine):
+            runpy.run_path(str(base))["upgrade"]()
         with engine.begin() as connection:
             for statement in rows:
                 connection.exec_driver_sql(
@@ -74,39 +72,46 @@ def observe(path: Path, url: str, old_code: Sequence[str]) -> Seen:
     with engine_for(url) as engine:
         assert [one for one in old_code if refusal(engine, one)] == [], "the old code is wrong"
         before = contents(engine)
-        seen.failed = carry_out(engine, module["upgrade"], old_code, seen)
-        if seen.failed:
+        try:
+            with migrating(engine):
+                module["upgrade"]()
+                if engine.dialect.name == "postgresql":  # elsewhere nobody asks who waited
+                    seen.waited = [
+                        one for one in old_code if "lock timeout" in refusal(engine, one)
+                    ]
+        except REFUSED as error:
+            seen.failed = str(error) or repr(error)
             return seen
         seen.broken = [one for one in old_code if refusal(engine, one)]
         between = contents(engine)
-        seen.no_way_back = carry_out(engine, module["downgrade"], (), seen)
+        try:
+            with migrating(engine):
+                module["downgrade"]()
+        except REFUSED as error:
+            seen.no_way_back = str(error) or repr(error)
         seen.lost = missing(before, between, contents(engine))
     return seen
 
 
-def carry_out(engine: sa.Engine, function: Any, old_code: Sequence[str], seen: Seen) -> str:
-    """As Alembic does by default, in one transaction; before its end the old code comes by."""
-    sqlite = engine.dialect.name == "sqlite"
-    try:
-        with engine.connect() as connection:
-            options = {"render_as_batch": sqlite, "transaction_per_migration": True}
-            context = MigrationContext.configure(connection, opts=options)
-            with Operations.context(context), context.begin_transaction(_per_migration=True):
-                function()
-                if old_code and not sqlite:  # whose one lock is for all who write
-                    words = PATIENCE[engine.dialect.name][1]
-                    seen.waited = [one for one in old_code if words in refusal(engine, one)]
-    except (sa.exc.SQLAlchemyError, NotImplementedError) as error:
-        return str(error) or repr(error)
-    return ""
+@contextmanager
+def migrating(engine: sa.Engine) -> Iterator[None]:
+    """What `op` does here is done on this database, in one transaction, as in a file."""
+    options = {
+        "render_as_batch": engine.dialect.name == "sqlite",
+        "transaction_per_migration": True,
+    }
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts=options)
+        with Operations.context(context), context.begin_transaction(_per_migration=True):
+            yield
 
 
 def refusal(engine: sa.Engine, statement: str) -> str:
     """Why it did not run; nothing of it stays."""
     try:
         with engine.connect() as connection:
-            if patience := PATIENCE.get(engine.dialect.name):
-                connection.exec_driver_sql(patience[0])
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET lock_timeout = '30ms'")
             connection.exec_driver_sql(statement)
             connection.rollback()
     except sa.exc.DBAPIError as error:

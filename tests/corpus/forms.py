@@ -18,10 +18,10 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 from alembic import op
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from psycopg.rows import tuple_row
 from sqlalchemy.engine import make_url
+
+from corpus import experiment
 
 Steps = list[tuple[Callable[[], None], Callable[[], None]]]
 """upgrade() and downgrade() of each revision, in order."""
@@ -292,17 +292,10 @@ def functions(text: str) -> Steps:
     return found
 
 
-def carry_out(url: str, function: Callable[[], None], driver: str = "psycopg") -> None:
+def carry_out(url: str, function: Callable[[], None]) -> None:
     """As Alembic does by default: in one transaction, which autocommit_block ends."""
-    at = make_url(url)
-    engine = sa.create_engine(at.set(drivername=f"{at.get_backend_name()}+{driver}"))
-    try:
-        with engine.connect() as connection:
-            context = MigrationContext.configure(connection)
-            with Operations.context(context), context.begin_transaction():
-                function()
-    finally:
-        engine.dispose()
+    with experiment.engine_for(url) as engine, experiment.migrating(engine):
+        function()
 
 
 def dump(url: str) -> list[str]:

@@ -66,8 +66,8 @@ def test_verdict(case: Case, place: Workplace, database: str) -> None:
 def carry_both_ways(text: str, database: str) -> None:
     """Down, it is as before: so it can go up again."""
     for up, down in 2 * forms.functions(text):
-        forms.carry_out(database, up, "pymysql")
-        forms.carry_out(database, down, "pymysql")
+        forms.carry_out(database, up)
+        forms.carry_out(database, down)
 
 
 GENTLEST = {  # MariaDB 10.11
