@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, WebSocket
 from fastapi.exceptions import DependencyScopeError
+from fastapi.requests import HTTPConnection
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, func, select, text
 from sqlalchemy.exc import InvalidRequestError
@@ -23,6 +24,7 @@ from session_manager import (
     DatabaseSessionManager,
     DbSession,
     ReadOnlyDbSession,
+    get_database,
     get_db,
     lifespan,
 )
@@ -347,3 +349,14 @@ async def test_app_without_lifespan_says_so():
     ) as client:
         with pytest.raises(RuntimeError, match="pass lifespan=lifespan to FastAPI"):
             await client.get("/")
+
+
+@pytest.mark.any_sqlalchemy
+def test_something_else_in_the_managers_place_is_said() -> None:
+    """Another library's database under the same name is no manager."""
+    app = FastAPI()
+    for state in ({}, {"database": object()}):
+        for name, value in state.items():
+            setattr(app.state, name, value)
+        with pytest.raises(RuntimeError, match=r"app\.state\.database is not set"):
+            get_database(HTTPConnection({"type": "http", "app": app, "headers": []}))
