@@ -90,6 +90,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 ON_PRIMARY = 2**64  # behind the end of any log
 PRIMARY_POSITION = text("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
+# Nobody waits for the log of what only tidied up while it read: it may lie unwritten for 15
+# seconds, and no standby can have it.
+WRITTEN_POSITION = text("SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint")
 STANDBY_POSITION = text(
     "SELECT CASE WHEN pg_is_in_recovery() THEN "
     "coalesce(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint, 0) END"
@@ -171,6 +174,7 @@ class Replicas:
         self._seen: deque[tuple[float, int]] = deque(maxlen=int(max_lag / check_every) + 10)
         self._turn = itertools.count()
         self._waiting = 0
+        self._asked: set[asyncio.Task[int | None]] = set()
 
     async def __aenter__(self) -> Self:
         self._hurry = asyncio.Event()
@@ -196,6 +200,8 @@ class Replicas:
     async def _stop(self, task: "asyncio.Task[None]") -> None:
         task.cancel()
         await asyncio.wait({task})
+        if self._asked:  # else their connections are still open when the managers are closed
+            await asyncio.wait(self._asked, timeout=self.answer_within)
 
     @staticmethod
     def _commits(connection: Connection) -> None:
@@ -294,7 +300,7 @@ class Replicas:
             await self._look(standby)
 
     async def _look_at_primary(self) -> None:
-        position = await self._ask(self.primary, PRIMARY_POSITION)
+        position = await self._ask(self.primary, WRITTEN_POSITION)
         if isinstance(position, int):
             self._seen.append((time.monotonic(), position))
 
@@ -313,6 +319,8 @@ class Replicas:
     async def _ask(self, manager: Manager, question: TextClause) -> int | str | None:
         """The answer, or a text that says why there is none."""
         task = asyncio.create_task(_answer(manager.probe_engine, question))
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
         try:
             done, _ = await asyncio.wait({task}, timeout=self.answer_within)
             if not done:

@@ -185,6 +185,7 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[replication.Cluster]:
     with replication.running_cluster() as found:
         pytestconfig.stash[USED]["PostgreSQL"] = found.primary.version
         found.primary.create_database("shop")
+        found.caught_up()
         yield found
 
 

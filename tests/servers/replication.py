@@ -47,10 +47,10 @@ def running_cluster(standbys: int = 2, *settings: str) -> Iterator[Cluster]:
     found = binaries()
     if found is None or not (found / "pg_basebackup").exists():
         raise private.NoServer("No pg_basebackup beside initdb: no standby can be made.")
+    # Else the checkpoint of one base backup may remove what the standby before has yet to read.
+    settings = ("synchronous_commit=on", "wal_keep_size=1GB", *settings)
     with contextlib.ExitStack() as stack:
-        primary = stack.enter_context(
-            private_postgres(found, "synchronous_commit=on", *settings, authentication="password")
-        )
+        primary = stack.enter_context(private_postgres(found, *settings, authentication="password"))
         made = [stack.enter_context(running_standby(primary)) for _ in range(standbys)]
         yield Cluster(primary, made)
 

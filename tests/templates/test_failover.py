@@ -28,6 +28,7 @@ def own_cluster() -> Iterator[Cluster]:
     """One that this test may break."""
     with replication.running_cluster() as cluster:
         cluster.primary.create_database("shop")
+        cluster.caught_up()
         yield cluster
 
 

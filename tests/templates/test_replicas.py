@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from replicas import ReadYourWrites, ReplicaDbSession, Replicas, Unit
-from servers import replication
+from servers import private, replication
 from servers.postgres import PostgresServer
 from servers.proxy import Proxy
 from servers.replication import Cluster
@@ -94,6 +95,21 @@ def paused(*standbys: PostgresServer):
     finally:
         for standby in standbys:
             standby.execute("SELECT pg_wal_replay_resume()")
+
+
+@contextlib.contextmanager
+def frozen(server: PostgresServer, *processes: str):
+    names = ", ".join(f"'{one}'" for one in processes)
+    asked = f"SELECT pid FROM pg_stat_activity WHERE backend_type IN ({names})"
+    pids = [int(row[0]) for row in server.execute(asked)]
+    assert len(pids) == len(processes)
+    try:
+        for pid in pids:
+            private.send(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            private.send(pid, signal.SIGCONT)
 
 
 def make_app(replicas: Replicas) -> FastAPI:
@@ -251,6 +267,31 @@ async def test_with_all_behind_the_primary_reads(cluster: Cluster):
             await until(lambda: all(one.wrong for one in replicas.standbys))
             assert await read_at(replicas) == cluster.primary.port
         await until(lambda: not any(one.wrong for one in replicas.standbys))
+
+
+async def test_a_standby_does_not_lag_behind_what_the_primary_has_not_written(cluster: Cluster):
+    """Who reads a page with dead rows tidies it up; a rollback leaves that in the log's buffer."""
+    async with replicas_of(cluster, max_lag=0.5) as replicas:
+        async with replicas.primary.engine.begin() as connection:
+            await connection.execute(text("DROP TABLE IF EXISTS untidy"))
+            await connection.execute(text("CREATE TABLE untidy (a int, b text)"))
+            rows = "SELECT 1, repeat('x', 1000) FROM generate_series(1, 7)"
+            await connection.execute(text(f"INSERT INTO untidy {rows}"))
+        for _ in range(6):
+            async with replicas.primary.engine.begin() as connection:
+                await connection.execute(text("UPDATE untidy SET a = a + 1"))
+        with frozen(cluster.primary, "walwriter", "background writer"):  # as if they had to wait
+            async with replicas.primary.read_only_session() as session:
+                await session.execute(text("SELECT count(*) FROM untidy"))
+            unwritten = "pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()"
+            assert cluster.primary.execute(f"SELECT {unwritten}")[0][0]
+            start = replicas._seen[-1][0]
+            found: set[str] = set()
+            async with asyncio.timeout(60):
+                while replicas._seen[-1][0] < start + 2:
+                    found |= {one.wrong for one in replicas.standbys}
+                    await asyncio.sleep(0.05)
+            assert found == {""}
 
 
 async def test_a_standby_that_dies_in_a_stream_is_one_error(cluster: Cluster):
