@@ -344,5 +344,7 @@ async def test_mariadb_ends_a_statement_that_takes_too_long(database_url: str):
         with pytest.raises(DBAPIError) as raised:
             async with manager.begin() as session:
                 columns = "information_schema.columns"
-                await session.execute(text(f"SELECT count(*) FROM {columns} a, {columns} b"))
+                await session.execute(
+                    text(f"SELECT count(*) FROM {columns} a, {columns} b, {columns} c")
+                )
         assert errors.problem_of(raised.value).kind == "timeout"
