@@ -2,8 +2,10 @@
 
 In each cell: setup-alembic.sh --scaffold, a model, generate-migration.sh, `alembic upgrade head`,
 generate-migration.sh --check, test-connection.sh, and the application over HTTP (201, then an
-error for the same again, and one row). Environments are made by pip in .venv-matrix/ and kept.
-An interpreter or a server that is not on this machine is a line of the table, and no success.
+error for the same again, and one row). "Its own env.py" is a project set up by `alembic init -t
+async`: the same without --scaffold and the application. Environments are made by pip in
+.venv-matrix/ and kept. An interpreter or a server that is not on this
+machine is a line of the table, and no success.
 
     .venv/bin/python tests/benchmarks/matrix.py [PART OF A CELL'S NAME ...]
 """
@@ -31,7 +33,7 @@ NEWEST = {
 } | {"aiomysql": "", "httpx": "", "uvicorn": ""}
 LOWEST = {
     "sqlalchemy[asyncio]": "2.0.58",
-    "alembic": "1.16.0",  # with 1.13 setup-alembic.sh stops: Config has no toml_file
+    "alembic": "1.16.0",  # what env.py says; the scripts work with older ones and their env.py
     "fastapi": "0.121.1",
     "aiosqlite": "0.20.0",
     "asyncpg": "0.31.0",
@@ -47,12 +49,15 @@ class Cell:
     python: str = THIS
     packages: dict[str, str] = field(default_factory=dict)
     database: str = "sqlite"
+    stock: bool = False
+    """Set up by Alembic alone."""
 
 
 CELLS = [
     *(Cell(f"Python {python}", python) for python in ("3.11", "3.12", "3.13", "3.14")),
     Cell("SQLAlchemy 2.0.58", packages={"sqlalchemy[asyncio]": "2.0.58"}),
     Cell("Alembic 1.16", packages={"alembic": "1.16.0"}),
+    Cell("Alembic 1.13, its own env.py", packages={"alembic": "1.13.0"}, stock=True),
     Cell("FastAPI 0.121.1", packages={"fastapi": "0.121.1"}),
     Cell("aiosqlite 0.20", packages={"aiosqlite": "0.20.0"}),
     Cell("PostgreSQL, newest", database="postgresql"),
@@ -71,6 +76,20 @@ from app.db.base_model import SimpleBaseModel
 class Customer(SimpleBaseModel):
     __tablename__ = "customers"
 
+    email: Mapped[str] = mapped_column(String(320), unique=True)
+"""
+STOCK_MODEL = """from sqlalchemy import String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Customer(Base):
+    __tablename__ = "customers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(String(320), unique=True)
 """
 ROUTE = """
@@ -198,6 +217,14 @@ def steps(cell: Cell, folder: Path, environment: dict[str, str], url: str) -> No
         script = ROOT / "scripts" / f"{name}.sh"
         run("bash", script, *arguments, cwd=folder, environment=values)
 
+    if cell.stock:
+        set_up_by_alembic(folder, python, values)
+        (package / "models.py").write_text(STOCK_MODEL)
+        door("generate-migration", "add customers")
+        run(python, "-m", "alembic", "upgrade", "head", cwd=folder, environment=values)
+        door("generate-migration", "--check")
+        door("test-connection")
+        return
     door("setup-alembic", "--scaffold", "app.db")
     (package / "db" / "models.py").write_text(MODEL)
     door("generate-migration", "add customers")
@@ -207,6 +234,26 @@ def steps(cell: Cell, folder: Path, environment: dict[str, str], url: str) -> No
     with (package / "main.py").open("a") as main:
         main.write(ROUTE)
     run(python, "-c", REQUESTS, cwd=folder, environment=values)
+
+
+def set_up_by_alembic(folder: Path, python: Path, values: dict[str, str]) -> None:
+    """As its documentation says: two lines of env.py, one of the ini."""
+    run(python, "-m", "alembic", "init", "-t", "async", "alembic", cwd=folder, environment=values)
+    for path, line, by in (
+        (
+            folder / "alembic" / "env.py",
+            "target_metadata = None",
+            "from app.models import Base\ntarget_metadata = Base.metadata",
+        ),
+        (
+            folder / "alembic.ini",
+            "sqlalchemy.url = driver://user:pass@localhost/dbname",
+            f"sqlalchemy.url = {values['DATABASE_URL']}",
+        ),
+    ):
+        text = path.read_text()
+        assert line in text
+        path.write_text(text.replace(line, by))
 
 
 def try_cell(cell: Cell) -> tuple[str, str]:
@@ -233,7 +280,7 @@ def try_cell(cell: Cell) -> tuple[str, str]:
 
 def main(wanted: list[str]) -> int:
     cells = [cell for cell in CELLS if not wanted or any(word in cell.name for word in wanted)]
-    print(f"{'':<26} Python SQLAlchemy Alembic FastAPI aiosqlite asyncpg aiomysql database")
+    print(f"{'':<30} Python SQLAlchemy Alembic FastAPI aiosqlite asyncpg aiomysql database")
     failed = 0
     for cell in cells:
         try:
@@ -243,7 +290,7 @@ def main(wanted: list[str]) -> int:
             failed += isinstance(error, Failed)
         else:
             failed += seen != "works"
-        print(f"{cell.name:<26} {versions}: {seen}", flush=True)
+        print(f"{cell.name:<30} {versions}: {seen}", flush=True)
     print(f"{len(cells) - failed} of {len(cells)} did not fail")
     return 1 if failed or not cells else 0
 

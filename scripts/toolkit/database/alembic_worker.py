@@ -24,6 +24,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -177,7 +178,10 @@ def make_config(ini: Path, args: list[str]) -> Config:
     toml = Path("pyproject.toml")
     if ini.name == toml.name:
         ini, toml = Path("alembic.ini"), ini
-    return Config(str(ini), toml_file=toml, ini_section=options.name, cmd_opts=options)
+    # Before Alembic 1.16 nothing but the ini was read.
+    reads_toml = "toml_file" in signature(Config.__init__).parameters
+    also: dict[str, Any] = {"toml_file": toml} if reads_toml else {}
+    return Config(str(ini), ini_section=options.name, cmd_opts=options, **also)
 
 
 def borrow_versions(location: str | None) -> None:
