@@ -124,6 +124,7 @@ zoo: .venv/installed ## Compare env.py with plain Alembic, on models with all th
 
 bench: .venv-bench/installed ## Measure a request over HTTP beside raw asyncpg and other session layers (5 minutes)
 	.venv-bench/bin/python tests/benchmarks/bench_sessions.py
+	.venv-bench/bin/python tests/benchmarks/bench_observing.py
 
 bench-migrations: .venv/installed ## Compare the review of migrations with other tools, on one corpus
 	.venv/bin/python tests/benchmarks/bench_migrations.py

@@ -200,6 +200,18 @@ def versions(server: postgres.PostgresServer) -> str:
     )
 
 
+def fill(server: postgres.PostgresServer) -> None:
+    """The database `bench` with its customers."""
+    server.create_database("bench")
+    server.execute(
+        "CREATE TABLE customers AS SELECT n AS id, 'Customer ' || n AS name, "
+        f"'c' || n || '@example.com' AS email, n AS credit FROM generate_series(1, {ROWS}) n",
+        "bench",
+    )
+    server.execute("ALTER TABLE customers ADD PRIMARY KEY (id)", "bench")
+    server.execute("VACUUM ANALYZE customers", "bench")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("peers", nargs="*", choices=[*PEERS, []], metavar="PEER")
@@ -214,14 +226,7 @@ def main() -> None:
         if server.keeper is not None:  # all peers are there at once, each with its pool
             server.execute("ALTER SYSTEM SET max_connections = 400")
             server.restart()
-        server.create_database("bench")
-        server.execute(
-            "CREATE TABLE customers AS SELECT n AS id, 'Customer ' || n AS name, "
-            f"'c' || n || '@example.com' AS email, n AS credit FROM generate_series(1, {ROWS}) n",
-            "bench",
-        )
-        server.execute("ALTER TABLE customers ADD PRIMARY KEY (id)", "bench")
-        server.execute("VACUUM ANALYZE customers", "bench")
+        fill(server)
         if "replica" in names:
             second = stack.enter_context(standby.running_standby(server))
             os.environ["STANDBY_URL"] = second.url("bench")

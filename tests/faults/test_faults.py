@@ -20,7 +20,7 @@ from errors import is_unavailable
 from faults.fixtures import wait_until_ready
 from faults.load import HANG, ITEM, PAD, SETTINGS, application, create_table
 from health import check_ready
-from servers import private, small_disk
+from servers import private, replication, small_disk
 from servers.mysql import MySQLServer
 from servers.postgres import SMALL_DISK, PostgresServer
 from servers.proxy import Proxy
@@ -239,3 +239,23 @@ async def test_read_only_after_a_failover(victim: PostgresServer, victim_url: st
         await load.see(15, 200)
         for statement in ("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()"):
             victim.execute(statement)
+
+
+@postgresql_only
+async def test_the_server_it_has_come_to_is_a_standby_until_it_is_promoted() -> None:
+    """A name or an address moved to the new server before it took writes."""
+    with replication.running_cluster(1) as cluster:
+        cluster.primary.create_database("faults")
+        cluster.wait_for_a_standby()
+        (standby,) = cluster.standbys
+        url = cluster.primary.url("faults")
+        async with (
+            Proxy(cluster.primary.host, cluster.primary.port) as proxy,
+            application(standby, url, proxy.port) as load,
+            load.under_way(),
+        ):
+            proxy.target = (standby.host, standby.port)
+            proxy.reset()
+            await load.see(15, 503)
+            await load.see(15, 200)
+            await asyncio.to_thread(replication.promote, standby)

@@ -30,6 +30,14 @@ class Cluster:
         for standby in standbys or self.standbys:
             until(standby, f"pg_last_wal_replay_lsn() >= '{position}'")
 
+    def wait_for_a_standby(self) -> None:
+        """From now on a commit returns when one of the standbys has it."""
+        there = f"(SELECT count(*) = {len(self.standbys)} FROM pg_stat_replication"
+        until(self.primary, f"{there})")
+        self.primary.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")
+        self.primary.execute("SELECT pg_reload_conf()")
+        until(self.primary, f"{there} WHERE sync_state = 'quorum')")
+
     def hosts(self, database: str, attributes: str = "primary") -> str:
         """One URL for all servers of the cluster, as libpq takes it."""
         servers = [self.primary, *self.standbys]

@@ -78,17 +78,6 @@ def cut_off(standby: PostgresServer) -> None:
     replication.until(standby, "NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)")
 
 
-def wait_for_a_standby(primary: PostgresServer, number: int) -> None:
-    """From now on a commit returns when one of the standbys has it."""
-    replication.until(primary, f"(SELECT count(*) = {number} FROM pg_stat_replication)")
-    primary.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")
-    primary.execute("SELECT pg_reload_conf()")
-    replication.until(
-        primary,
-        f"(SELECT count(*) = {number} FROM pg_stat_replication WHERE sync_state = 'quorum')",
-    )
-
-
 def furthest(standbys: list[PostgresServer]) -> PostgresServer:
     """The one to promote: an acknowledged commit may be on this one alone."""
     return max(
@@ -112,7 +101,7 @@ async def test_what_was_acknowledged_survives_if_replication_is_synchronous(
             await connection.run_sync(METADATA.create_all)
         own_cluster.caught_up()
         if synchronous:
-            wait_for_a_standby(primary, len(standbys))
+            own_cluster.wait_for_a_standby()
         load = Load(database)
         tasks = [asyncio.create_task(load.write(number)) for number in range(WRITERS)]
         await load.more(50)
