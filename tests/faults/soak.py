@@ -2,11 +2,11 @@
 
     python tests/faults/soak.py [--seconds 600] [--seed N]        make soak SECONDS=180
 
-Two processes of `bank.py` on one PostgreSQL, behind a proxy. Clients repeat with the same key what
-was not acknowledged, and some give up. One fault after the other is injected, chosen by the seed.
-Afterwards the database is compared with what the clients were told: no money made or lost, each
-acknowledged transfer applied exactly once, none of the others more than once. Prints what was
-injected, how long until both processes worked again, and what was lost.
+Two processes of `bank.py` on a PostgreSQL with a synchronous standby, behind a proxy. Clients
+repeat with the same key what was not acknowledged, and some give up. One fault after the other is
+injected, chosen by the seed. Afterwards the database is compared with what the clients were told:
+no money made or lost, each acknowledged transfer applied exactly once, none of the others more than
+once. Prints what was injected, how long until both processes worked again, and what was lost.
 """
 
 import argparse
@@ -36,7 +36,7 @@ if __name__ == "__main__":
 from sqlalchemy import make_url, select
 
 from faults.bank import ACCOUNTS, ENTRIES, TABLES
-from servers import postgres, private
+from servers import postgres, private, replication
 from servers.proxy import Proxy
 from session_manager import DatabaseConfig, DatabaseSessionManager
 
@@ -108,8 +108,8 @@ class Injected:
 class Soak:
     """A run. `ways`: of the bank's, the right one and, to try the checker, wrong ones."""
 
-    def __init__(self, server: postgres.PostgresServer, seed: int, ways: Sequence[str]) -> None:
-        self.server, self.ways = server, ways
+    def __init__(self, cluster: replication.Cluster, seed: int, ways: Sequence[str]) -> None:
+        self.cluster, self.ways = cluster, ways
         self.random = random.Random(seed)
         self.told = {way: Told() for way in ways}
         self.statuses: Counter[str] = Counter()
@@ -118,11 +118,19 @@ class Soak:
         """Acknowledged transfers by process."""
         self.stopping = False
 
+    @property
+    def server(self) -> postgres.PostgresServer:
+        return self.cluster.primary
+
+    @property
+    def url(self) -> str:
+        return self.server.url(NAME)
+
     async def run(self, seconds: float, until: Callable[[], Awaitable[bool]] | None = None) -> None:
         """For so long, and until that is true."""
         self.until = until
-        self.url = self.server.url(NAME)
         self.server.create_database(NAME)
+        self.cluster.wait_for_a_standby()
         await self.fill()
         async with Proxy(self.server.host, self.server.port) as self.proxy:
             through = make_url(self.url).set(port=self.proxy.port)
@@ -147,7 +155,7 @@ class Soak:
             end = time.monotonic() + seconds
             faults = self.faults()
             rounds = 0
-            # In each round of nine all faults happen, in another order.
+            # In each round of ten all faults happen, in another order.
             while time.monotonic() < end or (self.until and not await self.until()):
                 assert time.monotonic() < end + HANG * 2
                 if not rounds % len(faults):
@@ -159,6 +167,9 @@ class Soak:
                 began = time.monotonic()
                 await self.both_work()
                 self.injected.append(Injected(fault, time.monotonic() - began))
+                if not self.cluster.standbys:
+                    await asyncio.to_thread(self.cluster.add_standby)
+                    await asyncio.to_thread(self.cluster.wait_for_a_standby)
                 for client in clients:
                     if client.done():
                         client.result()
@@ -219,9 +230,6 @@ class Soak:
     # Faults
 
     def faults(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
-        keeper = self.server.keeper
-        assert keeper is not None
-
         async def lose_commits() -> None:
             self.proxy.commits_to_cut += 8
             await self.both_work()
@@ -249,8 +257,15 @@ class Soak:
             await asyncio.to_thread(self.server.restart, signal.SIGQUIT)
 
         async def freeze() -> None:
-            with keeper.frozen():
+            assert self.server.keeper is not None
+            with self.server.keeper.frozen():
                 await asyncio.sleep(self.random.uniform(0.5, 3))
+
+        async def fail_over() -> None:
+            """What was acknowledged is on the standby."""
+            await asyncio.to_thread(self.cluster.fail_over)
+            self.proxy.target = (self.server.host, self.server.port)
+            self.proxy.reset()
 
         async def kill_an_application() -> None:
             process = self.random.choice(self.processes)
@@ -266,6 +281,7 @@ class Soak:
             ("server restarted, fast", restart),
             ("server restarted, immediate", crash),
             ("server frozen for 0.5 to 3 s", freeze),
+            ("failed over to the standby", fail_over),
             ("application killed (SIGKILL)", kill_an_application),
         ]
 
@@ -350,16 +366,13 @@ class Soak:
 BACKENDS = f"FROM pg_stat_activity WHERE datname = '{NAME}'"
 
 
-def soak_server() -> AbstractContextManager[postgres.PostgresServer]:
+def soak_cluster() -> AbstractContextManager[replication.Cluster]:
     """What is acknowledged is on the disk of this one, else a crash would lose it."""
-    found = postgres.binaries()
-    if found is None:
-        raise private.NoServer(postgres.NO_POSTGRES)
-    return postgres.private_postgres(found, "synchronous_commit=on", "max_connections=80")
+    return replication.running_cluster(1, "max_connections=80")
 
 
-async def soak(server: postgres.PostgresServer, seconds: float, seed: int) -> int:
-    run = Soak(server, seed, ["right"])
+async def soak(cluster: replication.Cluster, seconds: float, seed: int) -> int:
+    run = Soak(cluster, seed, ["right"])
     await run.run(seconds)
     problems = await run.problems("right")
     if run.statuses["500"]:
@@ -374,8 +387,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     chosen = parser.parse_args()
     print(f"{chosen.seconds:g} seconds, seed {chosen.seed}", flush=True)
-    with soak_server() as server:
-        return asyncio.run(soak(server, chosen.seconds, chosen.seed))
+    with soak_cluster() as cluster:
+        return asyncio.run(soak(cluster, chosen.seconds, chosen.seed))
 
 
 if __name__ == "__main__":

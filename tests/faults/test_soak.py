@@ -5,15 +5,15 @@ from collections.abc import Callable
 import pytest
 
 from faults.bank import WRONG
-from faults.soak import HALF, LOST, TWICE, Soak, soak_server
+from faults.soak import HALF, LOST, TWICE, Soak, soak_cluster
 
 pytestmark = [pytest.mark.faults, pytest.mark.any_sqlalchemy]
 
 
 async def test_soak(show_at_the_end: Callable[[str], None]) -> None:
     """`make soak` for fifteen seconds, with three wrong ways beside the right one: caught, each."""
-    with soak_server() as server:
-        run = Soak(server, 17, ["right", *WRONG])
+    with soak_cluster() as cluster:
+        run = Soak(cluster, 17, ["right", *WRONG])
 
         async def all_are_caught() -> bool:
             counts = {way: await run.count(way) for way in WRONG}

@@ -23,6 +23,16 @@ from servers.standby import running_standby
 class Cluster:
     primary: PostgresServer
     standbys: list[PostgresServer]
+    running: contextlib.ExitStack
+
+    def add_standby(self) -> None:
+        self.standbys.append(self.running.enter_context(running_standby(self.primary)))
+
+    def fail_over(self) -> None:
+        """The primary crashes, its first standby takes its place; others follow no more."""
+        crash(self.primary)
+        self.primary, *self.standbys = self.standbys
+        promote(self.primary)
 
     def caught_up(self, *standbys: PostgresServer) -> None:
         """Wait until these standbys (or all) have replayed what the primary has written."""
@@ -59,8 +69,10 @@ def running_cluster(standbys: int = 2, *settings: str) -> Iterator[Cluster]:
     settings = ("synchronous_commit=on", "wal_keep_size=1GB", *settings)
     with contextlib.ExitStack() as stack:
         primary = stack.enter_context(private_postgres(found, *settings, authentication="password"))
-        made = [stack.enter_context(running_standby(primary)) for _ in range(standbys)]
-        yield Cluster(primary, made)
+        cluster = Cluster(primary, [], stack)
+        for _ in range(standbys):
+            cluster.add_standby()
+        yield cluster
 
 
 def until(server: PostgresServer, condition: str) -> None:

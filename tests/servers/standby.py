@@ -36,6 +36,7 @@ def running_standby(primary: PostgresServer) -> Iterator[PostgresServer]:
             "listen_addresses=127.0.0.1",
             f"unix_socket_directories={directory}",
             "fsync=off",
+            "wal_retrieve_retry_interval=100ms",  # it is back soon when the primary was away
         ):
             command += ["-c", option]
         keeper = private.Keeper(directory, user, signal.SIGINT, command)
