@@ -88,12 +88,105 @@ def test_a_primary_key_that_is_unique_too(tmp_path: Path, database_url: str) -> 
 @pytest.mark.dialects("sqlite")
 @pytest.mark.any_sqlalchemy
 def test_check_and_generate_agree_on_no_tables(shop: Shop) -> None:
-    """A check that saw no table is no good news: which file hands over what is said."""
+    """None anywhere is no difference, as Alembic says, too; tables that would go are one."""
     shop.write("app/models.py", "from app.db import Base\n")
+    checked = shop.generate("--check")
+    assert checked.code == 0, checked.err
+    assert alembic(shop.root / "alembic.ini", "check", url="sqlite+aiosqlite:///dev.db").code == 0
+    ended = shop.generate("nothing")
+    assert ended.code == Exit.NO_CHANGES, ended.err
+    for said in (" ".join(checked.out.split()), ended.err):
+        assert "has no tables, and neither have the source and the migrations" in said
+        assert "target_metadata in alembic/env.py" in said
+    shop.add_first()
     for arguments in ("--check", "nothing"):
         ended = shop.generate(arguments)
         assert ended.code == Exit.EMPTY_METADATA, ended.err
         assert "target_metadata in alembic/env.py" in ended.err
+
+
+SYNC_ENV = """
+import app.models
+from alembic import context
+from app.db import DATABASE_URL, Base
+from sqlalchemy import create_engine
+
+with create_engine(DATABASE_URL + "?async_fallback=true").connect() as connection:
+    context.configure(connection=connection, target_metadata=Base.metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+
+@pytest.mark.dialects("sqlite")
+def test_an_asynchronous_driver_that_is_waited_for(shop: Shop) -> None:
+    """SQLAlchemy 2.0 has it for a synchronous env.py; in 2.1 it is gone, and Alembic fails."""
+    shop.write("alembic/env.py", SYNC_ENV)
+    shop.add_first()
+    url = f"sqlite+aiosqlite:///{shop.root}/dev.db"
+    works = alembic(shop.root / "alembic.ini", "upgrade", "head", url=url).code == 0
+    ended = setup(shop.root, "--dry-run", url=url)
+    assert ended.code == (0 if works else Exit.WOULD_OVERWRITE), ended.err
+    assert ("nothing to do" in ended.out) == works
+
+
+REGISTRY = """
+import importlib
+import pkgutil
+
+import app.tables
+from app.db import Base as Base
+
+for found in pkgutil.iter_modules(app.tables.__path__):
+    importlib.import_module(f"app.tables.{found.name}")
+"""
+
+
+@pytest.mark.dialects("sqlite")
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize("all_found", [True, False])
+def test_what_is_imported_by_a_rule_is_asked_of_env_py(shop: Shop, all_found: bool) -> None:
+    """Its run tells which models are missing: none is imported twice, and none is overlooked."""
+    models = (shop.root / "app/models.py").read_text(encoding="utf-8")
+    (shop.root / "app/models.py").unlink()
+    shop.write("app/tables/__init__.py", "")
+    shop.write("app/tables/some.py", models)
+    shop.write("app/registry.py", REGISTRY)
+    shop.write(
+        "app/main.py", "from fastapi import FastAPI\n\nimport app.registry\n\napi = FastAPI()\n"
+    )
+    shop.edit("alembic/env.py", "import app.models\nfrom app.db import DATABASE_URL, Base",
+              "from app.db import DATABASE_URL\nfrom app.registry import Base")  # fmt: skip
+    if not all_found:
+        shop.write("app/elsewhere.py", LEFT_OUT)
+    ended = setup(shop.root, "--dry-run", url="sqlite+aiosqlite:///dev.db")
+    assert ended.code == 0, ended.err
+    assert "import app.tables" not in ended.out
+    assert ("nothing to do" in ended.out) == all_found
+    assert ("import app.elsewhere" in ended.out) != all_found
+
+
+LEFT_OUT = """
+from app.db import Base
+from sqlalchemy.orm import Mapped, mapped_column
+
+
+class Elsewhere(Base):
+    __tablename__ = "elsewhere"
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+
+
+@pytest.mark.dialects("sqlite")
+@pytest.mark.any_sqlalchemy
+def test_another_setting_that_is_missing_is_named(shop: Shop) -> None:
+    """No database's URL would help: the code stops before, and it is no question of dialects."""
+    shop.edit("app/db.py", "import os\n", "import os\n\nCONFIG = os.environ['APP_CONFIG_FILE']\n")
+    for arguments in (("--check",), ("first",)):
+        ended = shop.generate(*arguments, url=None)
+        assert ended.code == Exit.BROKEN_PROJECT, ended.err
+        assert "does not load: KeyError: 'APP_CONFIG_FILE'" in ended.err
+        assert "app/db.py:3" in ended.err
 
 
 @pytest.mark.dialects("sqlite")

@@ -522,6 +522,18 @@ def test_without_requests_the_plain_gets_are_sent(tmp_path: Path) -> None:
     assert [one.name for one in capture.units] == ["GET /plain"]
 
 
+@pytest.mark.any_sqlalchemy
+def test_an_application_without_plain_gets_is_told_so(tmp_path: Path) -> None:
+    """It starts, so its own start is not to blame (#12)."""
+    source = PLAIN.replace('@app.get("/plain")\n', "")
+    (tmp_path / "main.py").write_text(source, encoding="utf-8")
+    with pytest.raises(QueriesError) as refused:
+        watch_requests(project(tmp_path), "main:app", None)
+    assert refused.value.problem.exit_code == Exit.NOTHING_SEEN
+    assert "no route that a plain GET request would reach" in str(refused.value)
+    assert "--requests" in str(refused.value)
+
+
 # The file of requests
 
 

@@ -244,6 +244,7 @@ def probe(config: Config, request: Report, report: Report, guard: ModuleType) ->
         report["meant"] = meant.among(request.get("sources", ()), listener.targets)
         found = {id(target): len(target.tables) for target in listener.targets}
         report["tables"] = sum(found.values())
+        report["imported"] = [name for name in request.get("modules", ()) if name in sys.modules]
     note_history(script, report)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, util
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.pool import Pool
 
@@ -161,6 +161,8 @@ class Probe:
         self.seen = {
             "dialect": dialect.name,
             "driver": dialect.driver,
+            # Its asynchronous driver is waited for where nothing is asynchronous (until 2.1).
+            "falls_back": hasattr(util, "await_fallback") and bool(params.get("async_fallback")),
             "host": text(first(params.get("host"))),
             "port": int(port) if port else None,
             "user": text(params.get("user")),

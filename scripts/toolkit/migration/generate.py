@@ -340,6 +340,8 @@ def autogenerate(
     bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
     refuse_unregistered(bench.project, bench.situation.setup, mapped, report)
     refuse_empty(bench, report)
+    if is_nothing_yet(bench, report):
+        raise Refusal("no-changes", Exit.NO_CHANGES, *nothing_yet(bench))
     if report["unused_renames"]:
         raise nothing_to_rename(report["unused_renames"], in_words(report["operations"]))
     if report["rename_candidates"] and not wanted.no_rename:
@@ -370,9 +372,28 @@ def draft_of(bench: Bench, report: Mapping[str, Any]) -> Draft | None:
 
 
 def refuse_empty(bench: Bench, report: Mapping[str, Any]) -> None:
-    """Raise Refusal for a metadata without tables: a check that saw nothing says nothing (#12)."""
-    if not report["tables"]:
+    """Raise Refusal for a metadata without tables, where there are some or were some (#12)."""
+    if not report["tables"] and not is_nothing_yet(bench, report):
         raise empty_metadata(bench, "The metadata that env.py hands to Alembic has no tables")
+
+
+def is_nothing_yet(bench: Bench, report: Mapping[str, Any]) -> bool:
+    """No tables in env.py's metadata, in the source or in the migrations, as in a template for
+    projects: they agree, as `alembic check` says (#12).
+    """
+    return not (report["tables"] or report["operations"] or bench.project.models)
+
+
+def nothing_yet(bench: Bench) -> tuple[str, str]:
+    """What is said of it, and what to do."""
+    base = bench.project.base
+    env = shown(bench.situation.setup.env, bench.project.root)
+    return (
+        "The metadata that env.py hands to Alembic has no tables, and neither have the source and"
+        " the migrations.",
+        f"Write models on {base.reference if base else 'a declarative base'}; if there are some,"
+        f" set target_metadata in {env} and import their modules there.",
+    )
 
 
 def empty_metadata(bench: Bench, what: str) -> Refusal:

@@ -21,7 +21,7 @@ from toolkit.migration.examine import (
     examine,
     left_behind,
 )
-from toolkit.migration.generate import refuse_empty
+from toolkit.migration.generate import is_nothing_yet, nothing_yet, refuse_empty
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.review import review
 from toolkit.migration.several import Others, open_others
@@ -300,6 +300,8 @@ def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[st
     refuse_empty(bench, report)
     for path in report["files"]:
         Path(path).unlink()
+    if is_nothing_yet(bench, report):
+        return [], [" ".join(nothing_yet(bench))]
     findings = [
         Finding(
             rule="not-migrated",

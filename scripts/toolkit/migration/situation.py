@@ -119,7 +119,7 @@ def look(
     environment: dict[str, str] = {}
     result = probe(project, setup, environment, timeout)
     unset = unset_names(project)
-    if unset and needs_settings(result):
+    if unset and needs_settings(result, unset):
         try:
             kind, why = guess_kind(project, dialect)
         except Refusal as refusal:
@@ -210,6 +210,14 @@ def tables_of_env(project: Project, setup: AlembicSetup, timeout: float = 60.0) 
     return int(report.get("tables", 0)) if report.get("seen") else 0
 
 
+def imported_by_env(
+    project: Project, setup: AlembicSetup, modules: Sequence[str], timeout: float = 60.0
+) -> tuple[list[str], bool]:
+    """Those of the modules that a run of env.py imports, and whether it got to its end."""
+    report = probe(project, setup, {}, timeout, modules=list(modules)).report
+    return list(report.get("imported", ())), bool(report.get("seen"))
+
+
 def works_synchronously(project: Project, setup: AlembicSetup, timeout: float = 60.0) -> bool:
     """Does env.py, which is synchronous, connect with a driver that is so as well? (#12)
 
@@ -217,7 +225,7 @@ def works_synchronously(project: Project, setup: AlembicSetup, timeout: float = 
     """
     result = probe(project, setup, {}, timeout)
     unset = unset_names(project)
-    if unset and needs_settings(result):
+    if unset and needs_settings(result, unset):
         try:
             kind, _ = guess_kind(project, None)
         except Refusal:
@@ -229,12 +237,17 @@ def works_synchronously(project: Project, setup: AlembicSetup, timeout: float = 
     if not seen:
         return str(result.error.get("missing_module") or "") in modules
     kind_seen = kind_of(seen["dialect"])
-    return kind_seen is not None and seen["driver"] in dict(SYNC_DRIVERS[kind_seen])
+    return kind_seen is not None and (
+        seen["falls_back"] or seen["driver"] in dict(SYNC_DRIVERS[kind_seen])
+    )
 
 
-def needs_settings(result: AlembicResult) -> bool:
-    """Did the code stop for want of a setting, as far as one can tell?"""
+def needs_settings(result: AlembicResult, unset: Sequence[str]) -> bool:
+    """Did the code stop for want of one of these settings, as far as one can tell?"""
     error = result.error
+    named = re.fullmatch(r"KeyError: '([A-Z][A-Z0-9_]*)'", result.message)
+    if named and named[1] not in unset:  # no URL helps there (#12)
+        return False
     code_is_wrong = {"SyntaxError", "ModuleNotFoundError", "ImportError", "IndentationError"}
     return bool(
         error

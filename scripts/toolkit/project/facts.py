@@ -95,6 +95,8 @@ class AlembicSetup:
     """Project modules that env.py imports itself (not what those import in turn)."""
     section: str = "alembic"
     """The ini's section, which `alembic -n` chooses."""
+    imports_asked: bool = False
+    """Was env.py run to see what it imports by a rule of its own? Then that is among these."""
     works_sync: bool = False
     """Is it synchronous, and seen to connect with a driver that is so, too?"""
     tables: int = 0

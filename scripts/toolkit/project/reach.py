@@ -19,19 +19,26 @@ def unimported_models(project: Project, setup: AlembicSetup) -> tuple[MappedClas
     """
     text = read_text(setup.env)
     reached = _reached(text, project, setup)
-    files = [module_file(project.import_roots, name) for name in reached]
-    texts = [text, *(read_text(file) for file in files if file)]
-    if any(imports_by_rule(one) for one in texts):
+    if reaches_by_rule(text, project, reached):
         return ()
     return tuple(item for item in project.models if item.module not in reached)
 
 
 def missing_modules(
     text: str, project: Project, needed: Sequence[str], setup: AlembicSetup | None
-) -> list[str]:
-    """Modules with models that neither env.py (its `text`) nor what it imports imports."""
+) -> tuple[list[str], bool]:
+    """Modules with models that neither env.py (its `text`) nor what it imports imports; and
+    whether any of these may import them by a rule of its own.
+    """
     reached = _reached(text, project, setup)
-    return [name for name in needed if name not in reached]
+    missing = [name for name in needed if name not in reached]
+    return missing, bool(missing) and reaches_by_rule(text, project, reached)
+
+
+def reaches_by_rule(text: str, project: Project, reached: Iterable[str]) -> bool:
+    """Does env.py, or a module that it imports, import others by a rule of its own?"""
+    files = [module_file(project.import_roots, name) for name in reached]
+    return any(map(imports_by_rule, [text, *(read_text(one) for one in files if one)]))
 
 
 def _reached(text: str, project: Project, setup: AlembicSetup | None) -> set[str]:

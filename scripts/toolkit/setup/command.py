@@ -16,6 +16,8 @@ from toolkit.project.dependencies import install_line, missing_packages, sync_li
 from toolkit.project.errors import ProjectError, chosen, require_decided
 from toolkit.project.facts import AlembicSetup, Problem, Project
 from toolkit.project.old_sqlalchemy import require_new_sqlalchemy
+from toolkit.project.reach import missing_modules
+from toolkit.project.root import read_text
 from toolkit.report.door import put_json, say
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.report.masking import in_a_line
@@ -171,7 +173,7 @@ def run(options: argparse.Namespace) -> Result:
     for line in chosen(project, "project", "alembic", "base"):
         say(line)
     require_decided(project, *(["app"] if options.scaffold is not None else []))
-    project = with_look_at_env(with_base(project))
+    project = with_look_at_env(with_imports_of_env(with_base(project)))
     if project.base is None and options.scaffold is None:
         project = with_tables_of_env(project)
     plan = make_plan(
@@ -232,6 +234,23 @@ def with_look_at_env(project: Project) -> Project:
     if not setup.env.is_file() or not works_synchronously(project, setup):
         return project
     return replace(project, alembic=(replace(setup, works_sync=True), *project.alembic[1:]))
+
+
+def with_imports_of_env(project: Project) -> Project:
+    """The project, told what its env.py imports by a rule of its own (#12)."""
+    setup = project.alembic[0] if project.alembic else None
+    if setup is None or not setup.env.is_file() or missing_packages(project):
+        return project
+    modules = project.model_modules
+    missing, by_rule = missing_modules(read_text(setup.env), project, modules, setup)
+    if not missing or not by_rule:
+        return project
+    from toolkit.migration.situation import imported_by_env  # noqa: PLC0415
+
+    found, asked = imported_by_env(project, setup, missing)
+    imported = (*setup.imported_modules, *found)
+    setup = replace(setup, imported_modules=imported, imports_asked=asked)
+    return replace(project, alembic=(setup, *project.alembic[1:]))
 
 
 def with_tables_of_env(project: Project) -> Project:

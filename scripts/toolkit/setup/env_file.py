@@ -9,7 +9,7 @@ from pathlib import Path
 from toolkit.project.databases import with_setting
 from toolkit.project.facts import AlembicSetup, Project, UrlSource
 from toolkit.project.imports import dotted
-from toolkit.project.reach import imports_by_rule, missing_modules, module_file, reachable
+from toolkit.project.reach import missing_modules, module_file, reachable
 from toolkit.setup.changes import FileChange, read_text, relative
 from toolkit.setup.env_options import lost_options
 from toolkit.setup.settings_block import (
@@ -150,12 +150,12 @@ def _hand_written(
         change = FileChange(path, before, text, reason, True, True)
         return EnvPlan(change, lost=_lost(change, project))
     unchanged = FileChange(path, before, before, "")
-    missing = missing_modules(before, project, wanted.modules, setup)
+    missing, by_rule = missing_modules(before, project, wanted.modules, setup)
     if not missing:
         return EnvPlan(unchanged)
-    if imports_by_rule(before):
+    if by_rule and not (setup and setup.imports_asked):
         note = (
-            "env.py imports modules by a rule of its own; whether it finds "
+            "env.py, or what it imports, imports modules by a rule of its own; whether it finds "
             f"{', '.join(missing)} is only seen when it runs"
         )
         return EnvPlan(unchanged, (note,))

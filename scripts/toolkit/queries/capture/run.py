@@ -115,6 +115,11 @@ def watch_requests(
         got = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
         secrets = {value for one in requests or () for _, value in one.headers}
         secrets |= {value for _, value in headers if value}
+        if not got and status == 0 and not late:
+            raise nothing_seen(
+                f"{app} has no route that a plain GET request would reach, so none was sent.",
+                "Name requests of other methods, or with values, in a file for --requests.",
+            )
         if not got:
             raise place.cannot_start(f"{app} did not start", late, timeout, secrets)
         return place.capture(
