@@ -5,7 +5,7 @@ each of its verdicts has to agree with what happened (#15). Nothing of the tool 
 """
 
 import runpy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +71,7 @@ def observe(path: Path, url: str, old_code: Sequence[str]) -> Seen:
     seen = Seen()
     with engine_for(url) as engine:
         assert [one for one in old_code if refusal(engine, one)] == [], "the old code is wrong"
-        before = contents(engine)
+        before, old_types = contents(engine), types(engine)
         try:
             with migrating(engine):
                 module["upgrade"]()
@@ -83,13 +83,14 @@ def observe(path: Path, url: str, old_code: Sequence[str]) -> Seen:
             seen.failed = str(error) or repr(error)
             return seen
         seen.broken = [one for one in old_code if refusal(engine, one)]
-        between = contents(engine)
+        between, new_types = contents(engine), types(engine)
         try:
             with migrating(engine):
                 module["downgrade"]()
         except REFUSED as error:
             seen.no_way_back = str(error) or repr(error)
-        seen.lost = missing(before, between, contents(engine))
+        retyped = {key for key, kind in old_types.items() if new_types.get(key, kind) != kind}
+        seen.lost = missing(before, between, contents(engine), retyped)
     return seen
 
 
@@ -112,11 +113,21 @@ def refusal(engine: sa.Engine, statement: str) -> str:
         with engine.connect() as connection:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql("SET lock_timeout = '30ms'")
-            connection.exec_driver_sql(statement)
+            done = connection.exec_driver_sql(statement)
+            swallowed = statement.startswith("INSERT") and not done.rowcount
             connection.rollback()
     except sa.exc.DBAPIError as error:
         return str(error.orig) or repr(error.orig)
-    return ""
+    return "no row" if swallowed and "ON CONFLICT" not in statement else ""
+
+
+def types(engine: sa.Engine) -> dict[tuple[str, str], str]:
+    """Of all columns, as the database says them."""
+    return {
+        (str(table), column["name"]): repr(column["type"])
+        for (_, table), columns in sa.inspect(engine).get_multi_columns().items()
+        for column in columns
+    }
 
 
 def contents(engine: sa.Engine) -> Contents:
@@ -127,9 +138,10 @@ def contents(engine: sa.Engine) -> Contents:
         found = sa.inspect(connection)
         others = [name for name in found.get_schema_names() if name == "archive"]
         for schema in (None, *others):
-            for name in found.get_table_names(schema):
-                columns = [column["name"] for column in found.get_columns(name, schema)]
-                key = found.get_pk_constraint(name, schema)["constrained_columns"] or columns
+            keys = found.get_multi_pk_constraint(schema)
+            for (_, name), of_table in found.get_multi_columns(schema).items():
+                columns = [column["name"] for column in of_table]
+                key = keys.get((schema, name), {}).get("constrained_columns") or columns
                 table = ".".join(quoted(one) for one in (schema, name) if one)
                 statement = f"SELECT {', '.join(map(quoted, columns))} FROM {table}"
                 rows = [
@@ -140,8 +152,11 @@ def contents(engine: sa.Engine) -> Contents:
     return read
 
 
-def missing(before: Contents, between: Contents, after: Contents) -> list[str]:
-    """What was there and is not: tables, rows, values that are NULL now, or were gone between."""
+def missing(
+    before: Contents, between: Contents, after: Contents, retyped: Set[tuple[str, str]]
+) -> list[str]:
+    """What was there and is not: tables, rows, values that are NULL now, were gone between, or
+    did not come through another type as they were."""
     found = []
     for table, rows in before.items():
         now, then = after.get(table), between.get(table, {})
@@ -158,7 +173,10 @@ def missing(before: Contents, between: Contents, after: Contents) -> list[str]:
             if value is not None
             and (
                 now[key].get(column) is None
-                or (column not in then.get(key, ()) and now[key][column] != value)
+                or (
+                    (column not in then.get(key, ()) or (table, column) in retyped)
+                    and now[key][column] != value
+                )
             )
         }
         found += [f"{table}.{column}" for column in sorted(lost)]

@@ -119,6 +119,14 @@ def renamed(table: str) -> Writes:
     return Writes(SETTINGS.old, new, seen, seen_before=SETTINGS.seen)
 
 
+VISITOR = Writes(
+    VISITS.old,
+    ("INSERT INTO visits (id, at, visitor_id) VALUES ({n}, '2025-06-01', 1)",
+     "UPDATE visits SET visitor_id = 2 WHERE id = {n}"),
+    "SELECT {n} FROM visits WHERE id = {n} AND visitor_id = 2",
+    seen_before=VISITS.seen,
+)  # fmt: skip
+SHORT = same(USERS.old[0], "UPDATE users SET nick = '{n}' WHERE id = {n}", USERS.seen)
 WITHOUT_NICK = same(USERS.old[0], "UPDATE users SET city = 'changed{n}' WHERE id = {n}", "",
                     loses=True)  # fmt: skip
 WRITES = {
@@ -176,6 +184,8 @@ WRITES = {
     ),
     "rename_column": NICKNAME,
     "rename_column_raw": NICKNAME,
+    "rename_on_partitioned": VISITOR,
+    "type_varchar_cut": SHORT,
     "rename_table": renamed("preferences"),
     "set_schema": renamed("archive.settings"),
     "type_text_to_int_using": NUMBERS,

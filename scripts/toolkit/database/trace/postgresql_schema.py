@@ -23,7 +23,9 @@ WITH n AS (
 )
 SELECT json_build_object(
  'relations', (SELECT json_object_agg(r.oid, json_build_array(r.nspname, r.relname, r.relkind,
-     r.relfilenode::bigint, r.relispartition, i.indrelid::text, r.relpersistence))
+     r.relfilenode::bigint, r.relispartition, i.indrelid::text, r.relpersistence,
+     CASE WHEN r.relkind IN ('v', 'm') THEN (SELECT json_agg(a.attname) FROM
+       pg_catalog.pg_attribute a WHERE a.attrelid = r.oid AND a.attnum > 0) END))
    FROM r LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = r.oid),
  'columns', (SELECT json_object_agg(a.attrelid || '.' || a.attnum, json_build_array(
      a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
@@ -109,7 +111,7 @@ def relation_changes(before: Schema, after: Schema, names: Names) -> Iterator[Ch
     old, new = before["relations"], after["relations"]
     for oid in sorted({*old, *new}, key=int):
         was, now = old.get(oid), new.get(oid)
-        namespace, name, kind, _, _, of, _ = new[oid] if oid in new else old[oid]
+        namespace, name, kind, _, _, of, _, columns = new[oid] if oid in new else old[oid]
         change = {
             "kind": kind,
             "relation": f"{namespace}.{name}",
@@ -117,6 +119,7 @@ def relation_changes(before: Schema, after: Schema, names: Names) -> Iterator[Ch
             "existed": names.existed(oid),
             "oid": oid,
             "filenode": (now or was or [None] * 4)[3],
+            "columns": columns,
         }
         prefix = "index" if kind in "iI" else "relation"
         if was is None and now is not None:
@@ -198,6 +201,8 @@ def column_changes(before: Schema, after: Schema, names: Names) -> Iterator[Chan
                     **now, **change, "what": f"column-{attribute.replace('_', '-')}",
                     "before": was[attribute], "after": now[attribute],
                     "labels_gone": labels_gone(before, was["type"], after, now["type"]),
+                    "was_enum": bool(labels_of(before, was["type"])),
+                    "is_enum": bool(labels_of(after, now["type"])),
                 }  # fmt: skip
 
 

@@ -59,6 +59,14 @@ def of_source(revision: Revision, source: str) -> Iterator[Finding]:
             " as long as all the round trips take. One statement, in batches along the key.",
             revision, line=line, source="operations",
         )  # fmt: skip
+    line = batches_together(function)
+    if line is not None:
+        yield make(
+            "batches-in-one-transaction", Verdict.BLOCKS,
+            "The batches are one transaction: every row stays locked until the last is done. Put"
+            " the loop into `with op.get_context().autocommit_block():`.",
+            revision, line=line, source="operations",
+        )  # fmt: skip
 
 
 ENVIRONMENT = re.compile(
@@ -71,6 +79,17 @@ WRITES = re.compile(
 READS = re.compile(
     r"(?i)\bSELECT\b|\bselect\(|\.(?:fetchall|fetchmany|scalars|mappings|all|query)\("
 )
+
+
+def batches_together(function: ast.FunctionDef) -> int | None:
+    """The line of a `while` that works in batches, and never commits."""
+    text = ast.unparse(function)
+    if "autocommit_block" in text or re.search(r"(?i)\bcommit\b", text):
+        return None
+    for node in ast.walk(function):
+        if isinstance(node, ast.While) and WRITES.search(ast.unparse(node)):
+            return node.lineno
+    return None
 
 
 def is_merge(source: str) -> bool:
@@ -114,14 +133,44 @@ def writes_in_loop(function: ast.FunctionDef) -> int | None:
         if isinstance(name, ast.Name)
     }
     for node in ast.walk(function):
+        if isinstance(node, ast.Call) and writes_list(node, set(read)):
+            return node.lineno
         if not isinstance(node, ast.For):
             continue
         over = ast.unparse(node.iter)
         names = {one.id for one in ast.walk(node.iter) if isinstance(one, ast.Name)}
         inside = "\n".join(map(ast.unparse, node.body))
-        if (READS.search(over) or names & set(read)) and WRITES.search(inside):
+        if (READS.search(over) or names & set(read)) and (
+            WRITES.search(inside) or sets_attribute(node)
+        ):
             return node.lineno
     return None
+
+
+def writes_list(call: ast.Call, read: set[str]) -> bool:
+    """`execute(update, [... for row in rows])`: a statement for each of them, too."""
+    if not (isinstance(call.func, ast.Attribute) and call.func.attr == "execute"):
+        return False
+    made = [
+        one for given in call.args[1:] for one in ast.walk(given) if isinstance(one, ast.ListComp)
+    ]
+    names = {name.id for one in made for name in ast.walk(one) if isinstance(name, ast.Name)}
+    over = " ".join(ast.unparse(one.generators[0].iter) for one in made)
+    return bool(names & read or READS.search(over)) and bool(
+        re.search(r"(?i)\bUPDATE\b|\bDELETE\b|\.(?:update|delete)\(", ast.unparse(call.args[0]))
+    )
+
+
+def sets_attribute(loop: ast.For) -> bool:
+    """`for user in session.query(User): user.name = ...`, which the next flush writes."""
+    return isinstance(loop.target, ast.Name) and any(
+        isinstance(target, ast.Attribute)
+        and isinstance(target.value, ast.Name)
+        and target.value.id == loop.target.id
+        for node in ast.walk(loop)
+        if isinstance(node, ast.Assign | ast.AugAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    )
 
 
 def elsewhere(revision: Revision) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from toolkit.migration.review.findings import Revision, make, shown
 from toolkit.migration.review.forms import indexes
 from toolkit.migration.review.forms.writing import Form
 from toolkit.migration.review.postgresql_locks import is_strong, lock_findings, several_locks
+from toolkit.migration.review.postgresql_numbers import findings_of_numbers
 from toolkit.migration.review.postgresql_rights import findings_of_rights
 from toolkit.migration.review.postgresql_rows import findings_of_rows
 from toolkit.migration.review.postgresql_schema import schema_findings
@@ -53,6 +54,7 @@ def findings_of_revision(revision: Revision) -> list[Finding]:
                 held.setdefault(lock["relation"], set()).add(lock["mode"])
         found += schema_findings(revision, statement, later)
         found += findings_of_rights(revision, statement)
+        found += findings_of_numbers(revision, statement)
         found += work_findings(revision, statement, held)
         found += lock_findings(revision, statement)
         found += findings_of_rows(revision, statement, before, held)

@@ -7,6 +7,7 @@ from typing import Any
 from toolkit.migration.review.findings import Revision, Statement, make, plain, shown
 from toolkit.migration.review.forms import columns, renames
 from toolkit.migration.review.forms.rows import facts_of
+from toolkit.migration.review.postgresql_work import parent_of
 from toolkit.report.finding import Finding, Verdict
 
 Change = dict[str, Any]
@@ -14,6 +15,8 @@ Change = dict[str, Any]
 
 def column_findings(revision: Revision, statement: Statement, change: Change) -> Iterator[Finding]:
     what, table = change["what"], change["table"]
+    if parent_of(statement, table) != table:
+        return  # said of the parent
     if what == "column-dropped" and change["column_existed"]:
         yield dropped_column(revision, statement, change)
     elif what == "column-name" and change["column_existed"]:
@@ -39,7 +42,17 @@ def column_findings(revision: Revision, statement: Statement, change: Change) ->
 def another_type(revision: Revision, statement: Statement, change: Change) -> Iterator[Finding]:
     """What a new type means for the values, and for code that sends and reads the old one."""
     table, column = change["table"], f"{shown(change['table'])}.{change['column']}"
-    old, new = family(change["before"]), family(change["after"])
+    old, new = (
+        "enum" if change[f"{when}_enum"] else family(change[key])
+        for when, key in (("was", "before"), ("is", "after"))
+    )
+    if change["column_existed"] and loses(change, statement["sql"]):
+        yield make(
+            "type-change-loses", Verdict.DATA_LOSS,
+            f"{column} becomes {change['after']}, which takes less of a value than"
+            f" {change['before']}: the rest is cut off, and a downgrade does not bring it back.",
+            revision, statement, table=table,
+        )  # fmt: skip
     if change["column_existed"] and change["labels_gone"]:
         gone = ", ".join(map(repr, change["labels_gone"]))
         yield make(
@@ -81,7 +94,47 @@ def family(kind: str) -> str:
     """Of types whose values a driver sends alike; empty for all others, and for arrays."""
     word = re.split(r"[\s(]", kind)[0]
     found = (name for name, words in FAMILIES.items() if word in words)
-    return "" if kind.endswith("[]") else next(found, "")
+    return next(found, "") if not kind.endswith("[]") else f"{family(kind[:-2])}[]"
+
+
+WHOLE = ("smallint", "integer", "bigint")
+CUTS = re.compile(r"\b(?:LEFT|SUBSTR|SUBSTRING|TRUNC|ROUND|FLOOR|CEIL|DATE_TRUNC|RPAD) ?\(")
+CAST_TO_LENGTH = re.compile(r":: ?(?:VARCHAR|CHAR(?:ACTER)?(?: VARYING)?) ?\(|\bCAST ?\(")
+
+
+def loses(change: Change, sql: str) -> bool:
+    """Is a value that fits cut off, where one that does not stops the change?"""
+    before, after = change["before"], change["after"]
+    old, new = re.split(r"[\s(]", before)[0], re.split(r"[\s(]", after)[0]
+    if before.endswith("[]") or after.endswith("[]"):
+        return False
+    if family(before) == family(after) == "number":
+        if old in ("numeric", "real", "double") and new in WHOLE:
+            return scale(before) != 0
+        if new == "real":
+            return old in ("numeric", "double")
+        less, more = scale(after), scale(before)
+        if new != "numeric" or old in WHOLE or less is None:
+            return False
+        return more is None or more > less
+    if family(before) == family(after) == "time":
+        return (old == "timestamp" and new in ("date", "time")) or digits(after) < digits(before)
+    if family(before) == family(after) == "text" and "(" in after:
+        using = plain(sql).rpartition(" USING ")[2]
+        return bool(CUTS.search(using) or CAST_TO_LENGTH.search(using)) and using != plain(sql)
+    return False
+
+
+def scale(kind: str) -> int | None:
+    """Digits after the point; None where there is no limit."""
+    found = re.search(r"\(\d+(?:,(-?\d+))?\)", kind)
+    return int(found[1] or 0) if found else None
+
+
+def digits(kind: str) -> int:
+    """Of a second's fraction."""
+    found = re.match(r"(?:timestamp|time|interval[^(]*)\((\d)\)", kind)
+    return int(found[1]) if found else 6
 
 
 def zones(change: Change) -> bool:

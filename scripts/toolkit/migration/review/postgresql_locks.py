@@ -30,6 +30,8 @@ def lock_findings(revision: Revision, statement: Statement) -> Iterator[Finding]
     for change in statement.get("changes", ()):
         table = change.get("table", "")
         if change["what"] == "index-dropped" and change["existed"]:
+            if is_made_again(revision, change):
+                continue  # said with the build, whose form has both
             yield make(
                 "drop-index", Verdict.BRIEF_LOCK,
                 f"DROP INDEX locks {shown(table)} against reading until COMMIT.",
@@ -69,6 +71,15 @@ def lock_findings(revision: Revision, statement: Statement) -> Iterator[Finding]
             f"LOCK TABLE holds {shown(tables[0]['relation'])} until COMMIT.",
             revision, statement, table=tables[0]["relation"], evidence=seen,
         )  # fmt: skip
+
+
+def is_made_again(revision: Revision, dropped: Mapping[str, Any]) -> bool:
+    """Is another index built under the same name?"""
+    return any(
+        change["what"] == "index-created" and change["relation"] == dropped["relation"]
+        for statement in revision["statements"]
+        for change in statement.get("changes", ())
+    )
 
 
 def several_locks(revision: Revision) -> Iterator[Finding]:

@@ -95,11 +95,20 @@ def one_statement(
             yield under_lock(revision, statement, read[0], read, Form())
         return
     kind = found[1]
-    if kind == "INSERT":
+    adds = kind == "MERGE" and not re.search(r"\bTHEN (?:DELETE|UPDATE)\b", words)
+    if kind == "INSERT" or adds:
         read = [t for t in locked if t in statement["scans"]]
         if read:
             yield under_lock(revision, statement, read[0], read, Form())
         return
+    yield from changed_rows(revision, statement, table, kind, sql, locked=locked)
+
+
+def changed_rows(
+    revision: Revision, statement: Statement, table: str, kind: str, sql: str, *, locked: list[str]
+) -> Iterator[Finding]:
+    """Of UPDATE, DELETE, and of a MERGE that does one of them."""
+    words = plain(sql)
     everything = " WHERE " not in f"{words} " or bool(ALWAYS.search(words))
     if kind == "DELETE" and everything:
         yield make(
@@ -107,9 +116,9 @@ def one_statement(
             revision, statement, table=table,
         )  # fmt: skip
         return
-    if not everything and is_one_row(words):
+    if is_one_row(words) or (kind == "MERGE" and names_rows(words)):
         return
-    if kind == "DELETE":
+    if kind == "DELETE" or "THEN DELETE" in words:
         yield make(
             "delete-rows", Verdict.DATA_LOSS,
             f"Rows of {shown(table)} are deleted; a downgrade does not bring them back.",
@@ -129,14 +138,14 @@ def one_statement(
             " back.",
             revision, statement, table=table,
         )  # fmt: skip
-    elif everything:
+    elif everything and "THEN DELETE" not in words:
         yield make(
             "update-all-rows", Verdict.BLOCKS,
             f"All rows of {shown(table)} are changed in one transaction: each stays locked until"
             " COMMIT, and the table doubles in size.",
             revision, statement, table=table, rewrite=safe,
         )  # fmt: skip
-    elif not names_rows(words) and not is_batch(words):
+    elif not everything and not names_rows(words) and not is_batch(words):
         yield make(
             "backfill-not-batched", Verdict.BLOCKS,
             f"The WHERE names no rows of {shown(table)}, so all that fit are"
@@ -187,6 +196,8 @@ def names_rows(words: str) -> bool:
     """Is a column compared with a value, so that the rows are some? What has no value yet,
     what another table says, and all but a value (`<>`, NOT IN) grow with the table."""
     condition = words.partition(" WHERE ")[2]
+    if re.search(r"\b(?:FROM|USING) ?\( ?VALUES\b", words):
+        return True
     while (
         shorter := re.sub(r"\( ?SELECT\b[^()]*\)|\bEXISTS ?\([^()]*\)", "(ROWS)", condition)
     ) != condition:

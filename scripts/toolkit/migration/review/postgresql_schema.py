@@ -190,6 +190,16 @@ def dropped_relation(
                 change["relation"], facts_of(statement, change["relation"]), statement["sql"]
             ),
         )  # fmt: skip
+    elif kind in "vm" and change["relation"] in later:
+        gone = columns_gone(revision, change)
+        yield make(
+            "view-loses-column" if gone else "view-made-again",
+            Verdict.BREAKS_OLD_CODE if gone else Verdict.STYLE,
+            f"{name} has no {', '.join(gone)} any more; code that still runs may read it." if gone
+            else f"{name} is dropped and made again: what people were granted on it is gone, which"
+            " CREATE OR REPLACE VIEW, where columns are added at the end only, leaves as it is.",
+            revision, statement, table=change["table"],
+        )  # fmt: skip
     elif change["relation"] not in later and (kind != "S" or not owner_is_gone(statement, change)):
         words = {"v": "view", "m": "view", "S": "sequence", "f": "table"}[kind]
         yield make(
@@ -197,6 +207,16 @@ def dropped_relation(
             f"{name} is dropped; code that still runs may use it.",
             revision, statement, table=change["table"],
         )  # fmt: skip
+
+
+def columns_gone(revision: Revision, dropped: Change) -> list[str]:
+    """Columns of a view that what comes under its name does not have."""
+    for statement in revision["statements"]:
+        for change in statement.get("changes", ()):
+            if change["what"] == "relation-created" and change["relation"] == dropped["relation"]:
+                now = change["columns"]
+                return [one for one in dropped["columns"] if now and one not in now]
+    return []
 
 
 def owner_is_gone(statement: Statement, sequence: Change) -> bool:

@@ -80,7 +80,7 @@ def parent_of(statement: Statement, table: str) -> str:
     """The partitioned table that the statement names, where it works on partitions, too."""
     changed = {c.get("table") for c in statement["changes"]}
     parent = facts_of(statement, table).get("parent")
-    return parent_of(statement, str(parent)) if parent in changed else table
+    return parent_of(statement, str(parent)) if parent and parent in changed else table
 
 
 def needs_rows(change: Change) -> bool:
@@ -174,7 +174,8 @@ def scan_finding(revision: Revision, statement: Statement, table: str, seen: str
             if change["type"] == "f":
                 safe = constraints.foreign_key(change, statement, revision)
             elif change["type"] == "c":
-                safe = constraints.not_valid(change)
+                known = constraints.replaced_in(facts_of(statement, table), change)
+                safe = constraints.not_valid(change, known=known)
             elif change["type"] in "pu":
                 safe = constraints.using_index(
                     change, facts_of(statement, table), replaced_by(revision, change)

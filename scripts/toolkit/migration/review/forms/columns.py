@@ -147,3 +147,9 @@ def without_default(change: Change, facts: Facts, of_new: str) -> Form:
     else:
         return Form()
     return Form(revision("A later revision, when all running code writes the column", [up], down))
+
+
+def set_to_last(table: str, column: str) -> str:
+    """A statement: the column's sequence goes on after the rows' numbers."""
+    last = f"(SELECT coalesce(max({sql_name(column)}), 0) + 1 FROM {table_name(table)})"
+    return f"SELECT setval({serial_sequence(table, column)}, {last}, false)"

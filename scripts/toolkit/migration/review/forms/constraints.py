@@ -60,28 +60,41 @@ def foreign_key(
     version = version_of(statement["limits"]["server_version"])
     if facts.get("kind") == "p" and version < 18:
         return foreign_key_on_partitions(change, facts, before, undo)
-    return not_valid(change, before, undo)
+    return not_valid(change, before, undo, known=replaced_in(facts, change))
 
 
 COLUMN_FIRST = "Add the column in a statement of its own, before the foreign key."
 
 
-def not_valid(change: Change, before: Sequence[str] = (), undo: Sequence[str] = ()) -> Form:
-    """CHECK and FOREIGN KEY. `before` adds the column that it is on, `undo` drops it."""
+def replaced_in(facts: Facts, change: Change) -> Facts | None:
+    """What had the constraint's name before the revision."""
+    found: Facts | None = (facts.get("constraints") or {}).get(change["name"])
+    return found
+
+
+def not_valid(
+    change: Change,
+    before: Sequence[str] = (),
+    undo: Sequence[str] = (),
+    *,
+    known: Facts | None = None,
+) -> Form:
+    """CHECK and FOREIGN KEY. `before` adds the column that it is on, `undo` drops it; `known`
+    is what had its name and comes back."""
     table, name = table_name(change["table"]), sql_name(change["name"])
-    definition = str(change["definition"]).removesuffix(" NOT VALID")
-    return Form(
-        revision(
-            HOLDS,
-            [
-                *before,
-                drop_constraint(table, name),
-                f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition} NOT VALID",
-                validated(table, name),
-            ],
-            undo or [drop_constraint(table, name)],
-        )
-    )
+
+    def added(definition: str) -> list[Part]:
+        definition = definition.removesuffix(" NOT VALID")
+        return [
+            drop_constraint(table, name),
+            f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition} NOT VALID",
+            validated(table, name),
+        ]
+
+    down: Sequence[Part] = undo or [drop_constraint(table, name)]
+    if known is not None:
+        down = [*added(known["definition"]), *undo[1:]]
+    return Form(revision(HOLDS, [*before, *added(str(change["definition"]))], down))
 
 
 def foreign_key_on_partitions(

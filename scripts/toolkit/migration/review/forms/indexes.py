@@ -12,8 +12,11 @@ from toolkit.migration.review.forms.writing import (
     Part,
     asked,
     bare,
+    beside,
     braces,
+    own_name,
     revision,
+    sql_name,
     table_name,
     text,
 )
@@ -33,14 +36,42 @@ def create(*made: tuple[Change, Facts]) -> Form:
             continue
         index = table_name(change["relation"])
         built = concurrent(str(change["definition"]))
-        up.append(Outside([drop(index), built], patient=True))
-        down.insert(0, Outside([drop(index)], patient=True))
+        known = (facts.get("indexes") or {}).get(bare(change["relation"]))
+        if known:  # which the revision drops: it serves until the new one is there
+            up.append(in_its_place(change["relation"], str(change["definition"])))
+            down.insert(0, in_its_place(change["relation"], str(known["definition"])))
+        else:
+            up.append(Outside([drop(index), built], patient=True))
+            down.insert(0, Outside([drop(index)], patient=True))
         if built.startswith("CREATE UNIQUE"):
             hints.append(duplicates(change["table"], change["keys"], change["predicate"]))
     title = "A revision of its own. What an attempt that failed left is dropped first."
     if hints:
         title += " It fails on duplicates; these are found by: " + "; ".join(hints)
     return Form(revision(title, up, down))
+
+
+def in_its_place(relation: str, definition: str) -> Outside:
+    """Another index under the name of one that is there."""
+    index, new = bare(relation), own_name(bare(relation), "new")
+    return Outside(
+        [
+            drop(beside(relation, new)),
+            concurrent(renamed_index(definition, new)),
+            drop(table_name(relation)),
+            f"ALTER INDEX {beside(relation, new)} RENAME TO {sql_name(index)}",
+        ],
+        patient=True,
+    )
+
+
+def renamed_index(definition: str, name: str) -> str:
+    """`CREATE INDEX old ON ...` under another name; both names may be quoted."""
+    return re.sub(
+        r'^(CREATE (?:UNIQUE )?INDEX )(?:"(?:[^"]|"")+"|\S+)',
+        lambda found: f"{found[1]}{sql_name(name)}",
+        definition,
+    )
 
 
 def create_on_partitions(change: Change) -> list[Part]:

@@ -15,7 +15,7 @@ from toolkit.migration.review.forms.constraints import (
     unique_index,
     validated,
 )
-from toolkit.migration.review.forms.indexes import concurrent, drop
+from toolkit.migration.review.forms.indexes import concurrent, drop, renamed_index
 from toolkit.migration.review.forms.rows import NO_KEY, batches
 from toolkit.migration.review.forms.writing import (
     IDENTITY,
@@ -241,12 +241,3 @@ def of_row(value: str, facts: Facts) -> str:
     parts = re.split(r"('(?:[^']|'')*')", value)
     parts[::2] = [NAMES.sub(replaced, part) for part in parts[::2]]
     return "".join(parts)
-
-
-def renamed_index(definition: str, name: str) -> str:
-    """`CREATE INDEX old ON ...` under another name; both names may be quoted."""
-    return re.sub(
-        r'^(CREATE (?:UNIQUE )?INDEX )(?:"(?:[^"]|"")+"|\S+)',
-        lambda found: f"{found[1]}{sql_name(name)}",
-        definition,
-    )

@@ -56,6 +56,7 @@ SEVERAL_THINGS = "The statement does several things: give each a statement of it
 def in_place_of(sql: str, form: Form) -> Form:
     """The form, if it is one for all that the statement does."""
     flat = " ".join(re.sub(r"'(?:[^']|'')*'", "''", sql).split())
+    flat = re.sub(r"(?i) ON (?:DELETE|UPDATE) CASCADE\b", "", flat)  # what a foreign key does
     if re.match(r"(?i)(?:DO|SELECT|CALL|WITH)\b", flat):
         return Form(why_not=form.why_not)  # what else its code does is not known
     if re.search(r"(?i)\bCASCADE\b", flat) and not re.match(r"(?i)DROP TABLE\b", flat):
