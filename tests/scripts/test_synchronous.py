@@ -183,6 +183,23 @@ def test_a_synchronous_env_py_beside_an_asynchronous_application(
     assert shop.files() == before
 
 
+def test_an_env_py_that_cannot_be_run_is_not_blamed(tmp_path: Path) -> None:
+    """The project's own code stops before: that is told, and env.py is left (#12)."""
+    db = ENGINE.replace("sqlite:", "sqlite+aiosqlite:").replace(
+        "create_engine", "create_async_engine"
+    )
+    db = db.replace("from sqlalchemy import", "from sqlalchemy.ext.asyncio import")
+    shop = shop_with(tmp_path, db, CONFIGURED.format(url="DATABASE_URL"))
+    shop.write("app/config.py", "ORIGINS = int('*')\n")
+    shop.edit("app/db.py", "DATABASE_URL = ", "from app.config import ORIGINS\n\nDATABASE_URL = ")
+    ended = setup(shop.root, "--dry-run", "--json")
+    assert ended.code == 0, ended.err
+    assert ended.document["status"] == "nothing-to-do"
+    (note,) = [note for note in ended.document["notes"] if "not seen to connect" in note]
+    assert "app/config.py:1" in note
+    assert setup(shop.root).code == Exit.BROKEN_PROJECT
+
+
 def test_a_synchronous_project_gets_an_environment_that_works(tmp_path: Path) -> None:
     shop = shop_with(tmp_path, ENGINE, ENV)
     for name in ("alembic.ini", "alembic/env.py", "alembic/script.py.mako"):

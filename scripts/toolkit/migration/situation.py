@@ -218,10 +218,13 @@ def imported_by_env(
     return list(report.get("imported", ())), bool(report.get("seen"))
 
 
-def works_synchronously(project: Project, setup: AlembicSetup, timeout: float = 60.0) -> bool:
+def works_synchronously(
+    project: Project, setup: AlembicSetup, timeout: float = 60.0
+) -> tuple[bool, str]:
     """Does env.py, which is synchronous, connect with a driver that is so as well? (#12)
 
-    An asynchronous driver fails there; one that is not installed would be the right one.
+    An asynchronous driver fails there; one that is not installed would be the right one. Where
+    the project's code stops before, nobody knows: env.py is not blamed, and the text says so.
     """
     result = probe(project, setup, {}, timeout)
     unset = unset_names(project)
@@ -229,17 +232,25 @@ def works_synchronously(project: Project, setup: AlembicSetup, timeout: float = 
         try:
             kind, _ = guess_kind(project, None)
         except Refusal:
-            return False
+            return False, ""
         # Asynchronous, as the application's is: does env.py make another of it?
         result = probe(project, setup, dict.fromkeys(unset, placeholder_url(kind)), timeout)
     seen = result.report.get("seen")
     modules = {module for drivers in SYNC_DRIVERS.values() for _, module in drivers}
+    if not seen and str(result.error.get("missing_module") or "") in modules:
+        return True, ""
     if not seen:
-        return str(result.error.get("missing_module") or "") in modules
+        place, env = shown(result.error.get("where") or "", project.root), setup.env
+        if not place or place.rpartition(":")[0] == shown(env, project.root):
+            return False, ""
+        return True, (
+            f"{shown(env, project.root)} was not seen to connect, for the code stops with"
+            f" {result.message} at {place}"
+        )
     kind_seen = kind_of(seen["dialect"])
     return kind_seen is not None and (
         seen["falls_back"] or seen["driver"] in dict(SYNC_DRIVERS[kind_seen])
-    )
+    ), ""
 
 
 def needs_settings(result: AlembicResult, unset: Sequence[str]) -> bool:

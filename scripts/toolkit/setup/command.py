@@ -231,9 +231,14 @@ def with_look_at_env(project: Project) -> Project:
         return project
     from toolkit.migration.situation import works_synchronously  # noqa: PLC0415
 
-    if not setup.env.is_file() or not works_synchronously(project, setup):
+    works, why_not_known = (
+        works_synchronously(project, setup) if setup.env.is_file() else (False, "")
+    )
+    if not works:
         return project
-    return replace(project, alembic=(replace(setup, works_sync=True), *project.alembic[1:]))
+    notes = (*project.notes, *filter(None, [why_not_known]))
+    setup = replace(setup, works_sync=True)
+    return replace(project, alembic=(setup, *project.alembic[1:]), notes=notes)
 
 
 def with_imports_of_env(project: Project) -> Project:
