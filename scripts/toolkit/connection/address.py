@@ -280,14 +280,14 @@ def refuse_misread(text: str, body: str) -> None:
             Layer.URL,
             "There is more than one @ in the URL: one in the password (or user) is not quoted, so"
             " that a part of the password is taken for the host.",
-            QUOTE + " and write %40 for an @.",
+            f"{QUOTE}   # and write %40 for an @",
         )
     if "@" not in body and re.match(r"[^/:@\[\]]+:[^/@]*$", body):
         stop(
             Layer.URL,
             "The URL ends after what looks like user:password. Was it cut off at a # or a blank"
             " in the password? Files like .env and YAML begin a comment there.",
-            QUOTE + " and write %23 for a #; or put the whole value in quotes.",
+            f"{QUOTE}   # and write %23 for a #; or put the whole value in quotes",
         )
     if text != text.strip() or "\n" in text:
         stop(

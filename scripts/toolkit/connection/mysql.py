@@ -10,7 +10,7 @@ from toolkit.connection.connecting import column, row
 from toolkit.connection.end_of_life import end_of_life
 from toolkit.connection.expected import Expected, Room
 from toolkit.connection.steps import Layer, Status, Step, Verdict, judged
-from toolkit.report.quoting import identifier
+from toolkit.report.quoting import identifier, literal
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -129,12 +129,14 @@ async def judge_privileges(
     rights, verdicts = facts["rights"], list[Verdict]()
     lacking = [name for name in (*NEEDED, "CREATE", "ALTER") if name not in rights]
     if lacking:
+        name, _, host = str(facts["account"]).rpartition("@")
+        account = f"{literal(name, 'mysql')}@{literal(host, 'mysql')}"
         verdicts.append(
             Verdict(
                 Status.WARNING,
                 f"{facts['account']} has no {', '.join(lacking)} on the database as a whole.",
-                f"GRANT {', '.join(lacking)} ON {identifier(facts['database'], 'mysql')}.* TO ... ,"
-                " unless a role or the tables give it.",
+                f"GRANT {', '.join(lacking)} ON {identifier(facts['database'], 'mysql')}.*"
+                f" TO {account}, unless a role or the tables give it.",
             )
         )
     return judged(

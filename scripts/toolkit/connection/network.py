@@ -147,7 +147,7 @@ def all_refused(tried: Sequence[Address], lines: Sequence[str]) -> None:
         stop(
             Layer.NETWORK,
             f"Nothing listens at {first.host}, port {first.port}.",
-            f"ss -ltn | grep {first.port}"
+            f"ss -ltn 'sport = :{first.port}'"
             if local
             else "Start the server there, or correct the port; it may listen on localhost only"
             " (PostgreSQL: listen_addresses, MySQL: bind-address).",

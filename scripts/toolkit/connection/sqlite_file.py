@@ -65,7 +65,7 @@ def look_at(path: Path, upgrade: str = "alembic upgrade head") -> Sqlite:
         stop(
             Layer.DATABASE,
             f"There is no file {path}; it was not created.",
-            f"{upgrade} (it creates the file), or correct the path: three slashes"
+            f"{upgrade}   # it creates the file; or correct the path: three slashes"
             " before a relative one, four before an absolute one.",
         )
     try:

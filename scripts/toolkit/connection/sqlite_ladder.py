@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -28,6 +29,7 @@ from toolkit.connection.sqlite_file import (
 from toolkit.connection.steps import Layer, Step, ok, stop
 from toolkit.database.sqlite_reading import Unreadable, readable, with_uri
 from toolkit.project.commands import alembic_line
+from toolkit.report.quoting import word
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -70,20 +72,23 @@ async def descend(target: Target, expected: Expected, add: Callable[[Step], None
     try:
         with readable(file.path) as uri:
             reader = replace(target, url=with_uri(target.url, uri))
-            await look_inside(reader, expected, add)
+            await look_inside(reader, expected, file.path, add)
     except Unreadable as error:
         stop(Layer.SERVER, f"{error}.", "Run it again, with TMPDIR where there is room.")
 
 
-async def look_inside(target: Target, expected: Expected, add: Callable[[Step], None]) -> None:
+async def look_inside(
+    target: Target, expected: Expected, path: Path, add: Callable[[Step], None]
+) -> None:
+    """`path` is the file, of which `target` may be a copy."""
     engine = make_engine(target, own=True, poolclass=NullPool)
     try:
         try:
             connection = await engine.connect()
         except Exception as error:
-            not_readable(error)
+            not_readable(error, path)
         try:
-            add(await within(Layer.SERVER, server_step(connection, expected), expected.left()))
+            add(await within(Layer.SERVER, server_step(connection, path), expected.left()))
             asked = await timing.queries(connection, expected.left())
             add(
                 ok(
@@ -102,7 +107,7 @@ async def look_inside(target: Target, expected: Expected, add: Callable[[Step], 
         await engine.dispose()
 
 
-async def server_step(connection: "AsyncConnection", expected: Expected) -> Step:
+async def server_step(connection: "AsyncConnection", path: Path) -> Step:
     facts: dict[str, Any] = {}
     try:
         for name in ("encoding", "journal_mode", "user_version"):
@@ -110,7 +115,7 @@ async def server_step(connection: "AsyncConnection", expected: Expected) -> Step
         tables = "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
         facts["tables"] = (await connection.execute(text(tables))).scalar_one()
     except Exception as error:
-        not_readable(error)
+        not_readable(error, path)
     await connection.rollback()
     return ok(
         Layer.SERVER,
@@ -120,19 +125,19 @@ async def server_step(connection: "AsyncConnection", expected: Expected) -> Step
     )
 
 
-def not_readable(error: Exception) -> None:
+def not_readable(error: Exception, path: Path) -> None:
     """Raise Broken for what SQLite says of a file that looked like a database."""
     said = words_of(error)
     if "locked" in said:
         stop(
             Layer.SERVER,
             "The file is locked by another program.",
-            "fuser -v the file; end the program's transaction.",
+            f"fuser -v {word(path)}   # end the program's transaction",
             [said],
         )
     stop(
         Layer.DATABASE,
         "The file is not a database that SQLite can read: it is damaged or cut off.",
-        'sqlite3 file "PRAGMA integrity_check"; then restore it from a backup.',
+        f"sqlite3 {word(path)} 'PRAGMA integrity_check'   # then restore it from a backup",
         [said],
     )

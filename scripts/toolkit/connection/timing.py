@@ -111,7 +111,7 @@ async def check_clock(connection: "AsyncConnection", query: str) -> Step:
         return warning(
             Layer.CLOCK,
             f"The server's clock is {words}.",
-            "Look at both with: timedatectl (chronyc tracking).",
+            "timedatectl   # on both; chronyc tracking tells more",
             [],
             **data,
         )
