@@ -15,7 +15,7 @@ from projects import warm
 from projects.layouts import Layout, write
 from toolkit.fence import process
 from toolkit.project import read_project
-from toolkit.project.prove import import_models, unregistered
+from toolkit.project.prove import import_models
 
 MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
 MODEL = """\
@@ -224,16 +224,6 @@ def test_unresolved_relationship_is_told(tmp_path: Path) -> None:
     assert "Other" in report.mapper_error
 
 
-def test_model_that_no_one_imports_is_unregistered(
-    project_factory: Callable[[str], Layout], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", "sqlite+aiosqlite://")
-    project = read_project(project_factory("broken_async_alembic").directory)
-    report = import_models(project, ["app.models.item"])
-    assert report.ok
-    assert [item.name for item in unregistered(project, report)] == ["Note"]
-
-
 def test_computed_table_name_is_registered_by_its_class(tmp_path: Path) -> None:
     source = MODEL.replace('__tablename__ = "items"', "__tablename__ = '_'.join(['my', 'items'])")
     project_with(tmp_path, {"models.py": source})
@@ -241,7 +231,6 @@ def test_computed_table_name_is_registered_by_its_class(tmp_path: Path) -> None:
     assert [item.table for item in project.models] == [None]
     report = import_models(project, ["models"])
     assert report.classes == {"models:Item": "my_items"}
-    assert unregistered(project, report) == ()
 
 
 def test_project_sees_nothing_of_this_toolkit(
@@ -274,4 +263,3 @@ def test_schema_qualified_table_is_registered(tmp_path: Path) -> None:
     report = import_models(project, ["models"])
     assert report.tables == {"models:Base": ("shop.items",)}
     assert report.classes == {"models:Item": "shop.items"}
-    assert unregistered(project, report) == ()

@@ -7,7 +7,7 @@ import pytest
 
 from projects.layouts import write
 from toolkit.project import ProjectError, read_project
-from toolkit.project.dependencies import install_line, missing_dependencies, missing_packages
+from toolkit.project.dependencies import install_line, missing_packages
 from toolkit.report.exits import Exit, exit_code_table
 
 pytestmark = pytest.mark.any_sqlalchemy
@@ -263,8 +263,7 @@ def test_install_line(tmp_path: Path, manager: str, line: str) -> None:
     project = read_project(tmp_path)
     versions = {**dict.fromkeys(project.versions, "1"), "asyncpg": None, "psycopg": None}
     project = replace(project, versions=versions, package_manager=manager)  # type: ignore[arg-type]
-    (text,) = missing_dependencies(project, "postgresql")
-    assert text == f"asyncpg is not installed (the async database driver): {line}"
+    assert install_line(project, missing_packages(project, "postgresql")) == line
 
 
 def test_what_the_dependency_file_lists_is_not_added_again(tmp_path: Path) -> None:

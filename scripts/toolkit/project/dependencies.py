@@ -172,19 +172,6 @@ def has_asyncio_extra(project: Project) -> bool:
     return re.search(r"(?i)sqlalchemy.{0,60}asyncio", text) is not None
 
 
-def missing_dependencies(project: Project, scheme: str | None = None) -> list[str]:
-    """One line for each missing package: what for, and how to install it."""
-    reasons = {
-        "sqlalchemy[asyncio]": "SQLAlchemy needs greenlet for asyncio",
-        "alembic": "migrations",
-    }
-    return [
-        f"{name} is not installed ({reasons.get(name, 'the async database driver')}): "
-        f"{install_line(project, [name])}"
-        for name in missing_packages(project, scheme)
-    ]
-
-
 def _wanted_drivers(schemes: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Dialect -> drivers that will do, the named async driver alone where one is named."""
     wanted: dict[str, tuple[str, ...]] = {}

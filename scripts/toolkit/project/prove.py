@@ -14,7 +14,7 @@ from typing import Any
 from toolkit.database.folders import own_folder
 from toolkit.fence.environment import fenced
 from toolkit.fence.process import run_worker
-from toolkit.project.facts import MappedClass, Project
+from toolkit.project.facts import Project
 from toolkit.report.masking import mask, secrets_of
 
 _WORKER = Path(__file__).with_name("import_worker.py")
@@ -88,23 +88,6 @@ def import_models(
         except (OSError, json.JSONDecodeError):
             return _broken("ProcessExit", f"the importing process ended with code {code}")
     return _report(content)
-
-
-def unregistered(project: Project, report: ImportReport) -> tuple[MappedClass, ...]:
-    """Mapped classes of the source whose table the project's metadata does not know.
-
-    A migration generated now would drop their tables.
-    """
-    base = project.base
-    known = set(report.tables.get(base.reference, ())) if base else set()
-    bare = {name.rpartition(".")[2] for name in known}
-    missing = []
-    for item in project.models:
-        table = report.classes.get(f"{item.module}:{item.name}")
-        by_class = table in known if table else False
-        if not by_class and (item.table is None or item.table not in bare):
-            missing.append(item)
-    return tuple(missing)
 
 
 def _report(content: dict[str, Any]) -> ImportReport:
