@@ -9,7 +9,7 @@ import itertools
 import runpy
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -328,11 +328,11 @@ def difference(one: list[str], other: list[str]) -> list[str]:
     ]
 
 
-def plain_schema(path: Path, writes: Writes, url: str) -> list[str]:
+def plain_schema(path: Path | None, writes: Writes, url: str) -> list[str]:
     """What the revision in the file makes, without rows in its way."""
 
     def upgrade() -> None:
-        if writes.instead:
+        if writes.instead or path is None:
             op.execute(writes.instead)
         else:
             runpy.run_path(str(path))["upgrade"]()
@@ -345,13 +345,22 @@ def writes_of(name: str, table: str | None) -> Writes:
     return WRITES.get(name) or BY_TABLE[(table or "users").rpartition(".")[2]]
 
 
-def check(text: str, writes: Writes, url: str, plain: list[str]) -> int:
+def files(texts: Iterable[str]) -> Steps:
+    """Of whole revision files."""
+    found: Steps = []
+    for text in texts:
+        names: dict[str, Any] = {}
+        exec(compile(text.replace("BATCH = 1000", "BATCH = 50"), "revision", "exec"), names)
+        found.append((names["upgrade"], names["downgrade"]))
+    return found
+
+
+def check(steps: Steps, writes: Writes, url: str, plain: list[str]) -> int:
     """Up and down under writers; the number of revisions."""
     with connected(url) as connection:
         for statement in writes.first:
             connection.execute(statement)
     before = dump(url)
-    steps = functions(text)
     numbers = itertools.count(1_000_000)
     old, new = Writer(url, writes.old, numbers), Writer(url, writes.new, numbers)
     files = tables_files(url)

@@ -200,6 +200,23 @@ def test_rename_of_a_nullable_column(deploy: Callable[[Change], Deploy]) -> None
     assert run.sql(names)[0] == ("Again",)
 
 
+def test_a_row_that_is_not_copied_back_yet_keeps_its_value(
+    deploy: Callable[[Change], Deploy],
+) -> None:
+    """On the way back new code changes another column of a row before the copy comes to it."""
+    run = deploy(RenameColumn(PERSON, NAME, "full_name"))
+    for _ in run.revisions:
+        run.up()
+    contract: dict[str, Any] = {}
+    exec(compile(run.revisions[-1].text, "contract", "exec"), contract)
+    run.sql("ALTER TABLE person ADD name VARCHAR(100)", *contract["CREATE_TRIGGERS"])
+    both = "SELECT name, full_name FROM person WHERE id = 1"
+    assert run.sql("UPDATE person SET score = 11 WHERE id = 1", both)[0][1] == "Ada"
+    assert run.sql("UPDATE person SET name = NULL WHERE id = 1", both)[0] == (
+        ("Ada", "Ada") if run.dialect == "sqlite" else (None, None)
+    )
+
+
 @pytest.mark.dialects("postgresql", "mysql")
 def test_rename_of_a_required_unique_column(deploy: Callable[[Change], Deploy]) -> None:
     index = Index("uq_person_nick", ("nick",), unique=True, constraint=True)

@@ -302,7 +302,7 @@ def hold_the_form(case: Case, finding: Finding, filled: Filled) -> None:
     with copy_of(filled.server, filled.empty, f"asp_test_{uuid.uuid4().hex[:12]}") as url:
         plain = forms.plain_schema(case.path, writes, url)
     with copy_of(filled.server, filled.rows, f"asp_test_{uuid.uuid4().hex[:12]}") as url:
-        revisions = forms.check(finding.rewrite, writes, url, plain)
+        revisions = forms.check(forms.functions(finding.rewrite), writes, url, plain)
     print(f"form: {case.name}, {finding.rule}: right, revisions up and down: {revisions}")
 
 

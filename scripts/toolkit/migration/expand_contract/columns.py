@@ -14,6 +14,7 @@ from toolkit.migration.expand_contract.steps import (
     in_lock,
     not_null,
     rename_index,
+    rights,
     set_default,
     unique_by_index,
 )
@@ -44,7 +45,15 @@ def rename_column(change: RenameColumn, dialect: str) -> list[Part]:
         "expand",
         title,
         NOTHING,
-        in_lock(table, dialect, (add_column(table, new, dialect), both)),
+        in_lock(
+            table,
+            dialect,
+            (
+                add_column(table, new, dialect),
+                Step(rights(table, old.name, new.name, dialect)),
+                both,
+            ),
+        ),
         "A second column, kept equal by a trigger: old code writes the one, new code the other,\n"
         "and each reads what the other wrote.",
     )
@@ -80,7 +89,10 @@ def contract(change: RenameColumn, new: Column, title: str, both: Step, dialect:
         inside.append(set_default(table, new, dialect, old=None, new=old.default))
         # Not when the column is added: its old rows have to be NULL to be filled.
         inside.append(Step(down=set_default(table, old, dialect, old=None, new=old.default).up))
-    inside.append(add_column(table, old, dialect).reversed())
+    inside += [
+        Step(down=rights(table, new.name, old.name, dialect)),  # after the next, going back
+        add_column(table, old, dialect).reversed(),
+    ]
     for index, name in renamed(change, dialect):
         if index.name != name:
             inside.append(rename_index(table, index.name, name, dialect))

@@ -31,6 +31,7 @@ from toolkit.migration.expand_contract.writing import (
     quoted,
     short,
     string,
+    view_rights,
 )
 
 
@@ -207,9 +208,16 @@ def rename_table(change: RenameTable, dialect: str) -> list[Part]:
             f" says {table.name} cannot both write: rename it while the service is stopped."
         )
     was, becomes = (quoted(name, table.schema, dialect) for name in (table.name, new))
+    postgresql = dialect == "postgresql"
+    given = (execute(view_rights(was, becomes)),) if postgresql else ()
+    # With the view also the table under it, in the order in which whoever uses it takes them.
+    below = (f'lock("ACCESS EXCLUSIVE", {string(becomes)})',) if postgresql else ()
     view = Step(
-        changes(dialect, execute(f"CREATE VIEW {becomes} AS SELECT * FROM {was}")),  # noqa: S608
-        changes(dialect, execute(f"DROP VIEW {becomes}")),
+        (
+            *changes(dialect, execute(f"CREATE VIEW {becomes} AS SELECT * FROM {was}")),  # noqa: S608
+            *given,
+        ),
+        (*below, *changes(dialect, execute(f"DROP VIEW {becomes}"))),
     )
     title = f"Rename {table.name} to {new}"
     under = Table(new, table.key, table.schema)
@@ -235,8 +243,7 @@ def rename_table(change: RenameTable, dialect: str) -> list[Part]:
             execute(f"ALTER TABLE {becomes} RENAME TO {quote(table.name, dialect)}"),
             *view.up,
         )
-        below = f'lock("ACCESS EXCLUSIVE", {string(becomes)})'
-        swapped = Step((*lock(table, dialect), *lines), (below, *back))
+        swapped = Step((*below, *lines), (*below, *back))
         note = ""
     return [
         Part(

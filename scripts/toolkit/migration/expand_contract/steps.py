@@ -8,6 +8,7 @@ from toolkit.migration.expand_contract.writing import (
     Step,
     call,
     changes,
+    copied_rights,
     execute,
     in_pieces,
     indented,
@@ -76,6 +77,14 @@ def add_column(
         (*made, *changes(dialect, call("op.add_column", name, added, *schema))),
         (*changes(dialect, call("op.drop_column", name, string(column.name), *schema)), *gone),
     )
+
+
+def rights(table: Table, column: str, copy: str, dialect: str) -> tuple[str, ...]:
+    """The line that gives a copy what is granted on the column; elsewhere it has no such rights."""
+    if dialect != "postgresql":
+        return ()
+    on = quoted(table.name, table.schema, dialect)
+    return (execute(copied_rights(on, column, copy)),)
 
 
 def set_default(

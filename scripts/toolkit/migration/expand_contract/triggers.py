@@ -116,7 +116,11 @@ def postgresql_mirror(mirror: Mirror, name: str) -> list[str]:
     IF TG_OP = 'INSERT' THEN
         NEW.{new} = coalesce(NEW.{new}, {value});
     ELSIF NEW.{new}{text} IS NOT DISTINCT FROM OLD.{new}{text} THEN
-        NEW.{new} = {value};
+        IF NEW.{old}{text} IS DISTINCT FROM OLD.{old}{text} THEN
+            NEW.{new} = {value};
+        ELSE  -- the row may be one that is not copied yet, one way or the other
+            NEW.{new} = coalesce(NEW.{new}, {value});
+        END IF;
     END IF;
     NEW.{old} = {mirror.back.format(f"NEW.{new}")};"""
     return postgresql_trigger(mirror.table, name, body)
@@ -145,7 +149,9 @@ def mysql_mirror(mirror: Mirror, name: str) -> list[str]:
         name,
         {
             "INSERT": f"SET NEW.{new} = COALESCE(NEW.{new}, {value}),\n    {back}",
-            "UPDATE": f"SET NEW.{new} = IF(NEW.{new} <=> OLD.{new}, {value}, NEW.{new}),"
+            # A row that nobody wrote may be one that is not copied yet, one way or the other.
+            "UPDATE": f"SET NEW.{new} = IF(NEW.{new} <=> OLD.{new},"
+            f"\n    IF(NEW.{old} <=> OLD.{old}, COALESCE(NEW.{new}, {value}), {value}), NEW.{new}),"
             f"\n    {back}",
         },
     )
@@ -159,7 +165,10 @@ def sqlite_mirror(mirror: Mirror, name: str) -> list[str]:
         f"{column} = NEW.{column}" for column in (quote(key, "sqlite") for key in mirror.table.key)
     )
     inserted = f"coalesce(NEW.{new}, NEW.{old})"
-    updated = f"\n            CASE WHEN NEW.{new} IS OLD.{new} THEN NEW.{old} ELSE NEW.{new} END"
+    updated = (
+        f"\n            CASE WHEN NEW.{new} IS NOT OLD.{new} THEN NEW.{new}"
+        f"\n            WHEN NEW.{old} IS OLD.{old} THEN {inserted} ELSE NEW.{old} END"
+    )
     return [
         f"CREATE TRIGGER {quote(f'{name}_insert', 'sqlite')} AFTER INSERT ON {on} BEGIN\n"
         f"    UPDATE {on} SET\n        {old} = {inserted},\n        {new} = {inserted}\n"

@@ -9,6 +9,7 @@ from toolkit.migration.expand_contract.steps import (
     in_lock,
     not_null,
     rename_index,
+    rights,
     set_default,
 )
 from toolkit.migration.expand_contract.triggers import Mirror, mirror
@@ -55,7 +56,15 @@ def change_type(change: ChangeType, dialect: str) -> list[Part]:
             "expand",
             title,
             NOTHING,
-            in_lock(table, dialect, (add_column(table, new, dialect), follows)),
+            in_lock(
+                table,
+                dialect,
+                (
+                    add_column(table, new, dialect),
+                    Step(rights(table, column.name, new.name, dialect)),
+                    follows,
+                ),
+            ),
             f"A second column, {new.name}, filled by a trigger. The service writes {column.name}.",
         ),
         Part(
@@ -102,7 +111,8 @@ def swap(change: ChangeType, new: Column, title: str, follows: Step, dialect: st
         *renamed(change, NEW, "", dialect),
     ])  # fmt: skip
 
-    down += locked(change, dialect, [*add_column(table, old, dialect).up, *returns.up])
+    given = rights(table, column.name, new.name, dialect)
+    down += locked(change, dialect, [*add_column(table, old, dialect).up, *given, *returns.up])
     down += back_fill.up
     if not column.nullable:
         down += not_null(table, old, dialect).up

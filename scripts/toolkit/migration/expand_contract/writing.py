@@ -68,6 +68,63 @@ class Part:
     """As of `RevisionText`."""
 
 
+RIGHTS = """\
+DO $$
+DECLARE given record;
+BEGIN
+    FOR given IN
+        SELECT privilege_type, is_grantable,
+            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS who
+        FROM pg_attribute, aclexplode(attacl)
+        WHERE attrelid = <table>::regclass AND attname = <column>
+    LOOP
+        EXECUTE format('GRANT %s (%I) ON %s TO %s', given.privilege_type,
+            <copy>, <table>, given.who
+            || CASE WHEN given.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+    EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', <table>, <copy>,
+        (SELECT col_description(attrelid, attnum) FROM pg_attribute
+         WHERE attrelid = <table>::regclass AND attname = <column>));
+END $$"""
+
+
+VIEW_RIGHTS = """\
+DO $$
+DECLARE given record;
+BEGIN
+    FOR given IN
+        SELECT privilege_type, is_grantable, '' AS listed,
+            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS who
+        FROM pg_class, aclexplode(relacl)
+        WHERE oid = <table>::regclass AND grantee <> relowner
+        UNION ALL
+        SELECT privilege_type, is_grantable, format('(%I)', attname),
+            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END
+        FROM pg_attribute, aclexplode(attacl)
+        WHERE attrelid = <table>::regclass
+    LOOP
+        EXECUTE format('GRANT %s %s ON %s TO %s', given.privilege_type, given.listed,
+            <view>, given.who || CASE WHEN given.is_grantable THEN ' WITH GRANT OPTION'
+            ELSE '' END);
+    END LOOP;
+END $$"""
+
+
+def view_rights(table: str, view: str) -> str:
+    """PostgreSQL: what people were granted on the table, for a view of it, too. Both are quoted."""
+    of, to = ("'" + one.replace("'", "''") + "'" for one in (table, view))
+    return VIEW_RIGHTS.replace("<table>", of).replace("<view>", to)
+
+
+def copied_rights(table: str, column: str, copy: str) -> str:
+    """PostgreSQL: what people were granted on the column, and its comment, for its copy, too.
+
+    Only the server knows them. `table` is quoted, the columns are not.
+    """
+    on, own, other = ("'" + one.replace("'", "''") + "'" for one in (table, column, copy))
+    return RIGHTS.replace("<table>", on).replace("<column>", own).replace("<copy>", other)
+
+
 def quote(name: str, dialect: str) -> str:
     # Doubled for drivers; op.execute does that itself.
     return str(DIALECTS[dialect].identifier_preparer.quote(name)).replace("%%", "%")

@@ -8,6 +8,7 @@ running service; then the two are swapped in a moment.
 import re
 from typing import Any
 
+from toolkit.migration.expand_contract.writing import copied_rights
 from toolkit.migration.review.forms.constraints import (
     drop_constraint,
     not_null_parts,
@@ -31,7 +32,6 @@ from toolkit.migration.review.forms.writing import (
     serial_sequence,
     sql_name,
     table_name,
-    text,
 )
 
 TOO_MUCH = "What hangs on the column can't be moved to a copy of it ({}): change it in a pause."
@@ -208,25 +208,7 @@ class Retyped:
         return own_name(bare(self.table), "sequence_kept")
 
     def rights(self) -> str:
-        """The comment, and what people were granted on the column: only the server knows."""
-        return f"""\
-DO $$
-DECLARE given record;
-BEGIN
-    FOR given IN
-        SELECT privilege_type, is_grantable,
-            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS who
-        FROM pg_attribute, aclexplode(attacl)
-        WHERE attrelid = {text(self.name)}::regclass AND attname = {text(self.change["column"])}
-    LOOP
-        EXECUTE format('GRANT %s (%I) ON %s TO %s', given.privilege_type,
-            {text(self.copy["name"])}, {text(self.name)}, given.who
-            || CASE WHEN given.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
-    END LOOP;
-    EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', {text(self.name)}, {text(self.copy["name"])},
-        (SELECT col_description(attrelid, attnum) FROM pg_attribute
-         WHERE attrelid = {text(self.name)}::regclass AND attname = {text(self.change["column"])}));
-END $$"""
+        return copied_rights(self.name, self.change["column"], self.copy["name"])
 
 
 def of_row(value: str, facts: Facts) -> str:
