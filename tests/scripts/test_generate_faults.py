@@ -197,8 +197,20 @@ def test_a_table_that_is_made_anew_keeps_all(shop: Shop) -> None:
     assert "missed-by-autogenerate" not in ended.out
     assert "downgrade-leaves-trace" not in ended.out
     alembic = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    one_by_one = [*alembic[:-1], "+1"]
+    subprocess.run(one_by_one, cwd=shop.root, env=shop.environment(url), check=True)
+    add = "INSERT INTO rows (email, born, size) VALUES (?, 1990, 1) RETURNING id"
+    with contextlib.closing(sqlite3.connect(shop.root / "own.db")) as connection:
+        given = [connection.execute(add, (who,)).fetchone()[0] for who in "abc"]
+        connection.execute("DELETE FROM rows WHERE id > 1")
+        connection.commit()
     subprocess.run(alembic, cwd=shop.root, env=shop.environment(url), check=True)
     with contextlib.closing(sqlite3.connect(shop.root / "own.db")) as connection:
+        # No key is given twice, which is all that AUTOINCREMENT is for.
+        assert connection.execute(add, ("d",)).fetchone()[0] == given[-1] + 1
+        assert connection.execute("SELECT count(*) FROM sqlite_sequence").fetchone() == (1,)
+        assert connection.execute("SELECT loud FROM rows").fetchall() == [("a!",), ("d!",)]
+        connection.rollback()
         found = connection.execute(
             "SELECT sql FROM sqlite_master WHERE tbl_name = 'rows'"
         ).fetchall()
@@ -245,3 +257,85 @@ def test_a_default_steps_aside() -> None:
     assert changed[2].strip() == "op.alter_column('rows', 'key', schema='s', server_default=None)"
     again = """op.alter_column('rows', 'key', schema='s', server_default=sa.text("'x'"))"""
     assert changed[5].strip() == again
+
+
+OWN = """
+import sqlalchemy as sa
+from app.db import Base
+
+class Upper(sa.types.TypeDecorator):
+    impl = sa.String(20)
+    cache_ok = True
+
+class Key(sa.types.TypeDecorator):
+    class Text36(sa.CHAR):
+        pass
+    impl = Text36
+    cache_ok = True
+    def load_dialect_impl(self, dialect):
+        native = dialect.name == "postgresql"
+        return dialect.type_descriptor(sa.Uuid() if native else sa.CHAR(36))
+
+class Row(Base):
+    __tablename__ = "rows"
+    id = sa.Column(Key, primary_key=True)
+    name = sa.Column(Upper, nullable=False)
+    email = sa.Column(sa.String(50, collation="NOCASE"), nullable=False)
+    __table_args__ = {"sqlite_autoincrement": False}
+"""
+
+
+@pytest.mark.any_sqlalchemy
+def test_types_and_batches_are_right_with_any_env(shop: Shop) -> None:
+    """An application's type is its SQL; SQLite copies a table only where it has to (#13)."""
+    shop.write("app/models.py", OWN)
+    shop.edit("alembic/env.py", "context.configure(", "context.configure(render_as_batch=True, ")
+    url = f"sqlite+aiosqlite:///{shop.root}/own.db"
+    ended = shop.generate("rows", url=url)
+    assert ended.code == 0, ended.err
+    text = written(shop)
+    assert "app." not in text
+    assert "sa.Column('id', sa.CHAR(length=36), nullable=False)" in text
+    # What SQLite can do itself: nothing is copied, so nothing can get lost.
+    plain = (
+        "    note = sa.Column(sa.String(9), server_default=sa.text(\"'x'\"))\n    __table_args__"
+    )
+    shop.edit("app/models.py", "    __table_args__", plain)
+    assert shop.generate("note", url=url).code == 0
+    text = written(shop)
+    assert "batch_alter_table" not in text
+    assert "op.drop_column('rows', 'note')" in text
+    # What it cannot: a default that is an expression, and a column that another is made from.
+    shop.edit(
+        "app/models.py",
+        "    note = sa.Column(sa.String(9), server_default=sa.text(\"'x'\"))\n",
+        "    at = sa.Column(sa.DateTime, server_default=sa.func.now(), nullable=False)\n",
+    )
+    ended = shop.generate("at", url=url)
+    assert ended.code == 0, ended.err
+    text = written(shop)
+    assert "op.drop_column('rows', 'note')" in text
+    assert "with op.batch_alter_table('rows'" in text
+    alembic = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    subprocess.run(alembic, cwd=shop.root, env=shop.environment(url), check=True)
+    with contextlib.closing(sqlite3.connect(shop.root / "own.db")) as connection:
+        words = str(connection.execute("SELECT sql FROM sqlite_master").fetchall())
+    assert 'COLLATE "NOCASE"' in words
+    assert shop.generate("again", url=url).code == Exit.NO_CHANGES
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_generated_column_steps_aside_on_sqlite_only(shop: Shop) -> None:
+    """PostgreSQL copies nothing, and has no place for a column (#13)."""
+    model = REBUILT.partition("    __table_args__")[0].replace(', collation="NOCASE"', "")
+    shop.write("app/models.py", model)
+    shop.edit("alembic/env.py", "context.configure(", "context.configure(render_as_batch=True, ")
+    url = f"sqlite+aiosqlite:///{shop.root}/own.db"
+    both = ("--dialects", "sqlite,postgresql")
+    ended = shop.generate("rows", *both, url=url)
+    assert ended.code == 0, ended.err
+    shop.edit("app/models.py", "sa.Integer, nullable=True", "sa.Integer, nullable=False")
+    ended = shop.generate("size", *both, url=url)
+    assert ended.code == 0, ended.err + ended.out
+    assert "Proved on SQLite in a temporary file and PostgreSQL" in ended.out
+    assert 'batch_op.drop_column("loud")' in written(shop)

@@ -275,9 +275,16 @@ def test_missing_import_in_the_new_file_is_named(shop: Shop) -> None:
     shop.edit(
         "app/models.py", "    nick:", "    paid: Mapped[float] = mapped_column(Money())\n    nick:"
     )
+    # What the project renders itself is its own affair; an application's type is else its SQL,
+    # with any env.py (#13).
+    own = "lambda kind, item, _: type(item).__name__ == 'Money' and 'app.money.Money()'"
+    shop.edit("alembic/env.py", "context.configure(", f"context.configure(render_item={own}, ")
     ended = shop.generate("x")
     assert_refused(ended, Exit.PROOF_FAILED, "add `import app` to script.py.mako")
     assert shop.versions() == []
+    shop.edit("alembic/env.py", f"render_item={own}, ", "")
+    assert shop.generate("x").code == 0
+    assert "sa.Column('paid', sa.Numeric(), nullable=False)" in shop.versions()[0].read_text()
 
 
 @pytest.mark.any_sqlalchemy

@@ -81,8 +81,10 @@ class Tag(SimpleBaseModel):
     """
     )
     source = project.autogenerate("initial")
-    assert "app.db" not in source
-    assert "mysql.DATETIME(fsp=6)" in source
+    # By hand as Alembic writes it, with the import that it forgets: what the type is in SQL is
+    # written by generate-migration.sh, with any env.py (#13).
+    assert "import app.db.base_model\n" in source
+    assert "app.db.base_model.UTCDateTime(" in source
     project.round_trip()
 
 
@@ -116,8 +118,8 @@ sa.Table("odd", SQLModel.metadata, sa.Column("id", Guid, primary_key=True), sa.C
         'import_module("app.db.base_model").Base', 'import_module("sqlmodel").SQLModel'
     )
     source = project.autogenerate("initial")
-    assert "sqlmodel" not in source
-    assert "sa.CHAR(length=32).with_variant(" in source
+    assert "import sqlmodel.sql.sqltypes\n" in source
+    assert "import app.models\n" in source
     project.round_trip()
 
 
@@ -399,3 +401,10 @@ def test_the_generated_file_is_typed_and_clean(project: EnvProject, dialect: str
             assert done.returncode == 0, done.stdout + done.stderr + sources
     assert "Create Date: 20" in Path(files[0]).read_text()
     assert "+00:00" in Path(files[0]).read_text()
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.dialects("sqlite")
+def test_env_is_short_enough_to_be_read() -> None:
+    """Whoever copies it answers for it; what the scripts can do stands there (#13)."""
+    assert len((TEMPLATES / "env.py").read_text().splitlines()) <= 300

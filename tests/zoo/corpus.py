@@ -189,6 +189,11 @@ class Point(sa.types.UserDefinedType):
     def get_col_spec(self, **kw):
         return "point"
 
+class Path(sa.types.UserDefinedType):
+    cache_ok = True
+    def get_col_spec(self, **kw):
+        return "ltree"
+
 class Twice(sa.types.TypeDecorator):
     impl = Upper
     cache_ok = True
@@ -639,6 +644,112 @@ NOT_OURS = (
     ),
 )  # fmt: skip
 
+LONG = "customer_subscription_billing_history"
+
+STRANGERS = (
+    own("ltree", "Path", databases=PG, prepare={"postgresql": ("CREATE EXTENSION ltree",)}),
+    own("enum of values", "sa.Enum(Colour, values_callable=lambda kind: [str(one.value) for one in kind])"),
+    own("enum with odd words", "sa.Enum(\"it's\", 'a b', '%', 'Ä', name='odd words')"),
+    own("in a range", "postgresql.ARRAY(postgresql.NUMRANGE)", databases=PG),
+    own("array of arrays of enum", "postgresql.ARRAY(sa.Enum(Colour), dimensions=2)", databases=PG),
+    own("domain of an enum's text", "postgresql.DOMAIN('word', sa.Text, check=\"VALUE <> ''\")", databases=PG),
+    own("json with an array", "sa.JSON().with_variant(postgresql.ARRAY(sa.Text), 'postgresql')"),
+    own("variant of MySQL and PostgreSQL", "sa.Text().with_variant(postgresql.CITEXT(), 'postgresql').with_variant(mysql.LONGTEXT(), 'mysql', 'mariadb')", prepare={"postgresql": ("CREATE EXTENSION citext",)}),
+    kinds_of("uuid that is text", "sa.Uuid(native_uuid=False)", "sa.Uuid(native_uuid=False, as_uuid=False)"),
+    kinds_of("date and time", "sa.Time(timezone=True)", "sa.Time"),
+    kinds_of("small numbers", "sa.REAL", "sa.DOUBLE_PRECISION"),
+    kinds_of("texts of SQL", "sa.NVARCHAR(20)", "sa.NCHAR(20)", databases=("sqlite", "mysql")),
+    kinds_of("postgresql: months", "postgresql.INTERVAL(fields='YEAR TO MONTH')", "postgresql.INTERVAL(precision=0)", databases=PG),
+    kinds_of("postgresql: dates in ranges", "postgresql.DATERANGE", "postgresql.DATEMULTIRANGE", databases=("postgresql",)),
+    kinds_of("postgresql: regclass and bytes", "postgresql.REGCLASS", "postgresql.BYTEA", databases=("postgresql",)),
+    kinds_of("mysql: years and bits", "mysql.YEAR", "mysql.BIT(8)", databases=("mysql",)),
+    kinds_of("mysql: zeros", "mysql.INTEGER(5, zerofill=True)", "mysql.DOUBLE(10, 2)", databases=("mysql",)),
+    kinds_of("mysql: charset", "mysql.VARCHAR(20, charset='latin1', collation='latin1_bin')", "mysql.VARCHAR(30, charset='utf8mb4')", databases=("mysql",)),
+    default("bits", "sa.text(\"B'0101'\")", "sa.text(\"B'1111'\")", "postgresql.BIT(4)", databases=PG),
+    default("a range", "sa.text(\"'[1,5)'\")", "sa.text(\"'empty'\")", "postgresql.INT4RANGE", databases=PG),
+    default("money", "sa.text('0.00')", "sa.text(\"'1.50'\")", "postgresql.MONEY", databases=PG),
+    default("hstore", "sa.text(\"''\")", "sa.text(\"'a=>1'\")", "postgresql.HSTORE", databases=PG, prepare={"postgresql": ("CREATE EXTENSION hstore",)}),
+    default("a percent sign", "'100 %'", "'%s'"),
+    default("json of MariaDB", "sa.text(\"('{}')\")", "", "sa.JSON", databases=("mysql",)),
+    default("null", "sa.null()", "sa.text('NULL')"),
+    default("a date", "'2026-01-01'", "sa.text('CURRENT_DATE')", "sa.Date", databases=("postgresql", "sqlite")),
+    index("nulls last", "sa.Index('i', a.desc().nullslast())", databases=PG),
+    index("of JSON", "sa.Index('i', sa.text(\"(j ->> 'k')\"))", "", "j = mapped_column(postgresql.JSONB)", databases=PG),
+    index("of full text", "sa.Index('i', 'v', postgresql_using='gin')", "", "v = mapped_column(postgresql.TSVECTOR, sa.Computed(\"to_tsvector('english', coalesce(a, ''))\", persisted=True))", databases=PG),
+    index("brin", "sa.Index('i', 'b', postgresql_using='brin', postgresql_with={'pages_per_range': 32})", databases=PG),
+    index("fulltext of MariaDB", "sa.Index('i', 'a', mysql_prefix='FULLTEXT')", databases=("mysql",)),
+    index("unique and partial", "sa.Index('i', 'a', unique=True, postgresql_where=b.is_(None), sqlite_where=b.is_(None))", databases=("postgresql", "sqlite")),
+    index("with a collation", "sa.Index('i', sa.text('a COLLATE \"C\"'))", databases=PG),
+    Animal(
+        "check with a percent sign",
+        thing("a = mapped_column(sa.String(20))", arguments="sa.CheckConstraint(\"a NOT LIKE '%x%'\", name='no_x')"),
+        thing("a = mapped_column(sa.String(20))", NOTE, arguments="sa.CheckConstraint(\"a NOT LIKE '%x%'\", name='no_x')"),
+        convention=NAMES,
+    ),
+    Animal(
+        "long names of all constraints",
+        thing() + f"class Long(Base):\n    __tablename__ = '{LONG}'\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
+        "    a_rather_long_column_for_things: Mapped[int] = mapped_column(sa.ForeignKey('thing.id'), unique=True)\n"
+        "    another_rather_long_column_name: Mapped[int] = mapped_column(index=True)\n",
+        thing() + f"class Long(Base):\n    __tablename__ = '{LONG}'\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
+        "    a_rather_long_column_for_things: Mapped[int] = mapped_column(sa.ForeignKey('thing.id'), unique=True)\n"
+        "    another_rather_long_column_name: Mapped[int] = mapped_column(index=True)\n    n: Mapped[int | None]\n",
+        convention=NAMES,
+    ),
+    Animal(
+        "two schemas, one name",
+        "class One(Base):\n    __tablename__ = 'thing'\n    __table_args__ = {'schema': 's'}\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
+        "class Two(Base):\n    __tablename__ = 'thing'\n    __table_args__ = {'schema': 'My Schema'}\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
+        "    one_id = mapped_column(sa.ForeignKey('s.thing.id'), index=True)\n",
+        "class One(Base):\n    __tablename__ = 'thing'\n    __table_args__ = {'schema': 's'}\n    id: Mapped[int] = mapped_column(primary_key=True)\n    n: Mapped[int | None]\n"
+        "class Two(Base):\n    __tablename__ = 'thing'\n    __table_args__ = {'schema': 'My Schema'}\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
+        "    one_id = mapped_column(sa.ForeignKey('s.thing.id'), index=True)\n",
+        PG,
+        convention=NAMES,
+        prepare={"postgresql": ("CREATE SCHEMA s", 'CREATE SCHEMA "My Schema"')},
+    ),
+    Animal(
+        "joined inheritance of models",
+        "class Thing(Base):\n    __tablename__ = 'thing'\n    id: Mapped[int] = mapped_column(primary_key=True)\n    kind: Mapped[str] = mapped_column(sa.String(9))\n"
+        "    __mapper_args__ = {'polymorphic_on': 'kind', 'polymorphic_identity': 'thing'}\n"
+        "class Big(Thing):\n    __tablename__ = 'big'\n    id: Mapped[int] = mapped_column(sa.ForeignKey('thing.id'), primary_key=True)\n"
+        "    __mapper_args__ = {'polymorphic_identity': 'big'}\n",
+        "class Thing(Base):\n    __tablename__ = 'thing'\n    id: Mapped[int] = mapped_column(primary_key=True)\n    kind: Mapped[str] = mapped_column(sa.String(9))\n"
+        "    __mapper_args__ = {'polymorphic_on': 'kind', 'polymorphic_identity': 'thing'}\n"
+        "class Big(Thing):\n    __tablename__ = 'big'\n    id: Mapped[int] = mapped_column(sa.ForeignKey('thing.id'), primary_key=True)\n    size: Mapped[int | None]\n"
+        "    __mapper_args__ = {'polymorphic_identity': 'big'}\n",
+        convention=NAMES,
+    ),
+    Animal(
+        "nocase, a default as text()",
+        thing("a = mapped_column(sa.String(20, collation='NOCASE'))"),
+        thing("a = mapped_column(sa.String(20, collation='NOCASE'))", "n: Mapped[int] = mapped_column(server_default=sa.text('1'))"),
+        ("sqlite",),
+        cheap=True,
+    ),
+    Animal(
+        "a column goes from beside a generated one",
+        thing("a: Mapped[int]", "b: Mapped[int] = mapped_column(sa.Computed('a * 2', persisted=True))", "m: Mapped[int | None]"),
+        thing("a: Mapped[int]", "b: Mapped[int] = mapped_column(sa.Computed('a * 2', persisted=True))"),
+        ("sqlite", "postgresql"),
+        cheap=True,
+    ),
+    Animal(
+        "without rowid",
+        "class Thing(Base):\n    __tablename__ = 'thing'\n    __table_args__ = {'sqlite_with_rowid': False}\n    id: Mapped[str] = mapped_column(sa.String(9), primary_key=True)\n    m: Mapped[int | None]\n",
+        "class Thing(Base):\n    __tablename__ = 'thing'\n    __table_args__ = {'sqlite_with_rowid': False}\n    id: Mapped[str] = mapped_column(sa.String(9), primary_key=True)\n",
+        ("sqlite",),
+    ),
+    Animal(
+        "an extension's table in a schema of ours",
+        "class Thing(Base):\n    __tablename__ = 'thing'\n    __table_args__ = {'schema': 's'}\n    id: Mapped[int] = mapped_column(primary_key=True)\n",
+        "class Thing(Base):\n    __tablename__ = 'thing'\n    __table_args__ = {'schema': 's'}\n    id: Mapped[int] = mapped_column(primary_key=True)\n    n: Mapped[int | None]\n",
+        PG,
+        prepare={"postgresql": ("CREATE SCHEMA s",)},
+        between={"postgresql": ("CREATE EXTENSION citext", "CREATE TABLE s.lookup (n integer)", "ALTER EXTENSION citext ADD TABLE s.lookup", "CREATE TABLE s.heir () INHERITS (s.thing)")},
+    ),
+)  # fmt: skip
+
 CORPUS: tuple[Animal, ...] = (
     *GENERIC,
     *ENUMS,
@@ -651,4 +762,5 @@ CORPUS: tuple[Animal, ...] = (
     *GENERATED,
     *OTHERS,
     *NOT_OURS,
+    *STRANGERS,
 )

@@ -302,8 +302,7 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
         target = context.opts["target_metadata"]
         metadatas.extend(target if isinstance(target, (list, tuple)) else [target])
         described = [metadata for metadata in metadatas if metadata is not None]
-        if request.get("dialects"):
-            load_beside("dialects_worker").tell(request["dialects"], context)
+        load_beside("types_worker").install(request.get("dialects") or (), context)
         renames = request.get("renames", ())
         done, candidates = enums.write(context, described, directives, renames)
         renames = [rename for rename in renames if rename not in done]
@@ -318,7 +317,8 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
             taker = load_beside("change_worker")
             report["taken_out"] = taker.take_out(context, described, directives)
         load_beside("naming_worker").name_constraints(directives, context)
-        load_beside("order_worker").generated_last(directives)
+        load_beside("order_worker").arrange(directives)
+        load_beside("batch_worker").install(context)
         if request.get("dialects"):
             load_beside("dialects_worker").install(request["dialects"], context, directives)
         scripts.append(directives)

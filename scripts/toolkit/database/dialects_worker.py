@@ -28,8 +28,6 @@ CHOICE = f"{DIALECT}.name"
 RENDER_COLUMN = render._render_column
 NOW = {"now", "current_timestamp"}
 MYSQL = ("mysql", "mariadb")
-ORDER = ("sqlite", "postgresql", *MYSQL)
-"""A type is written as the first has it, with variants: SQLite's names are the general ones."""
 
 
 def dialect(name: str) -> Any:
@@ -98,15 +96,6 @@ def keyword_items(autogen: Any, arguments: Any) -> list[str]:
                 text = f"{prefix}text({writer.render_ddl_sql_expr(value)!r})"
         found.append(f"{key}={text}")
     return found
-
-
-def tell(names: Sequence[str], context: Any) -> None:
-    """This skill's env.py writes types for these from here on; to be called before others take
-    the place of its `render_item`.
-    """
-    known = getattr(context.opts.get("render_item"), "__globals__", {})
-    if isinstance(known.get("DIALECTS"), tuple):
-        known["DIALECTS"] = tuple(sorted(names, key=ORDER.index))
 
 
 def install(names: Sequence[str], context: Any, directives: Sequence[Any]) -> None:

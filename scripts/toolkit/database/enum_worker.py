@@ -9,6 +9,7 @@ gets what Alembic does. A value that the models lost is left to the comparison o
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from inspect import unwrap
 from typing import Any
 
 from alembic.autogenerate import renderers
@@ -44,7 +45,7 @@ def render(_autogen: AutogenContext, operation: PostgresqlOp) -> list[str]:
 
 def is_ours(context: Any) -> bool:
     """False where the project writes enum types itself."""
-    known = getattr(context.opts.get("render_item"), "__globals__", {})
+    known = getattr(unwrap(context.opts.get("render_item") or is_ours), "__globals__", {})
     # The env.py of this skill's first versions, and a library for it.
     return "write_enum_types" not in known and "alembic_postgresql_enum" not in sys.modules
 

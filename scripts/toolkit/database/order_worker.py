@@ -1,7 +1,8 @@
-"""Generated columns after those that they are made from, in what Alembic is about to write.
+"""What Alembic is about to write in an order, and of a size, that every database takes.
 
 Loaded by path into the process that runs the project's code, like the guard. Alembic adds and
-drops columns in the models' order: `active_marker()` stands before `deleted_at` there (#13).
+drops columns in the models' order: `active_marker()` stands before `deleted_at` there; and it drops
+the indexes of a table that goes, of which MySQL gives up none that a foreign key needs (#13).
 """
 
 from collections.abc import Sequence
@@ -10,13 +11,24 @@ from typing import Any
 from alembic.operations import ops
 
 
-def generated_last(directives: Sequence[Any]) -> None:
-    """Added last, dropped first, in both directions."""
+def arrange(directives: Sequence[Any]) -> None:
+    """Generated columns are added last, dropped first, in both directions."""
     for directive in directives:
         for container in (*directive.upgrade_ops_list, *directive.downgrade_ops_list):
+            container.ops[:] = without_their_indexes(container.ops)
             for one in container.ops:
                 if isinstance(one, ops.ModifyTableOps):
                     one.ops[:] = reordered(list(one.ops))
+
+
+def without_their_indexes(operations: list[Any]) -> list[Any]:
+    """A table takes its indexes along."""
+    dropped = [one for one in operations if isinstance(one, ops.DropTableOp)]
+    gone = {(one.schema, one.table_name) for one in dropped}
+    for one in (one for one in operations if isinstance(one, ops.ModifyTableOps)):
+        if (one.schema, one.table_name) in gone:
+            one.ops[:] = [part for part in one.ops if not isinstance(part, ops.DropIndexOp)]
+    return [one for one in operations if not isinstance(one, ops.ModifyTableOps) or one.ops]
 
 
 def reordered(operations: list[Any]) -> list[Any]:

@@ -510,7 +510,7 @@ def run_on_sqlite(bench: Bench, draft: Draft, say: Say) -> Draft:
     """The draft with what batch mode would lose (#13); the scratch is as it was."""
     if "batch_alter_table" not in draft.text:
         return draft
-    file = Path(str(bench.scratch.url.database))
+    file, several = Path(str(bench.scratch.url.database)), len(bench.dialects) > 1
     for _ in range(3):
         copy = file.read_bytes()
         seen = look_at_run(bench, draft)
@@ -521,10 +521,10 @@ def run_on_sqlite(bench: Bench, draft: Draft, say: Say) -> Draft:
         if seen.failure:
             if "generated column" not in seen.failure[1].message:
                 return draft
-            text = generated_aside(draft.text, seen.before)
+            text = generated_aside(draft.text, seen.before, several=several)
         else:
             gone = lost(seen.before, seen.after, draft.operations)
-            text = kept(draft.text, seen.before, gone)
+            text = kept(draft.text, seen.before, gone, several=several)
         if not gone and text == draft.text:
             return draft
         say("making the table anew loses what was there; it is put back, and runs again")

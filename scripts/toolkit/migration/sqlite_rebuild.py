@@ -15,6 +15,7 @@ from toolkit.database.catalog import Catalog, Difference, Entry, differences
 from toolkit.migration.missed.insert import add_imports, add_to, find_function
 from toolkit.migration.missed.source import call, execute, literal, sql
 from toolkit.migration.missed.sqlite import create_index
+from toolkit.migration.several import only_on
 
 BOTH = ("upgrade", "downgrade")
 
@@ -63,8 +64,11 @@ def mentions(entry: Entry, columns: set[tuple[str, str]]) -> bool:
     )
 
 
-def kept(source: str, before: Catalog, found: Sequence[Difference]) -> str:
+def kept(
+    source: str, before: Catalog, found: Sequence[Difference], *, several: bool = False
+) -> str:
     """The draft that loses none of it, as far as that can be written."""
+    early: list[str] = []
     late: list[str] = []
     options: dict[str, dict[str, str]] = {}
     checks: dict[str, list[str]] = {}
@@ -72,8 +76,8 @@ def kept(source: str, before: Catalog, found: Sequence[Difference]) -> str:
         entry = before[one.kind][one.name]
         table = str(entry.get("table", entry["name"]))
         if one.kind == "trigger":
-            late += execute(f'DROP TRIGGER IF EXISTS "{entry["name"]}"')
-            late += execute(entry["parts"]["text"])
+            again = execute(f'DROP TRIGGER IF EXISTS "{entry["name"]}"')
+            late += there([*again, *execute(entry["parts"]["text"])], several=several)
         elif one.kind == "index":
             named = {"table_name": literal(table), "if_exists": "True"}
             late += call("drop_index", [f"op.f({literal(entry['name'])})"], named)
@@ -83,9 +87,12 @@ def kept(source: str, before: Catalog, found: Sequence[Difference]) -> str:
             checks.setdefault(table, []).append(f"sa.CheckConstraint({condition})")
         elif one.attribute == "collation":
             made = call("alter_column", [literal(entry["name"])], retyped(entry), "batch_op")
-            source = in_batches(source, table, made)
+            source = in_batches(source, table, there(made, several=several))
         elif one.attribute == "autoincrement":
             options.setdefault(table, {})["sqlite_autoincrement"] = "True"
+            aside, back = counter_aside(table)
+            early += there(aside, several=several)
+            late += there(back, several=several)
         else:
             options.setdefault(table, {}).update(table_options(entry["options"]))
     for table, values in options.items():
@@ -94,8 +101,21 @@ def kept(source: str, before: Catalog, found: Sequence[Difference]) -> str:
     for table, made in checks.items():
         source = with_keyword(source, table, f"table_args=({', '.join(made)},)")
     for function in BOTH:
-        source = add_to(source, function, [], late)
+        source = add_to(source, function, early, late)
     return add_imports(source)
+
+
+def counter_aside(table: str) -> tuple[list[str], list[str]]:
+    """The highest key that was ever given, which goes with the old table: without it the key of a
+    row that was deleted is given once more.
+    """
+    quoted = table.replace("'", "''")
+    name, kept = f"'{quoted}'", f"'{quoted} kept'"
+    sequence = "sqlite_sequence WHERE name ="
+    aside = f"UPDATE sqlite_sequence SET name = {kept} WHERE name = {name}"  # noqa: S608
+    stale = f"DELETE FROM {sequence} {name} AND EXISTS (SELECT 1 FROM {sequence} {kept})"  # noqa: S608
+    back = f"UPDATE sqlite_sequence SET name = {name} WHERE name = {kept}"  # noqa: S608
+    return execute(aside), [*execute(stale), *execute(back)]
 
 
 def retyped(column: Entry) -> dict[str, str | None]:
@@ -111,8 +131,16 @@ def source_of(kind: str, **more: str) -> str:
     return f"sa.{made!r}"
 
 
-def generated_aside(source: str, before: Catalog) -> str:
-    """Generated columns are dropped and added within the batch, which then copies the others."""
+def there(lines: Sequence[str], *, several: bool) -> list[str]:
+    """What only SQLite needs, in a project on several databases."""
+    return [only_on("sqlite"), *(f"    {line}" for line in lines)] if several else [*lines]
+
+
+def generated_aside(source: str, before: Catalog, *, several: bool = False) -> str:
+    """Generated columns are dropped and added within the batch, which then copies the others.
+
+    `several`: on SQLite alone, since elsewhere there is no copy and no place for a column.
+    """
     by_table: dict[str, list[Entry]] = {}
     for one in before.get("column", {}).values():
         by_table.setdefault(one["table"], []).append(one)
@@ -121,13 +149,13 @@ def generated_aside(source: str, before: Catalog) -> str:
         lines: list[str] = []
         for place, one in enumerate(columns):
             if one["generated"]:
-                lines += again(one, columns[place - 1]["name"] if place else None)
+                lines += once_more(one, columns[place - 1]["name"] if place else None)
         if lines:
-            source = in_batches(source, table, lines)
+            source = in_batches(source, table, there(lines, several=several))
     return add_imports(source)
 
 
-def again(column: Entry, behind: str | None) -> list[str]:
+def once_more(column: Entry, behind: str | None) -> list[str]:
     made = column["generated"]
     parts = [literal(column["name"]), source_of(column["type"])]
     parts.append(f"sa.Computed({literal(made['expression'])}, persisted={made['stored']})")
