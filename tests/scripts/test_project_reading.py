@@ -2,7 +2,9 @@
 
 import ast
 import json
+import subprocess
 import symtable
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from projects.large import FOREIGN, write_project
 from projects.layouts import write
+from projects.setup_door import SCRIPTS
 from toolkit.files import memory
 from toolkit.project import imports, metadata
 from toolkit.project.imports import Module, Resolver
@@ -261,3 +264,18 @@ def test_a_cheap_look_misses_nothing(
         patched.setattr(metadata, "with_tables", everything)
         assert read_project(tmp_path, base=base) == found
     assert found.app == "app.main:app"
+
+
+def test_what_was_read_is_not_looked_through_at_the_end() -> None:
+    """Python's last collection goes over every tree of a large project, for nothing (#12)."""
+    program = (
+        "import atexit, gc; from toolkit.report import interrupt;"
+        "atexit.register(lambda: print(len(gc.get_objects()), gc.get_freeze_count()));"
+        "kept = [[number] for number in range(100_000)]; interrupt.leave(3)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=SCRIPTS, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 3, ended.stderr
+    looked_at, frozen = map(int, ended.stdout.split())
+    assert 10 * looked_at < frozen
