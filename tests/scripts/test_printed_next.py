@@ -309,3 +309,39 @@ def test_no_other_place_prints_a_next_line() -> None:
         "setup/command.py",  # above; `--scaffold` in test_setup_scaffold.py
         "migration/outcome.py",  # test_generate_migration.py runs its last line
     }
+
+
+OTHER_PROGRAMS = frozenset(
+    "--autogenerate --purge --sql --version-path --reporter --version --other-name".split()
+)
+"""Alembic's, squawk's, PostgreSQL's own."""
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+OF_ANOTHER = re.compile(r"[\w-]+\.sh --[a-z-]*")
+
+
+def flags_named(package: str) -> set[str]:
+    """In the texts of a door's own package, but those behind another script's name."""
+    found: set[str] = set()
+    for path in (SCRIPTS / "toolkit" / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found |= set(FLAG.findall(OF_ANOTHER.sub("", node.value)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("door", "package"),
+    [
+        ("setup-alembic.sh", "setup"),
+        ("generate-migration.sh", "migration"),
+        ("test-connection.sh", "connection"),
+        ("optimize-queries.sh", "queries"),
+    ],
+)
+def test_no_flag_is_named_that_the_script_does_not_have(door: str, package: str) -> None:
+    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix}
+    ended = warm.door(SCRIPTS / door, "--help", cwd=SCRIPTS, environment=environment)
+    has = set(FLAG.findall(ended.stdout))
+    named = flags_named(package)
+    assert len(has & named) >= 10
+    assert named - has - OTHER_PROGRAMS == set()
