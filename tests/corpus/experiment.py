@@ -46,7 +46,12 @@ def engine_for(url: str) -> Iterator[sa.Engine]:
     kind = address.get_backend_name()
     kind = "mysql" if kind == "mariadb" else kind
     # A connection each: what one has set (foreign keys) is not for the next.
-    engine = sa.create_engine(address.set(drivername=f"{kind}+{DRIVERS[kind]}"), poolclass=NullPool)
+    engine = sa.create_engine(
+        address.set(drivername=f"{kind}+{DRIVERS[kind]}"),
+        poolclass=NullPool,
+        # Only ends a hang: the driver's own 10 seconds are not enough on a busy machine.
+        connect_args={} if kind == "sqlite" else {"connect_timeout": 300},
+    )
     try:
         yield engine
     finally:
@@ -77,7 +82,9 @@ def observe(path: Path, url: str, old_code: Sequence[str]) -> Seen:
                 module["upgrade"]()
                 if engine.dialect.name == "postgresql":  # elsewhere nobody asks who waited
                     seen.waited = [
-                        one for one in old_code if "lock timeout" in refusal(engine, one)
+                        one
+                        for one in old_code
+                        if "lock timeout" in refusal(engine, one, waits=False)
                     ]
         except REFUSED as error:
             seen.failed = str(error) or repr(error)
@@ -107,17 +114,21 @@ def migrating(engine: sa.Engine) -> Iterator[None]:
             yield
 
 
-def refusal(engine: sa.Engine, statement: str) -> str:
-    """Why it did not run; nothing of it stays."""
-    try:
-        with engine.connect() as connection:
-            if engine.dialect.name == "postgresql":
+def refusal(engine: sa.Engine, statement: str, *, waits: bool = True) -> str:
+    """Why it did not run; nothing of it stays. Without `waits` a held lock is a reason.
+
+    That there is no connection is none: that is raised.
+    """
+    with engine.connect() as connection:
+        try:
+            if not waits:
                 connection.exec_driver_sql("SET lock_timeout = '30ms'")
             done = connection.exec_driver_sql(statement)
             swallowed = statement.startswith("INSERT") and not done.rowcount
+        except sa.exc.DBAPIError as error:
+            return str(error.orig) or repr(error.orig)
+        finally:
             connection.rollback()
-    except sa.exc.DBAPIError as error:
-        return str(error.orig) or repr(error.orig)
     return "no row" if swallowed and "ON CONFLICT" not in statement else ""
 
 

@@ -81,7 +81,7 @@ def run(admin: URL, statement: str, database: str | None, *, tls: bool) -> Any:
         password=str(admin.password or ""),
         database=database,
         autocommit=True,
-        connect_timeout=10,
+        connect_timeout=300,  # only ends a hang
         ssl_disabled=not tls,
     )
     with closing(connection), connection.cursor() as cursor:
