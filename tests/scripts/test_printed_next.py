@@ -312,7 +312,15 @@ def test_no_other_place_prints_a_next_line() -> None:
 
 
 OTHER_PROGRAMS = frozenset(
-    "--autogenerate --purge --sql --version-path --reporter --version --other-name".split()
+    [
+        "--autogenerate",
+        "--purge",
+        "--sql",
+        "--version-path",
+        "--reporter",
+        "--version",
+        "--other-name",
+    ]
 )
 """Alembic's, squawk's, PostgreSQL's own."""
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
