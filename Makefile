@@ -126,6 +126,9 @@ bench: .venv-bench/installed ## Measure a request over HTTP beside raw asyncpg a
 	.venv-bench/bin/python tests/benchmarks/bench_sessions.py
 	.venv-bench/bin/python tests/benchmarks/bench_observing.py
 
+bench-bulk: .venv-bench/installed ## Measure rows in and out beside the driver's own, pages, and cost against size
+	.venv-bench/bin/python tests/benchmarks/bench_bulk.py
+
 bench-migrations: .venv/installed ## Compare the review of migrations with other tools, on one corpus
 	.venv/bin/python tests/benchmarks/bench_migrations.py
 

@@ -18,6 +18,8 @@ class Customer(BaseModel):
     password_hash: Mapped[str] = mapped_column(String(200))
 ```
 
+A type for money is `Money` in `examples/concurrency_patterns.py`.
+
 What to change: MAX_PAGE, and BaseModel if your models need another set of mixins. Every model
 must derive from this one Base, because Alembic sees only what its metadata holds.
 
@@ -378,8 +380,11 @@ def _hide_deleted(state: ORMExecuteState) -> None:
         state.statement = state.statement.options(_ONLY_ACTIVE)
 
 
-def unique_active(*columns: str, name: str | None = None) -> Index:
+def unique_active(*columns: str | ColumnElement[Any], name: str | None = None) -> Index:
     """Unique among the rows that are not soft-deleted, for `__table_args__`.
+
+    Without regard to case: `unique_active(func.lower(text("email")), name="uq_customers_email")`
+    (an expression wants a name), and look it up by `func.lower(Customer.email) == email.lower()`.
 
     An e-mail address can then be registered again after its owner was deleted. A partial unique
     index: PostgreSQL and SQLite. MySQL has none and refuses this one when it is created; use

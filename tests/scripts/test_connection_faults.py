@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy
 
 from projects.connection_bench import (
+    READ,
     Bench,
     Run,
     call,
@@ -843,6 +844,36 @@ def _(bench: Bench) -> Iterator[Run]:
 def _(bench: Bench) -> Iterator[Run]:
     root, url = migrated(bench, "0002")
     yield Run(url, cwd=root, variable="DATABASE_URL", by_name=False)
+
+
+@healthy("a pool that only the engine itself knows", says="pool_size 13 + max_overflow 2")
+def _(bench: Bench) -> Iterator[Run]:
+    sizes = 'SIZES = {"pool_size": int("1" + "3"), "max_overflow": len("ab")}\n'
+    made = 'engine = create_async_engine(os.environ["DATABASE_URL"], **SIZES)\n'
+    shop = bench.shop(engine=READ + sizes + made)
+    yield Run(bench.url(), cwd=shop.root, variable="DATABASE_URL", by_name=False)
+
+
+@healthy("a pool that the lifespan makes from settings", says="pool_size 8 + max_overflow 3")
+def _(bench: Bench) -> Iterator[Run]:
+    """And not the numbers that stand in database_engine.py."""
+    templates = Path(__file__).parents[2] / "templates"
+    names = ("database_url", "database_engine", "session_manager")
+    files = {name: (templates / f"{name}.py").read_text() for name in names}
+    files["session_manager"] = files["session_manager"].replace(
+        "return DatabaseConfig.from_env()",
+        'return DatabaseConfig(__import__("os").environ["DATABASE_URL"], '
+        "pool_size=2**3, max_overflow=6 // 2)",
+    )
+    shop = bench.shop(**files)
+    yield Run(bench.url(), cwd=shop.root, variable="DATABASE_URL", by_name=False)
+
+
+@healthy("a pool of an application that does not import", says="could not be asked (ZeroDivision")
+def _(bench: Bench) -> Iterator[Run]:
+    made = 'engine = create_async_engine(os.environ["DATABASE_URL"], pool_size=1 // 0)\n'
+    shop = bench.shop(engine=READ + made)
+    yield Run(bench.url(), cwd=shop.root, variable="DATABASE_URL", by_name=False)
 
 
 @healthy("a project with database_engine.py and a hosted URL", says="pool_size 7 + max_overflow 5")

@@ -471,6 +471,29 @@ async def registering_again(session: AsyncSession, model: Any) -> None:
     assert await model.count(session, include_deleted=True) == 4
 
 
+class Caseless(BaseModel):
+    __tablename__ = "soft_caseless"
+    __table_args__ = (unique_active(func.lower(text("email")), name="uq_caseless_email"),)
+
+    email: Mapped[str] = mapped_column(String(100))
+
+
+@pytest.mark.dialects("sqlite", "postgresql")
+async def test_an_email_is_unique_whatever_its_case(session: AsyncSession) -> None:
+    connection = await session.connection()
+    await connection.run_sync(Base.metadata.create_all, tables=[Caseless.__table__])
+    await Caseless(email="Ada@b.c").save(session)
+    await session.commit()
+    with pytest.raises(IntegrityError):
+        await Caseless(email="aDA@B.c").save(session)
+    await session.rollback()
+    found = await session.scalar(select(Caseless).where(func.lower(Caseless.email) == "ada@b.c"))
+    assert found is not None
+    await found.soft_delete(session)
+    await Caseless(email="ADA@b.c").save(session)
+    assert await Caseless.count(session) == 1
+
+
 @pytest.mark.dialects("mysql")
 async def test_mysql_refuses_a_partial_unique_index(session: AsyncSession) -> None:
     """Without the refusal it would be unique over deleted rows, too."""

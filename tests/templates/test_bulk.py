@@ -1,19 +1,22 @@
 """bulk.py: the same rows as by the ORM, any number of them, on three databases."""
 
+import contextlib
 import enum
+import tracemalloc
 import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import JSON, Numeric, String, func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import JSON, Numeric, String, func, make_url, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from base_model import Base, BaseModel
-from bulk import bulk_insert
-from errors import is_unique_violation
+from bulk import bulk_insert, stream_rows
+from errors import is_unavailable, is_unique_violation
+from servers.proxy import Proxy
 from session_manager import DatabaseConfig, DatabaseSessionManager
 
 
@@ -35,11 +38,20 @@ class BulkItem(BaseModel):
     stock: Mapped[int] = mapped_column(default=3)
 
 
+class SqlItem(Base):
+    """Has what COPY cannot do."""
+
+    __tablename__ = "sql_items"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    code: Mapped[str] = mapped_column(String(40), default=func.lower("SQL"))
+
+
 @pytest.fixture
 async def database(database_url: str):
     async with DatabaseSessionManager(DatabaseConfig(database_url)) as manager:
         async with manager.engine.begin() as connection:
-            tables = [BulkItem.__table__]
+            tables = [BulkItem.__table__, SqlItem.__table__]
             await connection.run_sync(Base.metadata.create_all, tables=tables)
         yield manager
 
@@ -98,8 +110,141 @@ async def test_duplicates_and_returning(database: DatabaseSessionManager):
     assert sorted(found) == [(number,) for number in range(6000)]
 
 
-@pytest.mark.dialects("postgresql")
-async def test_rows_that_differ_are_refused(database: DatabaseSessionManager):
+@pytest.mark.parametrize("options", [{}, {"skip_duplicates": True}])
+async def test_more_values_than_a_statement_has_parameters(
+    database: DatabaseSessionManager, options: dict[str, Any]
+):
+    """Two batches, the second of one row; each has more values than 32,767."""
+    rows = [{"id": number, "code": f"c{number}"} for number in range(25_001)]
     async with database.begin() as session:
-        with pytest.raises(ValueError, match="rows differ in their columns"):
-            await bulk_insert(session, BulkItem, [{"code": "a"}, {"code": "b", "stock": 1}])
+        await bulk_insert(session, SqlItem, rows[:1])
+        await bulk_insert(session, SqlItem, rows if options else rows[1:], **options)
+    async with database.session() as session:
+        count, distinct = func.count(), func.count(SqlItem.code.distinct())
+        assert (await session.execute(select(count, distinct))).one() == (25_001, 25_001)
+
+
+async def test_what_comes_back_is_typed(database: DatabaseSessionManager):
+    names = ["code", "at", "price", "data", "colour", "other", "size", "id"]
+    async with database.begin() as session:
+        (row,) = await bulk_insert(session, BulkItem, [full_row("x")], returning=names)
+        given = full_row("x")
+        assert list(row[:-1]) == [given[name] for name in names[:-1]]
+        assert row[1].tzinfo is UTC
+        assert row[-1] == await session.scalar(select(BulkItem.id))
+
+
+async def test_a_default_that_is_sql_is_carried_out(database: DatabaseSessionManager):
+    async with database.begin() as session:
+        await bulk_insert(session, SqlItem, [{"id": 1}, {"id": 2}])
+    async with database.session() as session:
+        assert (await session.scalars(select(SqlItem.code))).all() == ["sql", "sql"]
+
+
+async def test_nothing_is_nothing_to_do(database: DatabaseSessionManager):
+    async with database.begin() as session:
+        assert await bulk_insert(session, BulkItem, iter([])) == []
+        assert not session.get_bind().pool.checkedout() or session.in_transaction()
+
+
+@pytest.mark.parametrize("second", [{"id": 2, "code": "b"}, {"code": "b"}])
+@pytest.mark.parametrize("options", [{}, {"skip_duplicates": True}])
+async def test_rows_that_differ_are_refused(
+    database: DatabaseSessionManager, second: dict[str, Any], options: dict[str, Any]
+):
+    async with database.begin() as session:
+        with pytest.raises((ValueError, KeyError), match=r"rows differ in their columns|'id'"):
+            await bulk_insert(session, SqlItem, [{"id": 1}, second], **options)
+        await session.rollback()
+    async with database.session() as session:
+        assert await session.scalar(select(func.count()).select_from(SqlItem)) == 0
+
+
+async def test_a_read_only_session_writes_nothing(database: DatabaseSessionManager):
+    async with database.read_only_session() as session:
+        with pytest.raises(ValueError, match="read-only"):
+            await bulk_insert(session, SqlItem, [{"id": 1}])
+
+
+@pytest.mark.faults
+@pytest.mark.dialects("postgresql")
+async def test_a_server_that_falls_silent_in_a_copy_is_unavailable(database_url: str):
+    url = make_url(database_url)
+    async with Proxy(url.host or "", url.port or 0) as proxy:
+        through = url.set(host="127.0.0.1", port=proxy.port)
+        config = DatabaseConfig(through, statement_timeout=0.3)
+        async with DatabaseSessionManager(config) as manager:
+            async with manager.engine.begin() as connection:
+                await connection.run_sync(Base.metadata.create_all, tables=[SqlItem.__table__])
+
+            def rows():
+                yield {"id": 1}
+                proxy.swallow = True
+
+            with pytest.raises(DBAPIError) as raised:
+                async with manager.begin() as session:
+                    await bulk_insert(session, SqlItem, ({**row, "code": "c"} for row in rows()))
+            assert is_unavailable(raised.value)
+
+
+# Out
+
+
+async def test_streamed_rows_are_those_of_a_select(database: DatabaseSessionManager):
+    names = ("code", "day", "at", "price", "data", "colour", "other", "size", "stock", "id")
+    columns = [getattr(BulkItem, name) for name in names]
+    statement = select(*columns).where(BulkItem.stock.in_([3, 4])).order_by(BulkItem.code)
+    async with database.begin() as session:
+        rows = [full_row(f"c{number:02}") for number in range(25)]
+        await bulk_insert(session, BulkItem, [*rows, full_row("z")])
+        hidden = await session.scalar(select(BulkItem).where(BulkItem.code == "z"))
+        assert hidden is not None
+        await hidden.soft_delete(session)
+    for opened in (database.session, database.read_only_session):
+        async with opened() as session:
+            expected = (await session.execute(statement)).all()
+            batches = [batch async for batch in stream_rows(session, statement, 10)]
+        assert [len(batch) for batch in batches] == [10, 10, 5]
+        assert [tuple(row) for batch in batches for row in batch] == [*map(tuple, expected)]
+
+
+async def test_a_stream_of_entities_is_refused_and_one_left_early_is_no_harm(
+    database: DatabaseSessionManager,
+):
+    async with database.begin() as session:
+        await bulk_insert(session, SqlItem, [{"id": number} for number in range(500)])
+    async with database.session() as session:
+        with pytest.raises(ValueError, match="select these, not an entity"):
+            async for _batch in stream_rows(session, select(SqlItem), 10):
+                pass
+        async with contextlib.aclosing(stream_rows(session, select(SqlItem.id), 10)) as batches:
+            async for batch in batches:
+                assert len(batch) == 10
+                break
+        assert await session.scalar(select(func.count()).select_from(SqlItem)) == 500
+    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+async def test_a_stream_holds_a_batch_at_a_time(database: DatabaseSessionManager):
+    async with database.begin() as session:
+        rows = ({"id": number, "code": "c" * 40} for number in range(60_000))
+        await bulk_insert(session, SqlItem, rows)
+
+    async def peak(batched: bool) -> int:
+        statement = select(SqlItem.id, SqlItem.code)
+        seen = 0
+        tracemalloc.start()
+        try:
+            async with database.read_only_session() as session:
+                if batched:
+                    async for batch in stream_rows(session, statement, 1000):
+                        seen += len(batch)
+                else:
+                    seen = len((await session.execute(statement)).all())
+            assert seen == 60_000
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert await peak(batched=False) > 8_000_000
+    assert await peak(batched=True) < 2_000_000

@@ -306,7 +306,7 @@ def find_project(options: argparse.Namespace) -> Project | None:
 
 def settings_for(options: argparse.Namespace, project: Project | None) -> EngineSettings:
     synchronous = project is not None and project.is_sync
-    settings = replace(read_engine(project), synchronous=synchronous)
+    settings = replace(read_engine(project, options.timeout), synchronous=synchronous)
     said = {
         name: value
         for name, value in (

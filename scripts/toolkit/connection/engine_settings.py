@@ -1,18 +1,21 @@
-"""How the project makes its engine, as far as its source says so literally."""
+"""How the project makes its engine: as its source says literally, else as importing it shows."""
 
 import ast
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.connection.source import engines_of
 from toolkit.project.facts import Project
 from toolkit.project.imports import Module, read
 
 POOL_SIZE, MAX_OVERFLOW = 5, 10  # SQLAlchemy's own
 NUMBERS = ("pool_size", "max_overflow", "pool_timeout", "pool_recycle")
+MANAGER = "session_manager"
 MAKERS = ("create_async_engine", "create_engine")
 REWRITES = re.compile(r"\bnormalize_url\b|\.replace\(\s*f?['\"]postgres|set\(\s*drivername")
 
@@ -43,8 +46,12 @@ class EngineSettings:
         return self.pool_size + self.max_overflow
 
 
-def read_engine(project: Project | None) -> EngineSettings:
-    """The settings of the project's engine; SQLAlchemy's own where the source says nothing."""
+def read_engine(project: Project | None, seconds: float = 0) -> EngineSettings:
+    """The settings of the project's engine; SQLAlchemy's own where the source says nothing.
+
+    Numbers that are not literals are those of the engine itself, which a process of its own
+    makes within `seconds` (0: is not asked), and which connects to nothing (#14).
+    """
     if project is None:
         return EngineSettings()
     sources = [module for path in project.files if (module := source(path)) is not None]
@@ -54,7 +61,52 @@ def read_engine(project: Project | None) -> EngineSettings:
         return EngineSettings(rewrites_url=rewrites or None)
     _, path, call = calls[0]
     place = f"{path.relative_to(project.root)}:{call.lineno}"
-    return settings_of(call, place, sources, rewrites=rewrites)
+    settings = settings_of(call, place, sources, rewrites=rewrites)
+    literal_ones = (literal(one.value) is not None for one in call.keywords if one.arg in NUMBERS)
+    if not seconds or (all(literal_ones) and all(one.arg for one in call.keywords)):
+        return settings
+    return as_made(project, path, settings, seconds)
+
+
+def as_made(
+    project: Project, path: Path, settings: EngineSettings, seconds: float
+) -> EngineSettings:
+    """With the numbers of the pool that the application makes, where that can be seen."""
+    own = [module_of(one, project) for one in (path, path.with_name(f"{MANAGER}.py"))]
+    app = project.app.partition(":")[0] if project.app else None
+    modules = [one for one in dict.fromkeys((app, *own)) if one is not None]
+    if not modules:
+        return settings
+    answer = engines_of(project, modules, seconds)
+    pools = json.loads(answer.get("value", "[]"))
+    distinct = {tuple(pool.values()): pool for pool in pools}
+    if len(distinct) != 1:
+        why = f"{len(distinct)} pools" if "value" in answer else answer["type"]
+        note = f"the application's engine could not be asked ({why}): read from the source"
+        return replace(settings, notes=(*settings.notes, note))
+    (pool,) = distinct.values()
+    found = {name: pool[name] for name in NUMBERS if pool[name] is not None}
+    literals = tuple(f"{name} is " for name in NUMBERS)
+    notes = [
+        one
+        for one in settings.notes
+        if not one.startswith(literals) and "SQLAlchemy's default is taken" not in one
+    ]
+    return replace(
+        settings,
+        **found,
+        no_pool=pool["kind"] == "NullPool",
+        origin=f"the engine as the application makes it ({settings.origin})",
+        notes=tuple(notes),
+    )
+
+
+def module_of(path: Path, project: Project) -> str | None:
+    root = next((root for root in project.import_roots if path.is_relative_to(root)), None)
+    if root is None or not path.is_file():
+        return None
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or None
 
 
 def source(path: Path) -> Module | None:

@@ -157,8 +157,18 @@ def evaluate(
         return answers_from(project, references, seconds, folder)
 
 
+def engines_of(project: Project, modules: Sequence[str], seconds: float) -> Mapping[str, str]:
+    """The pools that these modules make, as JSON under "value"; or why that is not known."""
+    with own_folder() as folder:
+        return answers_from(project, (), seconds, folder, modules)["engines"]
+
+
 def answers_from(
-    project: Project, references: Sequence[str], seconds: float, folder: Path
+    project: Project,
+    references: Sequence[str],
+    seconds: float,
+    folder: Path,
+    engines: Sequence[str] = (),
 ) -> Mapping[str, Mapping[str, str]]:
     # The addresses are what is asked for, so the environment has them: only the fence
     # keeps the project's modules from going there.
@@ -168,16 +178,17 @@ def answers_from(
         "root": str(project.root),
         "import_root": str(project.import_root),
         "references": list(references),
+        "engines": list(engines),
         "fence": order,
     }
     environment |= {"TMPDIR": str(folder / "tmp")}
     code, text = run_worker(WORKER, request, environment, project.root, seconds)
     if code is None:
         failure = {"type": "Timeout", "message": f"importing took longer than {seconds:g} s"}
-        return dict.fromkeys(references, failure)
+        return dict.fromkeys((*references, "engines"), failure)
     if not text:
         failure = {"type": "Ended", "message": "the importing process ended without an answer"}
-        return dict.fromkeys(references, failure)
+        return dict.fromkeys((*references, "engines"), failure)
     answers: dict[str, dict[str, str]] = json.loads(text)
     return answers
 
