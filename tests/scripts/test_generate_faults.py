@@ -339,3 +339,20 @@ def test_a_generated_column_steps_aside_on_sqlite_only(shop: Shop) -> None:
     assert ended.code == 0, ended.err + ended.out
     assert "Proved on SQLite in a temporary file and PostgreSQL" in ended.out
     assert 'batch_op.drop_column("loud")' in written(shop)
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_domain_goes_with_its_table(shop: Shop) -> None:
+    """Alembic makes it with the table, and leaves it there: the next upgrade would fail (#13)."""
+    models(
+        shop, "size = mapped_column(postgresql.DOMAIN('positive', sa.Integer, check='VALUE > 0'))"
+    )
+    ended = shop.generate("rows", url=URL)
+    assert ended.code == 0, ended.err
+    assert 'op.execute("DROP DOMAIN positive")' in written(shop).partition("def downgrade")[2]
+    assert shop.generate("again", url=URL).code == Exit.NO_CHANGES
+    # Another condition is told, and stops.
+    shop.edit("app/models.py", "VALUE > 0", "VALUE > 10")
+    ended = shop.generate("ten", url=URL)
+    assert ended.code == Exit.DRIFT, ended.err + ended.out
+    assert "domain positive" in ended.err

@@ -2,7 +2,8 @@
 
     python tests/zoo/compare.py [NAME...]
 
-Prints a table of how far each came on each database. Exit code 1 where ours failed and plain
+Prints a table of how far each came on each database, and of the whole keeps it in `table.md`
+beside this file. Exit code 1 where ours failed and plain
 Alembic did not, or failed earlier: whoever copies our env.py must not lose anything (#13).
 """
 
@@ -33,6 +34,16 @@ from projects import warm  # noqa: E402
 from zoo.corpus import CORPUS, HEAD, Animal  # noqa: E402
 
 DRIVER = Path(__file__).with_name("driver.py")
+TABLE = Path(__file__).with_name("table.md")
+HEADER = """\
+# Plain Alembic and our env.py
+
+`make zoo` writes this: how far each comes with `alembic init -t async` and with `templates/env.py`:
+revision → upgrade → check → an empty second one, then (2) a change of the models → upgrade → check →
+downgrade → the same schema → upgrade. `ok`: both through all of it; `check 1`: both end at that step
+of that round; `upgrade 1 → ok`: plain Alembic ends there, ours does not.
+
+"""
 SIDES = ("plain", "ours")
 DATABASES = ("postgresql", "sqlite", "mysql")
 ORDER = ("revision", "upgrade", "between", "check", "again", "keep", "downgrade", "same")
@@ -254,6 +265,8 @@ def main() -> int:
                     print("   ", getattr(cell, side).why)
     warm.end()
     print(table(found))
+    if not wanted and both:
+        TABLE.write_text(HEADER + table(found) + "\n", encoding="utf-8")
     worse = [cell for cell in found if cell.worse]
     better = [cell for cell in found if cell.better]
     print(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from zoo.compare import Cell, Result, cells, table
+from zoo.compare import DATABASES, HEADER, TABLE, Cell, Result, cells, table
 from zoo.corpus import CORPUS, Animal
 
 CHEAP = [
@@ -41,6 +41,20 @@ def test_the_oracle_can_say_no() -> None:
     assert not Cell("own type", "sqlite", failed, Result(1, "upgrade")).worse
     assert Cell("own type", "sqlite", failed, Result(1, "revision")).worse
     assert "| own type |  | **WORSE** ok → upgrade 1 |  |" in table([worse])
+
+
+@pytest.mark.any_sqlalchemy
+def test_the_table_has_all_animals_and_none_is_worse() -> None:
+    """What `make zoo` has written last; its cells are run above, or by `make zoo`."""
+    text = TABLE.read_text(encoding="utf-8")
+    assert text.startswith(HEADER)
+    rows = [line.split(" | ") for line in text.removeprefix(HEADER).splitlines()[2:]]
+    assert [row[0].removeprefix("| ") for row in rows] == [animal.name for animal in CORPUS]
+    for animal, row in zip(CORPUS, rows, strict=True):
+        shown = [cell.strip(" |") for cell in row[1:]]
+        filled = {name for name, cell in zip(DATABASES, shown, strict=True) if cell}
+        assert filled == set(animal.databases), animal.name
+    assert "WORSE" not in text
 
 
 def test_names_of_animals_are_their_own() -> None:
