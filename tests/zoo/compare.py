@@ -38,10 +38,11 @@ TABLE = Path(__file__).with_name("table.md")
 HEADER = """\
 # Plain Alembic and our env.py
 
-`make zoo` writes this: how far each comes with `alembic init -t async` and with `templates/env.py`:
-revision → upgrade → check → an empty second one, then (2) a change of the models → upgrade → check →
-downgrade → the same schema → upgrade. `ok`: both through all of it; `check 1`: both end at that step
-of that round; `upgrade 1 → ok`: plain Alembic ends there, ours does not.
+`make zoo` writes this: how far each comes with `alembic init -t async` and with `env.py`: (1)
+revision, upgrade, check, an empty second revision; (2) a change of the models, upgrade, check,
+downgrade, the same schema as before, upgrade. `ok`: both come through all of it; `check 1`: both
+end at that step of that round; `upgrade 1 → ok`: plain Alembic ends there, ours does not. What
+`generate-migration.sh` writes is more, such as an application's types as SQL.
 
 """
 SIDES = ("plain", "ours")
