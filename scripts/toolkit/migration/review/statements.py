@@ -16,7 +16,8 @@ from toolkit.report.quoting import word
 Change = dict[str, Any]
 
 TARGET = re.compile(
-    r'^(?:UPDATE|DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[`"]?(?P<name>\w+)', re.IGNORECASE
+    r'^(?:UPDATE|DELETE(?:\s+[`"]?\w+[`"]?)?\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[`"]?(?P<name>\w+)',
+    re.IGNORECASE,
 )
 ALWAYS = re.compile(r"\bWHERE (?:TRUE|1 ?= ?1|1)\s*;?$")
 # By what names are like: which columns are a key, the trace does not have.
