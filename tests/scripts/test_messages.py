@@ -1,5 +1,7 @@
 """Verdicts and next steps on what strangers' projects do (#12)."""
 
+import ast
+import re
 import shlex
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import pytest
 
 from projects.setup_door import alembic, generate, setup
 from projects.shop import FILES, Shop
+from servers.postgres import PostgresServer
 from toolkit.connection.source import is_whole
 from toolkit.report.exits import Exit
 
@@ -270,3 +273,92 @@ def test_two_roots_that_repeat_each_other(shop: Shop) -> None:
 )
 def test_a_part_of_a_url_is_no_other_database(text: str, whole: bool) -> None:
     assert is_whole(text) is whole
+
+
+SHARED = """
+from sqlalchemy import Enum
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base
+
+
+class One(Base):
+    __tablename__ = "one"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(Enum("A", "B", name="kind"))
+
+
+class Two(Base):
+    __tablename__ = "two"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(Enum("A", "B", name="kind"))
+"""
+MAKES = (
+    "op.create_table('{}', sa.Column('id', sa.Integer(), primary_key=True),"
+    " sa.Column('kind', sa.Enum('A', 'B', name='kind'), nullable=False))"
+)
+
+
+@pytest.mark.dialects("postgresql")
+@pytest.mark.any_sqlalchemy
+def test_an_enum_that_two_revisions_make(shop: Shop, database_url: str) -> None:
+    """Alembic makes it once where both run in one go, and stops at the second where one has run."""
+    shop.write("app/models.py", SHARED)
+    shop.add_revision("a1", None, MAKES.format("one"), "op.drop_table('one')")
+    drop = "op.drop_table('two'); op.execute('DROP TYPE IF EXISTS kind CASCADE')"
+    shop.add_revision("a2", "a1", MAKES.format("two"), drop)
+    shop.add_revision("a3", "a2")
+    ini = shop.root / "alembic.ini"
+    assert shop.generate("--check", url=database_url).code == 0
+    assert setup(shop.root, url=database_url).code == 0
+    reviewed = shop.generate("--review", "a2", url=database_url)
+    codes = [alembic(ini, "upgrade", one, url=database_url).code for one in ("a1", "a2")]
+    assert codes[0] == 0
+    assert codes[1] != 0
+    assert reviewed.code == Exit.HAZARDS
+    assert 'type "kind" already exists' in reviewed.out
+
+
+RESERVED = """
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base
+
+
+class User(Base):
+    __tablename__ = "user"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    order: Mapped[int]
+"""
+
+
+@pytest.mark.dialects("postgresql")
+@pytest.mark.any_sqlalchemy
+def test_reserved_names_are_quoted_in_what_is_printed(
+    shop: Shop, database_url: str, postgres_server: PostgresServer
+) -> None:
+    """PostgreSQL reads each printed statement that stands in one string."""
+    shop.write("app/models.py", RESERVED)
+    shop.add_revision(
+        "a1",
+        None,
+        "op.create_table('user', sa.Column('id', sa.Integer(), primary_key=True),"
+        " sa.Column('order', sa.String(50), nullable=False),"
+        " sa.Column('group', sa.String(), nullable=False))",
+        "op.drop_table('user')",
+    )
+    retype = (
+        "op.alter_column('user', 'order', type_=sa.Integer(), postgresql_using='\"order\"::int')"
+    )
+    shop.add_revision("a2", "a1", f"op.drop_column('user', 'group'); {retype}")
+    printed = shop.generate("--review", "a2", url=database_url).out
+    code = "\n".join(line for line in printed.splitlines() if line.startswith(" " * 10))
+    assert "ALTER TABLE" in code
+    assert not re.search(r"\b(?:TABLE|ON|FROM|UPDATE|INTO|COLUMN|TO) (?:user|order|group)\b", code)
+    literals = re.findall(r"op\.execute\(\s*('[^\n]*')(?:\s+('[^\n]*'))?\s*\)", printed)
+    statements = {"".join(map(ast.literal_eval, filter(None, one))) for one in literals}
+    assert len(statements) >= 8
+    for statement in statements:
+        tag = "$of_the_test$"
+        postgres_server.execute(f"DO {tag} BEGIN RETURN; {statement}; END {tag}")
