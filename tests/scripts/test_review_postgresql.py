@@ -17,7 +17,7 @@ from servers.postgres import PostgresServer
 from toolkit.migration.review import find_squawk, findings_of
 from toolkit.migration.review.forms.rows import backfill
 from toolkit.migration.review.forms.writing import Form, in_place_of
-from toolkit.migration.review.operations import changes_schema
+from toolkit.migration.review.operations import changes_schema, of_source
 from toolkit.migration.review.squawk import VERSION, Squawk, opinions
 from toolkit.report.finding import Finding, Verdict
 
@@ -438,6 +438,24 @@ def test_squawk_that_is_missing_or_another_is_said(
     squawk, note = find_squawk()
     assert squawk == Squawk(str(other), "9.9.9")
     assert note == f"squawk is 9.9.9, these rules know {VERSION}"
+
+
+@pytest.mark.parametrize(
+    ("loop", "rule"),
+    [
+        ("while rows:\n        bind.execute(sa.text('UPDATE users SET nick = 1'))",
+         {"batches-in-one-transaction"}),
+        ("while rows:\n        found.update(rows.pop())", set[str]()),
+        ("with op.get_context().autocommit_block():\n        while rows:\n"
+         "            bind.execute(sa.text('UPDATE users SET nick = 1'))", set[str]()),
+        ("for row in bind.execute(sa.text('SELECT 1')):\n        found.update(row)", set[str]()),
+    ],
+)  # fmt: skip
+@pytest.mark.any_sqlalchemy
+def test_a_loop_that_sends_nothing_is_none(loop: str, rule: set[str]) -> None:
+    revision = {"revision": "r", "file": "r.py"}
+    source = f"def upgrade():\n    {loop}\n"
+    assert {one.rule for one in of_source(revision, source)} == rule
 
 
 @pytest.mark.any_sqlalchemy

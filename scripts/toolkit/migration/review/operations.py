@@ -87,7 +87,7 @@ def batches_together(function: ast.FunctionDef) -> int | None:
     if "autocommit_block" in text or re.search(r"(?i)\bcommit\b", text):
         return None
     for node in ast.walk(function):
-        if isinstance(node, ast.While) and WRITES.search(ast.unparse(node)):
+        if isinstance(node, ast.While) and sends_writes(ast.unparse(node)):
             return node.lineno
     return None
 
@@ -141,10 +141,15 @@ def writes_in_loop(function: ast.FunctionDef) -> int | None:
         names = {one.id for one in ast.walk(node.iter) if isinstance(one, ast.Name)}
         inside = "\n".join(map(ast.unparse, node.body))
         if (READS.search(over) or names & set(read)) and (
-            WRITES.search(inside) or sets_attribute(node)
+            sends_writes(inside) or sets_attribute(node)
         ):
             return node.lineno
     return None
+
+
+def sends_writes(text: str) -> bool:
+    """A dict has an update(), too: somebody has to send it."""
+    return bool(WRITES.search(text) and re.search(r"\bexecute\(|\bbulk_|\.delete\(", text))
 
 
 def writes_list(call: ast.Call, read: set[str]) -> bool:
