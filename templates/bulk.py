@@ -122,7 +122,7 @@ async def bulk_insert(
 
 
 async def stream_rows(
-    target: AsyncConnection | AsyncSession, statement: Select[Any], size: int = 5000
+    target: AsyncConnection | AsyncSession, statement: Select[Any], size: int = 1000
 ) -> AsyncIterator[list[Record]]:
     """The rows of a SELECT of columns (not of entities), in lists of `size`, each row a tuple.
 

@@ -241,7 +241,7 @@ async def streaming(database: DatabaseSessionManager, watch: Watch, rounds: int)
         seen = 0
         async with database.driver_connection() as raw, raw.transaction():
             cursor = await raw.cursor("SELECT id, name, email, credit FROM customers")
-            while rows := await cursor.fetch(5000):
+            while rows := await cursor.fetch(1000):
                 for row in rows:
                     seen += row[3] >= 0
         assert seen == STREAMED

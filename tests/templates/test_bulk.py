@@ -178,12 +178,13 @@ async def test_a_server_that_falls_silent_in_a_copy_is_unavailable(database_url:
                 await connection.run_sync(Base.metadata.create_all, tables=[SqlItem.__table__])
 
             def rows():
-                yield {"id": 1}
+                yield {"id": 1, "code": "c"}
                 proxy.swallow = True
 
-            with pytest.raises(DBAPIError) as raised:
-                async with manager.begin() as session:
-                    await bulk_insert(session, SqlItem, ({**row, "code": "c"} for row in rows()))
+            with contextlib.suppress(DBAPIError):  # of the rollback, which is not heard either
+                async with manager.session() as session:
+                    with pytest.raises(DBAPIError) as raised:
+                        await bulk_insert(session, SqlItem, rows())
             assert is_unavailable(raised.value)
 
 

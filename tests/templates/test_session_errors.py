@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -348,3 +349,79 @@ async def test_mariadb_ends_a_statement_that_takes_too_long(database_url: str):
                     text(f"SELECT count(*) FROM {columns} a, {columns} b, {columns} c")
                 )
         assert errors.problem_of(raised.value).kind == "timeout"
+
+
+@pytest.mark.faults
+@pytest.mark.dialects("postgresql", "mysql")
+async def test_one_of_two_in_a_deadlock_is_a_conflict(database_url: str):
+    app = make_app()
+    both = asyncio.Barrier(2)
+
+    @app.get("/cross/{first}/{second}")
+    async def cross(first: int, second: int, session: DbSession) -> None:
+        for number in (first, second):
+            await session.execute(
+                text("UPDATE customers SET credit = 1 WHERE id = :id"), {"id": number}
+            )
+            if number == first:
+                await both.wait()
+
+    async with client_of(app, database_url, lock_timeout=60) as (client, manager):
+        await fill(manager)
+        async with manager.begin() as session:
+            await insert(id=2, email="eve", credit=0)(session)
+        answers = await asyncio.gather(client.get("/cross/1/2"), client.get("/cross/2/1"))
+        assert sorted(answer.status_code for answer in answers) == [200, 503]
+        assert_later([answer for answer in answers if answer.status_code == 503], "conflict")
+
+
+@pytest.mark.faults
+@pytest.mark.dialects("postgresql")
+async def test_a_serialization_failure_is_a_conflict(database_url: str):
+    app = make_app()
+
+    @app.get("/overtaken")
+    async def overtaken(session: DbSession, database: Database) -> None:
+        await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        await session.execute(text("SELECT credit FROM customers"))
+        async with database.begin() as other:
+            await other.execute(text("UPDATE customers SET credit = 2"))
+        await session.execute(text("UPDATE customers SET credit = 3"))
+
+    async with client_of(app, database_url) as (client, manager):
+        await fill(manager)
+        assert_later([await client.get("/overtaken")], "conflict")
+
+
+@pytest.mark.faults
+@pytest.mark.dialects("mysql", "sqlite")
+async def test_a_server_that_only_reads(database_url: str, dialect: str):
+    async with client_of(make_app(), database_url) as (_, manager):
+        await fill(manager)
+    if dialect == "sqlite":
+        path = make_url(database_url).database
+        async with client_of(make_app(), f"sqlite:///file:{path}?mode=ro&uri=true") as (client, _):
+            assert_later([await client.get("/write")], "read_only")
+        return
+    begin = {"init_command": "SET SESSION TRANSACTION READ ONLY"}
+    async with client_of(make_app(), database_url, connect_args=begin) as (client, _):
+        assert_later([await client.get("/write")], "read_only")
+
+
+@pytest.mark.faults
+@pytest.mark.dialects("sqlite")
+async def test_a_file_that_cannot_be_opened_or_is_full(database_url: str, tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/no folder/app.db"
+    async with client_of(make_app(), url) as (client, _):
+        answers = await asyncio.gather(*(client.get("/read") for _ in range(300)))
+        assert_later(answers, "unavailable")
+    app = make_app()
+
+    @app.get("/fill")
+    async def fill_it(session: DbSession) -> None:
+        await session.execute(text("PRAGMA max_page_count = 1"))  # no less than there are
+        await session.execute(text("CREATE TABLE more AS SELECT zeroblob(1000000) AS much"))
+
+    async with client_of(app, database_url) as (client, manager):
+        await fill(manager)
+        assert_later([await client.get("/fill")], "unavailable")
