@@ -341,18 +341,48 @@ def test_a_generated_column_steps_aside_on_sqlite_only(shop: Shop) -> None:
     assert 'batch_op.drop_column("loud")' in written(shop)
 
 
+DOMAIN = """
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from app.db import Base
+
+Positive = postgresql.DOMAIN("positive", sa.Integer, check="VALUE > 0")
+
+class Row(Base):
+    __tablename__ = "rows"
+    id = sa.Column(sa.Integer, primary_key=True)
+    size = sa.Column(Positive)
+"""
+MORE = """    width = sa.Column(Positive)
+
+class Other(Base):
+    __tablename__ = "others"
+    id = sa.Column(sa.Integer, primary_key=True)
+    size = sa.Column(Positive)
+"""
+
+
 @pytest.mark.any_sqlalchemy
-def test_a_domain_goes_with_its_table(shop: Shop) -> None:
-    """Alembic makes it with the table, and leaves it there: the next upgrade would fail (#13)."""
-    models(
-        shop, "size = mapped_column(postgresql.DOMAIN('positive', sa.Integer, check='VALUE > 0'))"
-    )
+def test_a_domain_comes_once_and_goes_with_the_last_column(shop: Shop) -> None:
+    """Alembic makes one with each table that has it, and leaves it there (#13)."""
+    shop.write("app/models.py", DOMAIN)
     ended = shop.generate("rows", url=URL)
     assert ended.code == 0, ended.err
-    assert 'op.execute("DROP DOMAIN positive")' in written(shop).partition("def downgrade")[2]
+    assert "CREATE DOMAIN positive AS INTEGER CHECK (VALUE > 0)" in written(shop)
+    assert "DROP DOMAIN positive" in written(shop).partition("def downgrade")[2]
     assert shop.generate("again", url=URL).code == Exit.NO_CHANGES
+    shop.write("app/models.py", DOMAIN + MORE)
+    ended = shop.generate("more", url=URL)
+    assert ended.code == 0, ended.err
+    assert "create_type=False" in written(shop)
+    assert " DOMAIN positive" not in written(shop)
     # Another condition is told, and stops.
     shop.edit("app/models.py", "VALUE > 0", "VALUE > 10")
     ended = shop.generate("ten", url=URL)
     assert ended.code == Exit.DRIFT, ended.err + ended.out
     assert "domain positive" in ended.err
+    plain = DOMAIN.replace("    size = sa.Column(Positive)\n", "")
+    shop.write("app/models.py", plain)
+    ended = shop.generate("no more", url=URL)
+    assert ended.code == 0, ended.err
+    assert "DROP DOMAIN positive" in written(shop).partition("def downgrade")[0]

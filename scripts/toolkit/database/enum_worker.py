@@ -1,4 +1,5 @@
 """PostgreSQL's enum types, of which autogenerate sees nothing: created, extended, renamed, dropped.
+Domains come and go in the same way; Alembic makes one with each table that has it.
 
 Loaded by path into the process that runs the project's code, like the guard. This is the one
 place that writes them (#13): env.py leaves them to Alembic, so that whoever uses Alembic alone
@@ -14,9 +15,11 @@ from typing import Any
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
+from alembic.autogenerate.render import _repr_type
 from alembic.operations import ops
 from sqlalchemy import ARRAY, Column, Enum, inspect
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.named_types import CreateDomainType
 from sqlalchemy.types import TypeDecorator
 
 Rename = Mapping[str, Any]
@@ -61,6 +64,8 @@ def native(type_: Any) -> Any:
         elif isinstance(type_, ARRAY):
             type_ = type_.item_type
         else:
+            if isinstance(type_, postgresql.DOMAIN):
+                return type_
             return type_ if isinstance(type_, Enum) and type_.native_enum and type_.name else None
 
 
@@ -73,12 +78,18 @@ def literal(value: str) -> str:
 
 
 def create(enum: Any) -> PostgresqlOp:
+    if isinstance(enum, postgresql.DOMAIN):
+        made: Any = CreateDomainType(enum)
+        statement = str(made.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+        return PostgresqlOp(statement.strip(), f"create domain {name_of(enum)}")
     values = ", ".join(literal(value) for value in enum.enums)
     statement = f"CREATE TYPE {name_of(enum)} AS ENUM ({values})"
     return PostgresqlOp(statement, f"create enum {name_of(enum)}")
 
 
 def drop(enum: Any) -> PostgresqlOp:
+    if isinstance(enum, postgresql.DOMAIN):
+        return PostgresqlOp(f"DROP DOMAIN {name_of(enum)}", f"drop domain {name_of(enum)}")
     return PostgresqlOp(f"DROP TYPE {name_of(enum)}", f"drop enum {name_of(enum)}")
 
 
@@ -109,6 +120,11 @@ def without_creation(project: Callable[..., Any] | None) -> Callable[..., Any]:
     """Types are rendered so that a table which uses one does not create it, too."""
 
     def render_item(kind: str, item: Any, autogen: AutogenContext) -> Any:
+        if kind == "type" and isinstance(item, postgresql.DOMAIN):
+            autogen.imports.add("from sqlalchemy.dialects import postgresql")
+            schema = f", schema={item.schema!r}" if item.schema else ""
+            base = _repr_type(item.data_type, autogen)
+            return f"postgresql.DOMAIN({item.name!r}, {base}{schema}, create_type=False)"
         plain = isinstance(item, Enum) and "postgresql" not in item._variant_mapping
         if kind == "type" and plain and (enum := native(item)) is not None:
             autogen.imports.add("from sqlalchemy.dialects import postgresql")
@@ -143,6 +159,11 @@ def labels_in(context: Any) -> dict[str, list[str]]:
         labels[f"{PREPARER.quote(one['schema'])}.{quoted}"] = one["labels"]
         if one["schema"] == default:
             labels[quoted] = one["labels"]
+    for one in inspect(context.connection).get_domains(schema="*"):
+        quoted = PREPARER.quote(one["name"])
+        labels[f"{PREPARER.quote(one['schema'])}.{quoted}"] = []
+        if one["schema"] == default:
+            labels[quoted] = []
     return labels
 
 
@@ -200,7 +221,8 @@ def change_values(
     """Rename and add values of types that are there."""
     done: list[Rename] = []
     candidates: list[dict[str, Any]] = []
-    for name, enum in {name_of(enum): enum for _, enum in columns}.items():
+    enums = {name_of(enum): enum for _, enum in columns if isinstance(enum, Enum)}
+    for name, enum in enums.items():
         labels = list(present.get(name, enum.enums))
         meant = {
             one["column"]: one

@@ -30,10 +30,6 @@ CAST = re.compile(
 )
 TABLE = re.compile(r"ALTER TABLE (?P<table>(?:\"[^\"]+\"|[\w$.])+) ALTER COLUMN")
 FUNCTIONS = {"upgrade": "using", "downgrade": "back"}
-AGAIN = "second upgrade"
-LEFT = re.compile(
-    r"already exists\b.*?\bCREATE DOMAIN (?P<name>(?:\"[^\"]+\"|[\w$.])+) ", re.DOTALL
-)
 
 
 @dataclass
@@ -43,18 +39,12 @@ class Cure:
     text: str
     apply: bool
     needs: list[Need] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-    """Domains that Alembic makes with a table, and leaves when the table goes."""
 
     def improved(self, bench: Bench, step: str, result: AlembicResult) -> str | None:
         """The text to try next; None if nothing is known. Raises Refusal with the next step."""
-        message = result.message
-        if step == AGAIN and (found := LEFT.search(message)) and found["name"] not in self.left:
-            self.left.append(found["name"])
-            execute(bench.scratch.url, f"DROP DOMAIN {found['name']}")
-            return self.whole()
         if step not in FUNCTIONS or bench.scratch.kind != "postgresql":
             return None
+        message = result.message
         if found := CAST.search(message):
             place = place_of(found["column"], message)
             if not found["default"]:
@@ -77,7 +67,6 @@ class Cure:
         down = [
             line for one in reversed(self.needs) if one.down for line in execute_lines(one.down)
         ]
-        down += [line for one in self.left for line in execute_lines(f"DROP DOMAIN {one}")]
         text = add_to(self.text, "upgrade", up, [])
         return add_imports(add_to(text, "downgrade", [], down))
 

@@ -13,7 +13,7 @@ from toolkit.database.alembic_process import AlembicResult
 from toolkit.database.errors import DatabaseError
 from toolkit.database.urls import TITLES, Kind
 from toolkit.migration.bench import Bench, open_bench
-from toolkit.migration.curing import AGAIN, Cure, answered, unharmed
+from toolkit.migration.curing import Cure, answered, unharmed
 from toolkit.migration.examine import (
     Examination,
     Revision,
@@ -490,15 +490,15 @@ def run_and_cure(bench: Bench, draft: Draft, wanted: Wanted, say: Say) -> tuple[
     while (seen := look_at_run(bench, draft)).failure:
         step, result = seen.failure
         while True:
-            clean = step in ("downgrade", AGAIN) or unharmed(bench, seen)
+            clean = step == "downgrade" or unharmed(bench, seen)
             text = cure.improved(bench, step, result) if clean else None
             if text is None:
-                words = f"{AGAIN}, after the downgrade," if step == AGAIN else step
+                words = "second upgrade, after the downgrade," if step == "second upgrade" else step
                 bench.expect(result, f"The new migration's {words} fails", advice(result, step))
                 raise AssertionError(step)
             say(f"the {step} failed; what it lacks is added, and it runs again")
             draft = rewritten(bench, draft, text)
-            if step != "downgrade":
+            if step == "upgrade":
                 break
             result = bench.alembic("downgrade", draft.parent or "base")
             if not result.error:
