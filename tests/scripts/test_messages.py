@@ -1,6 +1,7 @@
 """Verdicts and next steps on what strangers' projects do (#12)."""
 
 import ast
+import os
 import re
 import shlex
 import subprocess
@@ -13,6 +14,8 @@ from projects.setup_door import alembic, generate, setup
 from projects.shop import FILES, Shop
 from servers.postgres import PostgresServer
 from toolkit.connection.source import is_whole
+from toolkit.project import read_project
+from toolkit.project.prove import import_models
 from toolkit.report.exits import Exit
 
 
@@ -273,6 +276,22 @@ def test_two_roots_that_repeat_each_other(shop: Shop) -> None:
 )
 def test_a_part_of_a_url_is_no_other_database(text: str, whole: bool) -> None:
     assert is_whole(text) is whole
+
+
+@pytest.mark.dialects("sqlite")
+@pytest.mark.any_sqlalchemy
+def test_a_model_with_columns_of_its_own_is_no_table(shop: Shop) -> None:
+    """Methods of that name, as bases that turn rows into dictionaries have them."""
+    method = "    @classmethod\n    def {}(cls) -> list[str]:\n        return []\n\n"
+    methods = method.format("columns") + method.format("tables")
+    shop.edit("app/db.py", "(DeclarativeBase):\n    pass\n", f"(DeclarativeBase):\n{methods}")
+    given = {**os.environ, "DATABASE_URL": "sqlite+aiosqlite:///dev.db"}
+    report = import_models(read_project(shop.root), ["app.models"], environment=given)
+    assert report.ok, report.errors
+    assert report.tables == {"app.db:Base": ("users",)}
+    shop.add_first()
+    ended = shop.generate("--check")
+    assert ended.code == 0, ended.err
 
 
 SHARED = """

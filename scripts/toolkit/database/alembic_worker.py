@@ -33,7 +33,7 @@ from alembic import command
 from alembic.config import CommandLine, Config
 from alembic.operations import ops
 from alembic.script import ScriptDirectory, write_hooks
-from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -355,7 +355,8 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
 def is_registered(mapped: dict[str, Any], tables: list[Any]) -> bool:
     """Does this class of the source own one of the metadata's tables?"""
     owner = getattr(sys.modules.get(mapped["module"]), mapped["name"], None)
-    table = owner if hasattr(owner, "columns") else getattr(owner, "__table__", None)
+    # A class may have `columns` of its own, and a Table has no `__table__` (#12).
+    table = owner if isinstance(owner, Table) else getattr(owner, "__table__", None)
     if table is not None:
         # Not the same object where env.py has put several metadatas together (#12).
         return any(table is known or table.fullname == known.fullname for known in tables)

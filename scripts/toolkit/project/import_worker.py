@@ -140,7 +140,7 @@ class Importer:
 def load(source: dict[str, str]) -> "MetaData":
     """The MetaData behind `module:name`."""
     found = getattr(importlib.import_module(source["module"]), source["name"])
-    metadata: MetaData = found if hasattr(found, "tables") else found.metadata
+    metadata: MetaData = getattr(found, "metadata", found)  # a base may have `tables` (#12)
     return metadata
 
 
