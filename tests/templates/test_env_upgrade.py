@@ -1,9 +1,12 @@
 """env.py runs migrations: every dialect, several processes, a caller's connection, no debris."""
 
 import asyncio
+import os
+import sys
 import textwrap
 from pathlib import Path
 
+import asyncpg
 import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -381,3 +384,38 @@ def test_a_pooler_in_transaction_mode_is_refused(
             output = project.alembic("upgrade", "head", fails=fails)
         assert ("PgBouncer in transaction mode" in output) is fails
         assert "Traceback" not in output
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.dialects("postgresql")
+async def test_a_busy_pooler_is_refused_too(
+    project: EnvProject, postgres_server: PostgresServer
+) -> None:
+    """Others take and give back its connections, so that one may come back by chance (#13)."""
+    project.revision(1, TABLE)
+    database = str(make_url(project.url).database)
+    with pgbouncer.running_pgbouncer(postgres_server, mode="transaction") as bouncer:
+        project.url = bouncer.url(database)
+        dsn = project.url.replace("+asyncpg", "")
+
+        async def traffic() -> None:
+            connection = await asyncpg.connect(dsn, statement_cache_size=0)
+            while not done.is_set():
+                async with connection.transaction():
+                    await connection.execute("SELECT pg_sleep(0.02)")
+                await asyncio.sleep(0.02)
+            await connection.close()
+
+        done = asyncio.Event()
+        busy = [asyncio.create_task(traffic()) for _ in range(4)]
+        # In processes of their own: those that are warm wait for each other.
+        alembic = (sys.executable, "-m", "alembic", "upgrade", "head")
+        environment = {**os.environ, "DATABASE_URL": project.url}
+        options = {"cwd": project.root, "env": environment, "stderr": asyncio.subprocess.PIPE}
+        outputs = []
+        for _ in range(3):
+            pods = [await asyncio.create_subprocess_exec(*alembic, **options) for _ in range(PODS)]
+            outputs += [(await pod.communicate())[1].decode() for pod in pods]
+        done.set()
+        await asyncio.gather(*busy)
+    assert all("PgBouncer in transaction mode" in one for one in outputs)
