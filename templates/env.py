@@ -285,8 +285,8 @@ if config.cmd_opts is not None and config.file_config.has_section("loggers"):
 
 if context.is_offline_mode():
     url = read_url()
-    options = migration_options(url.get_dialect()(), None) | {"literal_binds": True, "url": url}
-    context.configure(dialect_opts={"paramstyle": "named"}, **options)
+    options = migration_options(url.get_dialect()(), None) | {"literal_binds": True}
+    context.configure(url=url, dialect_opts={"paramstyle": "named"}, **options)
     with context.begin_transaction():
         context.run_migrations()
 elif IN_PROCESS is not None:
