@@ -189,7 +189,7 @@ def migration_lock(connection: sa.Connection) -> Iterator[None]:
         # A statement that waits for a table makes every later query wait behind it: it gives up
         # soon. CREATE INDEX CONCURRENTLY waits for old transactions: lock_timeout = 0 there.
         connection.exec_driver_sql(
-            f"SET SESSION lock_{'timeout = 4000' if pg else 'wait_timeout = 4'}"
+            "SET lock_timeout = '4s'" if pg else "SET SESSION lock_wait_timeout = 4"
         )
     # MySQL's lock is the server's; PostgreSQL's belongs to one schema of one database: each has its
     # own alembic_version. Its key is asked for once: a revision may set another search_path.
