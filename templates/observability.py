@@ -57,7 +57,8 @@ async def pool(database: Database) -> dict[str, int]:
   `SQLAlchemyInstrumentor().instrument(engine=database.engine.sync_engine, skip_dep_check=True)`
   (its version 0.66b2 refuses SQLAlchemy 2.1 without that argument, by one line in the log).
 
-What it costs: 2 % more CPU for a request that reads one row, the header included. It needs SQLAlchemy and FastAPI only.
+What it costs: 2 to 3 % more CPU for a request that reads one row, the header included. It needs
+SQLAlchemy and FastAPI only.
 """
 
 import logging
