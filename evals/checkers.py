@@ -269,7 +269,8 @@ TASKS = {check.__name__.replace("_", "-"): check for check in (*HTTP, *MIGRATION
 @contextmanager
 def database() -> Iterator[Path]:
     """A file of its own, which DATABASE_URL names for all that is imported from here on."""
-    with tempfile.TemporaryDirectory() as folder:
+    # A connection that the application left open may have its journal there a moment longer.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "checked.db"
         os.environ["DATABASE_URL"] = f"sqlite+aiosqlite:///{file}"
         yield file

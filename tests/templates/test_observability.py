@@ -74,8 +74,10 @@ async def test_a_request_tells_its_statements(
     observe(database.engine)
     app = make_app(database, many=5)
     with caplog.at_level(logging.INFO, "observability"):
-        for path in ("/times/1", "/times/0", "/times/1", "/times/3", "/times/5", "/together", "/wrong"):
-            await ask(app, path)
+        for number in (1, 0, 1, 3, 5):
+            await ask(app, f"/times/{number}")
+        await ask(app, "/together")
+        await ask(app, "/wrong")
     told = [re.sub(r"[\d.]+ ms", "t", line) for line in lines(caplog)]
     first = told.pop(0)  # SQLAlchemy asks what server it has
     assert re.fullmatch(r"GET /times/{number}: [234] statements, t in the database of t", first)
