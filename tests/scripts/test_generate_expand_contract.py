@@ -195,6 +195,26 @@ def test_old_code_writes_between_the_steps(shop: Shop, make_database: Callable[[
     assert run.sql("SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_users_nick'")
 
 
+def test_on_mariadb_comments_stay(shop: Shop, make_database: Callable[[str], str]) -> None:
+    """MODIFY forgets what it does not name."""
+    run = Database(shop, make_database("mysql"))
+    lines = [
+        f"op.execute(\"ALTER TABLE users MODIFY {column} COMMENT 'its {column.split()[0]}'\")"
+        for column in ("nick VARCHAR(20) NOT NULL", "age INT")
+    ]
+    shop.add_revision("second", "first", "\n    ".join(lines))
+    run.alembic("alembic upgrade head")
+    nickname = RENAMED.replace("index=True", "index=True, comment='its nick'")
+    models(shop, nickname + "age: Mapped[int] = mapped_column(default=18, comment='its age')")
+    document = expand(shop, run.url, *RENAME, "--fill", "users.age=18")
+    run.alembic(document["deploy"]["first"])
+    run.alembic(document["deploy"]["last"])
+    asked = "SELECT column_name, column_comment FROM information_schema.columns "
+    found = run.sql(f"{asked} WHERE table_schema = DATABASE() AND table_name = 'users'")
+    assert dict(found) == {"id": "", "email": "", "nickname": "its nick", "age": "its age"}
+    assert shop.generate("again", url=run.url).code == Exit.NO_CHANGES
+
+
 def test_mariadb(shop: Shop, make_database: Callable[[str], str]) -> None:
     run = Database(shop, make_database("mysql"))
     run.alembic("alembic upgrade head")

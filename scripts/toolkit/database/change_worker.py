@@ -125,7 +125,13 @@ class Taker:
         default = one.existing_server_default
         default = DefaultClause(default.arg) if isinstance(default, DefaultClause) else None
         kind, nullable = one.existing_type, one.existing_nullable
-        old = Column(one.column_name, kind, nullable=nullable is not False, server_default=default)
+        old = Column(
+            one.column_name,
+            kind,
+            nullable=nullable is not False,
+            server_default=default,
+            comment=one.existing_comment,
+        )
         retyped = one.modify_type is not None and self.is_rewrite(kind, one.modify_type)
         strict = one.modify_nullable is False
         if not retyped and not strict:
@@ -197,6 +203,7 @@ class Taker:
             "nullable": bool(column.nullable),
             "default": self.default(column),
             "value": self.value(column),
+            "comment": column.comment,
         }
         if self.kind == "postgresql" and isinstance(kind, Enum) and kind.native_enum:
             own = self.dialect.type_descriptor(kind)

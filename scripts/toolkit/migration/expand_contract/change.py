@@ -26,6 +26,8 @@ class Column:
     create_type: str = ""
     """SQL for a type that has to be made first: `CREATE TYPE color AS ENUM (...)`."""
     drop_type: str = ""
+    comment: str | None = None
+    """What MySQL forgets with a MODIFY that does not say it again."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class ChangeType:
     create_type: str = ""
     """As of `Column`, for the new type."""
     drop_type: str = ""
+    comment: str | None = None
+    """What MySQL forgets with a MODIFY that does not say it again."""
 
 
 @dataclass(frozen=True)

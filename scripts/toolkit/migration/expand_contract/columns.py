@@ -26,7 +26,9 @@ NOTHING = "nothing, the service stays as it is."
 
 def rename_column(change: RenameColumn, dialect: str) -> list[Part]:
     table, old = change.table, change.old
-    new = Column(change.new, old.source, old.sql, old.nullable, old.default)
+    # PostgreSQL's goes with the rights, as it is then.
+    comment = old.comment if dialect == "mysql" else None
+    new = Column(change.new, old.source, old.sql, old.nullable, old.default, comment=comment)
     if dialect == "sqlite" and not old.nullable:
         raise NotPossible(
             f"SQLite: {table.name}.{old.name} is NOT NULL, and triggers run too late for a row"

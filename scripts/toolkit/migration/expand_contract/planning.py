@@ -162,6 +162,7 @@ class Planner:
             described["default"],
             described["create_type"] if fresh else "",
             described["drop_type"] if fresh else "",
+            comment=described.get("comment"),
         )
 
     def ask(self, option: str, place: str, why: str, value: str | None = None) -> str:
@@ -280,7 +281,7 @@ class Planner:
         if fill is None:
             why = "it becomes NOT NULL: for rows that have none"
             fill = self.ask("fill", place, why, new["value"])
-        column = Column(old.name, old.source, old.sql, True, new["default"])
+        column = Column(old.name, old.source, old.sql, True, new["default"], comment=old.comment)
         return SetNotNull(self.table(one), column, fill)
 
     def required(self, one: Operation) -> AddRequiredColumn:

@@ -62,6 +62,8 @@ def column_source(column: Column, *, nullable: bool, default: str | None) -> str
         parts.append(f"server_default=sa.text({string(sql_text(default))})")
     if not nullable:
         parts.append("nullable=False")
+    if column.comment is not None:
+        parts.append(f"comment={string(column.comment)}")
     return call("sa.Column", *parts)
 
 
@@ -116,6 +118,9 @@ def not_null(table: Table, column: Column, dialect: str, default: str | None = N
         return Step((f"{edit}False)",), (f"{edit}True)",))
     if dialect == "mysql":
         rest = f" DEFAULT {default_sql(default, dialect)}" if default is not None else ""
+        if column.comment is not None:
+            text = column.comment.replace("\\", "\\\\").replace("'", "''")
+            rest += f" COMMENT '{text}'"
         change = f"ALTER TABLE {on} MODIFY {own} {column.sql}"
         safely = "ALGORITHM=INPLACE, LOCK=NONE"
         return Step(

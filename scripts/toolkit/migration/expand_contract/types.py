@@ -45,6 +45,7 @@ def change_type(change: ChangeType, dialect: str) -> list[Part]:
         column.nullable,
         create_type=change.create_type,
         drop_type=change.drop_type,
+        comment=column.comment if dialect == "mysql" else None,
     )
     title = f"Change {table.name}.{column.name} from {column.sql} to {change.sql}"
     forth = change.using or cast(change.sql, dialect)
@@ -88,7 +89,9 @@ def change_type(change: ChangeType, dialect: str) -> list[Part]:
 def swap(change: ChangeType, new: Column, title: str, follows: Step, dialect: str) -> Part:
     """The new column takes the name. The way back is all of the way there, in one file."""
     table, column = change.table, change.column
-    old = Column(new.name, column.source, column.sql, column.nullable)  # on the way back
+    old = Column(  # on the way back
+        new.name, column.source, column.sql, column.nullable, comment=new.comment
+    )
     back = change.back or cast(column.sql, dialect)
     returns = mirror(Mirror(table, column.name, new.name, back, None), dialect, "BACK_")
     had = quote(column.name, dialect)
