@@ -4,6 +4,7 @@ The tool reads a revision's trace on an empty database; here the same revision r
 each of its verdicts has to agree with what happened (#15). Nothing of the tool is used for it.
 """
 
+import re
 import runpy
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ class Seen:
     failed: str = ""
     """The error of the upgrade."""
     broken: list[str] = field(default_factory=list)
-    """Statements of the old code that the new schema refuses."""
+    """Statements of the old code that the new schema refuses, or that store NULL for a value."""
     waited: list[str] = field(default_factory=list)
     """Those that had to wait for the open transaction of the upgrade."""
     lost: list[str] = field(default_factory=list)
@@ -77,6 +78,7 @@ def observe(path: Path, url: str, old_code: Sequence[str]) -> Seen:
     with engine_for(url) as engine:
         assert [one for one in old_code if refusal(engine, one)] == [], "the old code is wrong"
         before, old_types = contents(engine), types(engine)
+        inserted = {one: stored(engine, one) for one in old_code}
         try:
             with migrating(engine):
                 module["upgrade"]()
@@ -89,7 +91,13 @@ def observe(path: Path, url: str, old_code: Sequence[str]) -> Seen:
         except REFUSED as error:
             seen.failed = str(error) or repr(error)
             return seen
-        seen.broken = [one for one in old_code if refusal(engine, one)]
+        for one in old_code:
+            if refusal(engine, one):
+                seen.broken.append(one)
+                continue
+            now = stored(engine, one)
+            lacks = [name for name, value in inserted[one].items() if value is not None]
+            seen.broken += [f"{one}: {name} is NULL" for name in lacks if now.get(name, 0) is None]
         between, new_types = contents(engine), types(engine)
         try:
             with migrating(engine):
@@ -130,6 +138,19 @@ def refusal(engine: sa.Engine, statement: str, *, waits: bool = True) -> str:
         finally:
             connection.rollback()
     return "no row" if swallowed and "ON CONFLICT" not in statement else ""
+
+
+def stored(engine: sa.Engine, statement: str) -> Mapping[str, Any]:
+    """The row that an INSERT with a key makes, defaults and all; nothing of it stays."""
+    found = re.match(r"INSERT INTO (\w+) \(id, .*\) VALUES \((\d+), [^()]*\)$", statement)
+    if found is None:
+        return {}
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+        made = connection.exec_driver_sql(f"SELECT * FROM {found[1]} WHERE id = {found[2]}")
+        row = made.mappings().one_or_none() or {}
+        connection.rollback()
+    return dict(row)
 
 
 def types(engine: sa.Engine) -> dict[tuple[str, str], str]:

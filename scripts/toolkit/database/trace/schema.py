@@ -85,5 +85,6 @@ def altered(table: str, column: str, before: dict[str, Any], after: dict[str, An
     if before["nullable"] and not after["nullable"]:
         changes.append({"what": "not-null-set", **place})
     if before["default"] and not after["default"]:
-        changes.append({"what": "default-dropped", **place, "nullable": after["nullable"]})
+        nullable = {"nullable": after["nullable"], "was_nullable": before["nullable"]}
+        changes.append({"what": "default-dropped", **place, **nullable})
     return changes

@@ -74,10 +74,15 @@ def lost_or_renamed(
             f"{table} becomes {change['new']}: code that still runs asks for the old name.",
             revision, statement, table=table,
         )  # fmt: skip
-    elif what == "default-dropped" and not change["nullable"]:
+    elif what == "default-dropped" and not (change["nullable"] and change["was_nullable"]):
+        words = (
+            "loses its default and NOT NULL: inserts that leave it out store NULL, which code that"
+            " still runs has never read. MODIFY and CHANGE keep only what they name."
+            if change["nullable"]
+            else "is NOT NULL and loses its default: inserts that leave it out fail."
+        )
         yield make(
-            "drop-default", Verdict.BREAKS_OLD_CODE,
-            f"{table}.{column} is NOT NULL and loses its default: inserts that leave it out fail.",
+            "drop-default", Verdict.BREAKS_OLD_CODE, f"{table}.{column} {words}",
             revision, statement, table=table,
         )  # fmt: skip
     elif what == "column-renamed":
