@@ -135,6 +135,8 @@ def rows(revision: Revision, statement: Statement, created: set[str]) -> Iterato
     if statement["error"] or found is None or found["name"] in created:
         return
     table, kind = found["name"], verb(statement["sql"])
+    if table == "sqlite_sequence" and "EXISTS" in words:
+        return  # a rebuild's own line: the counter of the old table takes this one's place (#13)
     everything = " WHERE " not in f"{words} " or bool(ALWAYS.search(words))
     limited = " LIMIT " in f"{words} "
     if kind == "TRUNCATE":
