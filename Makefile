@@ -113,8 +113,9 @@ EXAMPLES ?= 200
 api: .venv-api/installed ## Have schemathesis look for a 5xx of the example service (EXAMPLES=200 each)
 	.venv-api/bin/python tests/benchmarks/fuzz_api.py $(EXAMPLES)
 
-zoo: .venv/installed ## Compare env.py with plain Alembic, on models with all that models have
-	.venv/bin/python tests/zoo/compare.py
+WILD ?=
+zoo: .venv/installed ## Compare env.py with plain Alembic, on all that models have, or on WILD=200 by chance
+	WILD=$(WILD) .venv/bin/python tests/zoo/compare.py
 
 .venv-bench/installed: pyproject.toml
 	@$(PYTHON) -m venv --clear .venv-bench

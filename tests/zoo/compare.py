@@ -32,6 +32,7 @@ if __name__ == "__main__":
 
 from projects import warm  # noqa: E402
 from zoo.corpus import CORPUS, HEAD, Animal  # noqa: E402
+from zoo.wild import wild  # noqa: E402
 
 DRIVER = Path(__file__).with_name("driver.py")
 TABLE = Path(__file__).with_name("table.md")
@@ -251,8 +252,10 @@ def private_servers() -> Iterator[Callable[[str], str]]:
 
 def main() -> int:
     wanted = [word for word in sys.argv[1:] if word != "--law"]
-    both = "--law" not in sys.argv
+    seeds = range(int(os.environ.get("WILD") or 0))
+    both = "--law" not in sys.argv and not seeds
     animals = tuple(one for one in CORPUS if not wanted or one.name in wanted)
+    animals = tuple(map(wild, seeds)) or animals
     began = time.monotonic()
     found = []
     with private_servers() as make:

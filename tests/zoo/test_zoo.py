@@ -10,6 +10,7 @@ import pytest
 
 from zoo.compare import DATABASES, HEADER, TABLE, Cell, Result, cells, table
 from zoo.corpus import CORPUS, Animal
+from zoo.wild import wild
 
 CHEAP = [
     (animal, database)
@@ -29,6 +30,18 @@ def test_ours_is_never_worse_than_plain_alembic(
 ) -> None:
     """Plain Alembic is asked where ours fails, to be excused."""
     (cell,) = cells([replace(animal, databases=(database,))], make_database, both=False)
+    assert not cell.worse, f"plain: {cell.plain}, ours: {cell.ours}\n{cell.ours.why}"
+
+
+@pytest.mark.sweep(every=12)
+@pytest.mark.parametrize("database", DATABASES)
+@pytest.mark.parametrize("seed", range(16))
+def test_neither_is_it_by_chance(
+    seed: int, database: str, make_database: Callable[[str], str]
+) -> None:
+    """`make zoo WILD=200` takes more of them."""
+    animal = replace(wild(seed), databases=(database,))
+    (cell,) = cells([animal], make_database, both=False)
     assert not cell.worse, f"plain: {cell.plain}, ours: {cell.ours}\n{cell.ours.why}"
 
 
