@@ -50,8 +50,8 @@ def database_url() -> str | URL | tuple[URL, dict[str, Any]]:
 
 config, LOCK_WAIT = context.config, float(os.environ.get("ALEMBIC_LOCK_WAIT", "300"))
 IN_PROCESS, CONNECT_ARGS = config.attributes.get("connection"), dict[str, Any]()
-if tuple(map(int, __version__.split(".")[:2])) < (1, 16):
-    raise CommandError(f"env.py needs Alembic 1.16 or newer, this is {__version__}")
+if tuple(map(int, __version__.split(".")[:2])) < (1, 18):
+    raise CommandError(f"env.py needs Alembic 1.18 or newer, this is {__version__}")
 # Of upgrade, downgrade and stamp, which change the database.
 CHANGES = "destination_rev" in context._proxy.context_opts  # type: ignore[attr-defined]
 DRIVERS = {  # in order of preference

@@ -33,7 +33,7 @@ NEWEST = {
 } | {"aiomysql": "", "httpx": "", "uvicorn": ""}
 LOWEST = {
     "sqlalchemy[asyncio]": "2.0.58",
-    "alembic": "1.16.0",  # what env.py says; the scripts work with older ones and their env.py
+    "alembic": "1.18.0",  # what env.py says; the scripts work with older ones and their env.py
     "fastapi": "0.121.1",
     "aiosqlite": "0.20.0",
     "asyncpg": "0.31.0",
@@ -56,7 +56,7 @@ class Cell:
 CELLS = [
     *(Cell(f"Python {python}", python) for python in ("3.11", "3.12", "3.13", "3.14")),
     Cell("SQLAlchemy 2.0.58", packages={"sqlalchemy[asyncio]": "2.0.58"}),
-    Cell("Alembic 1.16", packages={"alembic": "1.16.0"}),
+    Cell("Alembic 1.18", packages={"alembic": "1.18.0"}),
     Cell("Alembic 1.13, its own env.py", packages={"alembic": "1.13.0"}, stock=True),
     Cell("FastAPI 0.121.1", packages={"fastapi": "0.121.1"}),
     Cell("aiosqlite 0.20", packages={"aiosqlite": "0.20.0"}),

@@ -347,11 +347,11 @@ def test_tables_of_others_are_left_alone(project: EnvProject, dialect: str) -> N
 @pytest.mark.dialects("sqlite")
 def test_an_old_alembic_is_one_line(project: EnvProject) -> None:
     (project.root / "sitecustomize.py").write_text(
-        "import alembic\nalembic.__version__ = '1.15.2'\n"
+        "import alembic\nalembic.__version__ = '1.17.2'\n"
     )
     project.variables["PYTHONPATH"] = str(project.root)
     output = project.alembic("current", fails=True)
-    assert "env.py needs Alembic 1.16 or newer, this is 1.15.2" in output
+    assert "env.py needs Alembic 1.18 or newer, this is 1.17.2" in output
     assert "Traceback" not in output
 
 

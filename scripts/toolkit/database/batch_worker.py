@@ -27,7 +27,8 @@ def install(context: Any) -> None:
         found = context.connection.exec_driver_sql("SELECT type, tbl_name, sql FROM sqlite_master")
         there = [tuple(row) for row in found if row[2] and row[0] != "index"]
         batches = partial(in_batch, there=there)
-        renderers.dispatch_for(ops.ModifyTableOps, replace=True)(batches)
+        # What dispatch_for does with `replace`, which Alembic has since 1.17.2.
+        renderers._registry[ops.ModifyTableOps, "default"] = batches
 
 
 def in_batch(autogen: Any, one: ops.ModifyTableOps, *, there: Sequence[Any]) -> list[str]:

@@ -107,7 +107,8 @@ def install(names: Sequence[str], context: Any, directives: Sequence[Any]) -> No
         return
     own = context.dialect.name
     if "sqlite" in names and own != "sqlite":
-        renderers.dispatch_for(ops.ModifyTableOps, replace=True)(in_batch_for_sqlite)
+        # What dispatch_for does with `replace`, which Alembic has since 1.17.2.
+        renderers._registry[ops.ModifyTableOps, "default"] = in_batch_for_sqlite
     render._render_potential_expr = Expressions(names)  # type: ignore[assignment]
     render._render_dialect_kwargs_items = keyword_items  # type: ignore[assignment]
     for directive in directives:
