@@ -26,6 +26,11 @@ ONE_ROW = re.compile(
     r" ?(?:''|\d+|%S|%\(\w+\)S|\?|:\w+) ?;?$"
 )
 BATCHED = re.compile(r"\bLIMIT\b|\bBETWEEN\b|\bROWID\b|[<>]|\bIN ?\(")
+# A rebuild's own line: the counter of the old table takes this one's place (#13).
+COUNTER_MOVES = re.compile(
+    r"DELETE FROM sqlite_sequence WHERE name = '(?P<table>.*)' AND EXISTS "
+    r"\(SELECT 1 FROM sqlite_sequence WHERE name = '(?P=table) kept'\)"
+)
 
 
 def failed(revision: Revision, database: str, debris: str = "") -> Iterator[Finding]:
@@ -135,8 +140,8 @@ def rows(revision: Revision, statement: Statement, created: set[str]) -> Iterato
     if statement["error"] or found is None or found["name"] in created:
         return
     table, kind = found["name"], verb(statement["sql"])
-    if table == "sqlite_sequence" and "EXISTS" in words:
-        return  # a rebuild's own line: the counter of the old table takes this one's place (#13)
+    if COUNTER_MOVES.fullmatch(" ".join(statement["sql"].split())):
+        return
     everything = " WHERE " not in f"{words} " or bool(ALWAYS.search(words))
     limited = " LIMIT " in f"{words} "
     if kind == "TRUNCATE":
