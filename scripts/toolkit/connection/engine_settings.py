@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit.connection.source import engines_of
 from toolkit.project.facts import Project
-from toolkit.project.imports import Module, read
+from toolkit.project.imports import Module, module_name, read
 
 POOL_SIZE, MAX_OVERFLOW = 5, 10  # SQLAlchemy's own
 NUMBERS = ("pool_size", "max_overflow", "pool_timeout", "pool_recycle")
@@ -72,7 +72,8 @@ def as_made(
     project: Project, path: Path, settings: EngineSettings, seconds: float
 ) -> EngineSettings:
     """With the numbers of the pool that the application makes, where that can be seen."""
-    own = [module_of(one, project) for one in (path, path.with_name(f"{MANAGER}.py"))]
+    files = [one for one in (path, path.with_name(f"{MANAGER}.py")) if one.is_file()]
+    own = [module_name(one, project.import_roots, project.root) for one in files]
     app = project.app.partition(":")[0] if project.app else None
     modules = [one for one in dict.fromkeys((app, *own)) if one is not None]
     if not modules:
@@ -99,14 +100,6 @@ def as_made(
         origin=f"the engine as the application makes it ({settings.origin})",
         notes=tuple(notes),
     )
-
-
-def module_of(path: Path, project: Project) -> str | None:
-    root = next((root for root in project.import_roots if path.is_relative_to(root)), None)
-    if root is None or not path.is_file():
-        return None
-    parts = path.relative_to(root).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or None
 
 
 def source(path: Path) -> Module | None:

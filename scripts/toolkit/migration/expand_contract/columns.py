@@ -10,11 +10,13 @@ from toolkit.migration.expand_contract.change import (
 from toolkit.migration.expand_contract.steps import (
     add_column,
     backfill,
+    comment_beside,
     create_index,
     in_lock,
     not_null,
     rename_index,
     rights,
+    second_column,
     set_default,
     unique_by_index,
 )
@@ -26,8 +28,7 @@ NOTHING = "nothing, the service stays as it is."
 
 def rename_column(change: RenameColumn, dialect: str) -> list[Part]:
     table, old = change.table, change.old
-    # PostgreSQL's goes with the rights, as it is then.
-    comment = old.comment if dialect == "mysql" else None
+    comment = comment_beside(old, dialect)
     new = Column(change.new, old.source, old.sql, old.nullable, old.default, comment=comment)
     if dialect == "sqlite" and not old.nullable:
         raise NotPossible(
@@ -47,15 +48,7 @@ def rename_column(change: RenameColumn, dialect: str) -> list[Part]:
         "expand",
         title,
         NOTHING,
-        in_lock(
-            table,
-            dialect,
-            (
-                add_column(table, new, dialect),
-                Step(rights(table, old.name, new.name, dialect)),
-                both,
-            ),
-        ),
+        second_column(table, old, new, both, dialect),
         "A second column, kept equal by a trigger: old code writes the one, new code the other,\n"
         "and each reads what the other wrote.",
     )

@@ -18,6 +18,7 @@ from toolkit.migration.expand_contract.writing import (
     sql_text,
     string,
 )
+from toolkit.report import quoting
 
 # What is written into a file that copies rows.
 PACE = (
@@ -89,6 +90,19 @@ def rights(table: Table, column: str, copy: str, dialect: str) -> tuple[str, ...
     return (execute(copied_rights(on, column, copy)),)
 
 
+def second_column(
+    table: Table, old: Column, new: Column, follows: Step, dialect: str
+) -> tuple[Step, ...]:
+    """A column beside another, with its rights, and the trigger that keeps them equal."""
+    given = Step(rights(table, old.name, new.name, dialect))
+    return in_lock(table, dialect, (add_column(table, new, dialect), given, follows))
+
+
+def comment_beside(column: Column, dialect: str) -> str | None:
+    """What a second column has to be given: PostgreSQL's goes with the rights, as it is then."""
+    return column.comment if dialect == "mysql" else None
+
+
 def set_default(
     table: Table, column: Column, dialect: str, *, old: str | None, new: str | None
 ) -> Step:
@@ -119,8 +133,7 @@ def not_null(table: Table, column: Column, dialect: str, default: str | None = N
     if dialect == "mysql":
         rest = f" DEFAULT {default_sql(default, dialect)}" if default is not None else ""
         if column.comment is not None:
-            text = column.comment.replace("\\", "\\\\").replace("'", "''")
-            rest += f" COMMENT '{text}'"
+            rest += f" COMMENT {quoting.literal(column.comment, dialect)}"
         change = f"ALTER TABLE {on} MODIFY {own} {column.sql}"
         safely = "ALGORITHM=INPLACE, LOCK=NONE"
         return Step(

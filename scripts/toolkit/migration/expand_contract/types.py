@@ -5,11 +5,13 @@ from toolkit.migration.expand_contract.columns import NOTHING, indexed
 from toolkit.migration.expand_contract.steps import (
     add_column,
     backfill,
+    comment_beside,
     create_index,
     in_lock,
     not_null,
     rename_index,
     rights,
+    second_column,
     set_default,
 )
 from toolkit.migration.expand_contract.triggers import Mirror, mirror
@@ -45,7 +47,7 @@ def change_type(change: ChangeType, dialect: str) -> list[Part]:
         column.nullable,
         create_type=change.create_type,
         drop_type=change.drop_type,
-        comment=column.comment if dialect == "mysql" else None,
+        comment=comment_beside(column, dialect),
     )
     title = f"Change {table.name}.{column.name} from {column.sql} to {change.sql}"
     forth = change.using or cast(change.sql, dialect)
@@ -57,15 +59,7 @@ def change_type(change: ChangeType, dialect: str) -> list[Part]:
             "expand",
             title,
             NOTHING,
-            in_lock(
-                table,
-                dialect,
-                (
-                    add_column(table, new, dialect),
-                    Step(rights(table, column.name, new.name, dialect)),
-                    follows,
-                ),
-            ),
+            second_column(table, column, new, follows, dialect),
             f"A second column, {new.name}, filled by a trigger. The service writes {column.name}.",
         ),
         Part(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import make_url
 
 from toolkit.migration.expand_contract.helpers import HELPERS
+from toolkit.report import quoting
 
 LONGEST_ID = 32  # alembic_version.version_num is VARCHAR(32)
 LONGEST_NAME = 63
@@ -112,7 +113,7 @@ END $$"""
 
 def view_rights(table: str, view: str) -> str:
     """PostgreSQL: what people were granted on the table, for a view of it, too. Both are quoted."""
-    of, to = ("'" + one.replace("'", "''") + "'" for one in (table, view))
+    of, to = map(quoting.literal, (table, view))
     return VIEW_RIGHTS.replace("<table>", of).replace("<view>", to)
 
 
@@ -121,7 +122,7 @@ def copied_rights(table: str, column: str, copy: str) -> str:
 
     Only the server knows them. `table` is quoted, the columns are not.
     """
-    on, own, other = ("'" + one.replace("'", "''") + "'" for one in (table, column, copy))
+    on, own, other = map(quoting.literal, (table, column, copy))
     return RIGHTS.replace("<table>", on).replace("<column>", own).replace("<copy>", other)
 
 

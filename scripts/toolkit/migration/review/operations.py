@@ -43,30 +43,26 @@ def of_source(revision: Revision, source: str) -> Iterator[Finding]:
             "upgrade() does nothing: a step in the history that says nothing.",
             revision, line=function.lineno, source="operations",
         )  # fmt: skip
-    line = asks_environment(function)
-    if line is not None:
-        yield make(
-            "depends-on-environment", Verdict.DRIFT,
+    for find, rule, verdict, message in (
+        (
+            asks_environment, "depends-on-environment", Verdict.DRIFT,
             "What upgrade() does depends on where it runs: another environment gets another"
             " schema, and only this one was looked at.",
-            revision, line=line, source="operations",
-        )  # fmt: skip
-    line = writes_in_loop(function)
-    if line is not None:
-        yield make(
-            "rows-one-by-one", Verdict.BLOCKS,
+        ),
+        (
+            writes_in_loop, "rows-one-by-one", Verdict.BLOCKS,
             "A loop over rows sends a statement for each: every row stays locked until COMMIT, for"
             " as long as all the round trips take. One statement, in batches along the key.",
-            revision, line=line, source="operations",
-        )  # fmt: skip
-    line = batches_together(function)
-    if line is not None:
-        yield make(
-            "batches-in-one-transaction", Verdict.BLOCKS,
+        ),
+        (
+            batches_together, "batches-in-one-transaction", Verdict.BLOCKS,
             "The batches are one transaction: every row stays locked until the last is done. Put"
             " the loop into `with op.get_context().autocommit_block():`.",
-            revision, line=line, source="operations",
-        )  # fmt: skip
+        ),
+    ):  # fmt: skip
+        line = find(function)
+        if line is not None:
+            yield make(rule, verdict, message, revision, line=line, source="operations")
 
 
 ENVIRONMENT = re.compile(
