@@ -1,4 +1,4 @@
-"""examples/demo/review.svg, the picture on top of the README: `make picture` (#16).
+"""examples/review.svg, the picture on top of the README: `make picture` (#16).
 
 What it shows is what the scripts print, in a project that they made on PostgreSQL: an index is
 asked for, and the review of the new revision says what it would do to those who write. The
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = ROOT / "examples" / "demo" / "review.svg"
+FILE = ROOT / "examples" / "review.svg"
 MODEL = """
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column

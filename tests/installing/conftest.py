@@ -14,6 +14,16 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "async-sqlalchemy-patterns"
 
 
+def versioned_files() -> list[str]:
+    """What git has or would take, as it lies: a clone's files."""
+    git = ["git", "-C", str(ROOT), "-c", "safe.directory=*", "ls-files", "-z"]
+    listed = subprocess.run(
+        [*git, "--cached", "--others", "--exclude-standard"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [name for name in set(listed.stdout.split("\0")) if (ROOT / name).is_file()]
+
+
 def git_environment(folder: Path) -> dict[str, str]:
     """For git in our checkout: whoever owns it, and without writing into it."""
     found = subprocess.run(

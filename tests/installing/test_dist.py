@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from installing.conftest import ROOT, versioned_files
+
 pytestmark = pytest.mark.any_sqlalchemy
 
 NAME = "async-sqlalchemy-patterns"
@@ -76,6 +78,39 @@ def test_every_path_that_the_skill_names_is_in_it(slim: Path) -> None:
     assert [name for name in sorted(named) if not (slim / name).exists()] == []
 
 
+def test_no_link_of_its_documents_leads_out_of_it(slim: Path) -> None:
+    documents = [path for path in slim.rglob("*.md") if "migrations" not in path.parts]
+    links = [
+        (path, link)
+        for path in documents
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    ]
+    assert len(links) > 50
+    assert [f"{path.name}: {to}" for path, to in links if not (path.parent / to).exists()] == []
+
+
+def near(said: str, real: float) -> bool:
+    return abs(float(said.replace(",", "")) - real) <= 0.05 * real
+
+
+def test_readme_says_how_much_each_way_brings(dist: Path, slim: Path) -> None:
+    """And so does it what `make dist` prints."""
+    text = (slim / "README.md").read_text(encoding="utf-8")
+    brought = {
+        "git clone": [ROOT / name for name in versioned_files()],
+        "make dist": [path for path in slim.rglob("*") if path.is_file()],
+    }
+    for way, files in brought.items():
+        (row,) = re.findall(rf"^\| `{way}`.* \| ([\d,]+) \| ([\d.]+) MB \|$", text, re.MULTILINE)
+        size = sum(path.stat().st_size for path in files)
+        assert near(row[0], len(files)), (way, len(files))
+        assert near(row[1], size / 1e6), (way, size)
+    for path in dist.iterdir():
+        kind = "zip" if path.suffix == ".zip" else "tar.gz"
+        (said,) = re.findall(rf"([\d.]+) MB as `{kind}`", text)
+        assert near(said, path.stat().st_size / 1e6), path.stat().st_size
+
+
 def test_the_reference_validator_and_the_linter_of_skills_accept_it(
     slim: Path, tmp_path: Path
 ) -> None:
@@ -107,15 +142,14 @@ def test_its_setup_reads_a_project_and_shows_the_difference(slim: Path, tmp_path
 
 
 def test_the_linter_of_skills_accepts_the_plugin(tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[2]
     folder = tmp_path / NAME
-    shutil.copytree(root / ".claude-plugin", folder / ".claude-plugin")
+    shutil.copytree(ROOT / ".claude-plugin", folder / ".claude-plugin")
     for name in ("SKILL.md", "README.md", "SECURITY.md"):
-        shutil.copy(root / name, folder)
+        shutil.copy(ROOT / name, folder)
     for name in ("scripts", "templates", "references", "examples", "evals"):
         # SKILL.md names their files.
         ignored = shutil.ignore_patterns("toolkit", "__pycache__")
-        shutil.copytree(root / name, folder / name, ignore=ignored)
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     result = run(*program("skillsaw"), "lint", "--strict", folder, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "marketplace" in result.stdout

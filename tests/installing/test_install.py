@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from installing.conftest import versioned_files
 from projects.once import once
 from projects.setup_door import tree
 
@@ -145,15 +146,9 @@ WAYS: Mapping[str, Way] = {
 
 def make_checkout(folder: Path) -> None:
     """The files as they lie, committed: what a clone or the client would get."""
-    git = ["git", "-C", str(ROOT), "-c", "safe.directory=*", "ls-files", "-z"]
-    listed = subprocess.run(
-        [*git, "--cached", "--others", "--exclude-standard"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for name in filter(None, set(listed.stdout.split("\0"))):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    for name in versioned_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
     commit(folder)
 
 
