@@ -256,7 +256,7 @@ def note_history(script: ScriptDirectory, report: Report) -> None:
     report["destination"] = str(destination(script).resolve())
 
 
-def revision_of(script: ScriptDirectory, revision: str) -> dict[str, str | None]:
+def revision_of(script: ScriptDirectory, revision: str) -> Report:
     found = script.get_revision(revision)
     assert found is not None
     return {
@@ -264,6 +264,7 @@ def revision_of(script: ScriptDirectory, revision: str) -> dict[str, str | None]
         "path": found.path,
         "message": found.doc,
         "parent": str(found.down_revision) if found.down_revision else None,
+        "labels": sorted(found.branch_labels),
     }
 
 

@@ -429,6 +429,14 @@ def refuse_heads(project: Project, setup: AlembicSetup, heads: list[dict[str, An
             f" and remove the other: git rm {word(path)}. A database that has run that one is told"
             f" so: {stamp}"
         )
+    elif all(head["labels"] for head in heads):  # branches that are meant (#13)
+        at = f"{heads[0]['labels'][0]}@head"
+        write = ["revision", "--autogenerate", "--head", at, "-m", "MESSAGE"]
+        remedy = (
+            f"They are branches on purpose, each with a label, which this script does not write:"
+            f" {alembic_line(project, setup, write)} -- and for a build server"
+            f" {alembic_line(project, setup, ['check'])}. If they are not: {merge}"
+        )
     raise Refusal(
         "several-heads",
         Exit.SEVERAL_HEADS,
