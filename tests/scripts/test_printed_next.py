@@ -314,6 +314,7 @@ def test_no_other_place_prints_a_next_line() -> None:
 OTHER_PROGRAMS = frozenset(
     [
         "--autogenerate",
+        "--head",
         "--purge",
         "--sql",
         "--version-path",

@@ -1,5 +1,6 @@
 """Root, import root, package manager, application, Alembic files, missing packages."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 
 from projects.layouts import write
 from toolkit.project import ProjectError, read_project
-from toolkit.project.dependencies import install_line, missing_packages
+from toolkit.project.commands import program
+from toolkit.project.dependencies import install_line, missing_packages, pip_line
 from toolkit.report.exits import Exit, exit_code_table
+from toolkit.report.quoting import word
 
 pytestmark = pytest.mark.any_sqlalchemy
 
@@ -258,12 +261,39 @@ def test_missing_packages_follow_the_scheme(tmp_path: Path) -> None:
         ("pip", "python -m pip install asyncpg"),
     ],
 )
-def test_install_line(tmp_path: Path, manager: str, line: str) -> None:
+def test_install_line(
+    tmp_path: Path, manager: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
     write(tmp_path, {"requirements.txt": "", "main.py": MAIN})
     project = read_project(tmp_path)
     versions = {**dict.fromkeys(project.versions, "1"), "asyncpg": None, "psycopg": None}
     project = replace(project, versions=versions, package_manager=manager)  # type: ignore[arg-type]
     assert install_line(project, missing_packages(project, "postgresql")) == line
+
+
+def test_a_program_is_named_so_that_whoever_reads_it_gets_the_project_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Active, by name; else by the path that is found (#16)."""
+    bin_ = Path(sys.executable).parent
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert (program("python"), program("alembic")) == ("python", "alembic")
+    monkeypatch.delenv("VIRTUAL_ENV")
+    monkeypatch.chdir(tmp_path)
+    assert program("alembic") == word(bin_ / "alembic")
+    assert pip_line(["a"]) == f"{word(sys.executable)} -m pip install a"
+    monkeypatch.chdir(bin_.parent)
+    assert program("alembic") == "bin/alembic"
+    monkeypatch.setenv("PATH", str(bin_))
+    assert program("alembic") == "alembic"
+    # Nothing is installed into a Python that its distribution looks after (PEP 668).
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
+    assert "venv" not in pip_line(["a"]).replace(str(bin_), "")
+    (tmp_path / "EXTERNALLY-MANAGED").touch()
+    assert pip_line(["a"]) == "python -m venv .venv && .venv/bin/python -m pip install a"
 
 
 def test_what_the_dependency_file_lists_is_not_added_again(tmp_path: Path) -> None:
@@ -276,6 +306,11 @@ def test_what_the_dependency_file_lists_is_not_added_again(tmp_path: Path) -> No
     write(tmp_path, {"pyproject.toml": plain})
     line = install_line(read_project(tmp_path), ["sqlalchemy[asyncio]"])
     assert line == "uv add 'sqlalchemy[asyncio]'"
+    # No `-e .`: setuptools finds no package any more beside a new folder of migrations.
+    (tmp_path / "uv.lock").unlink()
+    write(tmp_path, {"pyproject.toml": listed})
+    by_name = install_line(read_project(tmp_path), ["sqlalchemy[asyncio]", "alembic"])
+    assert by_name.endswith("-m pip install 'sqlalchemy[asyncio]' alembic")
 
 
 def test_exit_codes_are_distinct_and_listed() -> None:

@@ -1,5 +1,8 @@
-"""Alembic's command lines as they work where they are read: folder, ini and section (#12)."""
+"""Command lines as they work where they are read: program, folder, ini and section (#12)."""
 
+import os
+import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,8 +24,27 @@ def alembic_line(
         line.append(f"PYTHONPATH={word(project.import_root)}")
     if project.package_manager in RUNNERS:
         line += [project.package_manager, "run"]
-    line.append("alembic")
+        line.append("alembic")
+    else:
+        line.append(program("alembic"))
     if setup.ini.resolve() not in {folder / "alembic.ini", folder / "pyproject.toml"}:
         inside = setup.ini.is_relative_to(folder)
         line += ["-c", word(setup.ini.relative_to(folder) if inside else setup.ini)]
     return " ".join([*line, *(word(part) for part in (*setup.name_option, *words))])
+
+
+def program(name: str) -> str:
+    """`python` or `alembic`, where a shell finds that of the running interpreter; else its path.
+
+    Who has not activated the project's .venv would get another one, or none (#16).
+    """
+    own = Path(sys.executable)
+    if name != "python":
+        own = own.with_name(name)
+    found = shutil.which(name)
+    active = Path(os.environ.get("VIRTUAL_ENV") or os.devnull).resolve()
+    if active == Path(sys.prefix).resolve() or not own.exists():
+        return name
+    if found is not None and Path(found).parent.resolve() == own.parent.resolve():
+        return name
+    return word(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)

@@ -2,12 +2,15 @@
 
 import importlib.metadata
 import re
+import sys
+import sysconfig
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 from toolkit.database.urls import SYNC_DRIVERS, installed, kind_of
 from toolkit.files.reading import text_of
+from toolkit.project.commands import program
 from toolkit.project.facts import PackageManager, Project
 from toolkit.report.quoting import command
 
@@ -41,7 +44,6 @@ _COMMANDS: dict[PackageManager, str] = {
     "poetry": "poetry add",
     "pdm": "pdm add",
     "pipenv": "pipenv install",
-    "pip": "python -m pip install",
 }
 
 
@@ -112,17 +114,30 @@ def install_line(project: Project, packages: Iterable[str]) -> str:
     """The command that installs `packages` with the project's package manager."""
     packages = list(packages)
     if _are_declared(project, packages):
-        return sync_line(project)
+        return sync_line(project, packages)
+    if project.package_manager == "pip":
+        return pip_line(packages)
     return f"{_COMMANDS[project.package_manager]} {command(packages)}"
 
 
-def sync_line(project: Project) -> str:
-    """What a person types to install what the dependency file lists."""
+def pip_line(words: Iterable[str]) -> str:
+    """`python -m pip install ...` for the running interpreter; into a new .venv beside the project
+    where that is the system's, which its distribution keeps from pip (PEP 668).
+    """
+    python = program("python")
+    marker = Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
+    if sys.prefix == sys.base_prefix and marker.exists():
+        python = f"{python} -m venv .venv && .venv/bin/python"
+    return f"{python} -m pip install {command(words)}"
+
+
+def sync_line(project: Project, packages: Iterable[str]) -> str:
+    """What a person types to install what the dependency file lists, `packages` among it."""
     file = project.dependency_file
     if project.package_manager == "pip":
+        # Not `-e .`: beside a new folder of migrations setuptools finds no package any more.
         listed = file is not None and file.suffix == ".txt"
-        target = ["-r", str(file)] if listed else ["-e", str(project.root)]
-        return f"python -m pip install {command(target)}"
+        return pip_line(["-r", str(file)] if listed else packages)
     return {
         "uv": "uv sync",
         "poetry": "poetry lock && poetry install",

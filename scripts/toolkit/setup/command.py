@@ -308,7 +308,7 @@ def write(
         if missing:
             # The lines are in the dependency file now, so that one command installs them.
             listed = any(change.reason.startswith("dependencies") for change in plan.changes)
-            line = sync_line(result.project) if listed else install_line(result.project, missing)
+            line = (sync_line if listed else install_line)(result.project, missing)
             result.refused = not_installed(result.project, missing, line)
         else:
             now = read(options, directory, str(plan.ini)) if plan.changes else result.project

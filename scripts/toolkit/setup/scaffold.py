@@ -70,14 +70,18 @@ def plan_scaffold(
             f"this project has a database layer already ({project.base.reference})",
             "leave --scaffold out: setup-alembic.sh then sets Alembic up for it",
         )
+    manager = f"{package}.session_manager"
+    sessions = in_package(templates["session_manager.py"])
+    if url.reference.startswith(f"{manager}:"):  # this scaffold's own, from an earlier run
+        sessions = with_config_of(sessions, read_text(folder / "session_manager.py") or sessions)
+    else:
+        sessions = connected(sessions, url, dotenv=dotenv)
     files = {
         "__init__.py": '"""The database layer: base classes, sessions and tables."""\n',
         "base_model.py": templates["base_model.py"],
         "database_url.py": templates["database_url.py"],
         "database_engine.py": in_package(templates["database_engine.py"]),
-        "session_manager.py": connected(
-            in_package(templates["session_manager.py"]), url, dotenv=dotenv
-        ),
+        "session_manager.py": sessions,
         "models.py": MODELS.format(package=package),
     }
     changes = [*_parent_packages(project, folder)]
@@ -97,7 +101,7 @@ def plan_scaffold(
                 notes.append(f"{where} differs from the template; it is left as it is")
     for found in (
         _requirements(project),
-        _application(project, f"{package}.session_manager"),
+        _application(project, manager),
         _tests(project, package, templates),
     ):
         changes += found[0]
@@ -107,8 +111,7 @@ def plan_scaffold(
         notes.append(
             f"the settings ({settings.class_name}) name no database URL, so it is read from the "
             f"environment variable {url.reference.removeprefix('env:')}; once they do, pass "
-            f"--url-from {settings.reference}.NAME and change database_config() in "
-            f"{package}.session_manager"
+            f"--url-from {settings.reference}.NAME and change database_config() in {manager}"
         )
     future = project
     if project.base is None:
@@ -127,11 +130,6 @@ def in_package(template: str) -> str:
 
 def connected(template: str, url: UrlSource, *, dotenv: bool = False) -> str:
     """session_manager.py whose `database_config` reads this project's settings."""
-    node = next(
-        item
-        for item in ast.parse(template).body
-        if isinstance(item, ast.FunctionDef) and item.name == "database_config"
-    )
     module, _, name = url.reference.partition(":")
     if module == "env":
         body = (
@@ -145,10 +143,27 @@ def connected(template: str, url: UrlSource, *, dotenv: bool = False) -> str:
             f"    from {module} import {first_name(name)}\n\n"
             f"    return DatabaseConfig.from_settings({_owner(name)}, {name})\n"
         )
-    lines = template.splitlines(keepends=True)
-    head = lines[node.lineno - 1]
-    lines[node.lineno - 1 : node.end_lineno] = [head, body]
+    lines, place = _config(template)
+    lines[place.start + 1 : place.stop] = [body]
     return "".join(lines)
+
+
+def with_config_of(template: str, before: str) -> str:
+    """session_manager.py with the `database_config` of the project's own, if that has one."""
+    theirs, kept = _config(before)
+    lines, place = _config(template)
+    if kept:
+        lines[place.start : place.stop] = theirs[kept.start : kept.stop]
+    return "".join(lines)
+
+
+def _config(source: str) -> tuple[list[str], range]:
+    """A text's lines, and which of them are `database_config`; none, if it has no such function."""
+    lines = source.splitlines(keepends=True)
+    for item in ast.parse(source).body:
+        if isinstance(item, ast.FunctionDef) and item.name == "database_config":
+            return lines, range(item.lineno - 1, item.end_lineno or item.lineno)
+    return lines, range(0)
 
 
 def _owner(expression: str) -> str:
@@ -227,11 +242,15 @@ def _tests(
     existing = any(
         (project.root / place).exists() for place in ("tests/conftest.py", "conftest.py")
     )
-    if template is None or existing or project.app is None or project.app_is_factory:
+    text = None
+    if template is not None and project.app is not None and not project.app_is_factory:
+        text = placed_conftest(template, project.app, package)
+        if read_text(folder / "conftest.py") == text:
+            return [], []
+    if existing or text is None:
         why = "there is one already" if existing else "it needs one application"
         note = f"tests/conftest.py is not written ({why}): templates/conftest.py has the fixtures"
         return [], [note]
-    text = placed_conftest(template, project.app, package)
     change = FileChange(folder / "conftest.py", None, text, "fixtures for tests with a database")
     note = "tests/conftest.py needs httpx and pytest-asyncio; its first lines say which setting too"
     return [change], [note]
