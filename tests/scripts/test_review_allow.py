@@ -107,6 +107,9 @@ def test_squawk_ignore_in_sql() -> None:
     assert kept(source, finding(10, "drop-table")) == ["drop-table"]
     every = source.replace(" ban-drop-column", "")
     assert kept(every, finding(10), finding(10, "drop-table"), finding(9)) == ["drop-column"]
+    # A rule of squawk's that is about nothing of ours allows nothing of ours.
+    other = source.replace("ban-drop-column", "ban-drop-not-null")
+    assert kept(other, finding(10)) == ["drop-column"]
 
 
 def test_a_comment_in_a_string_is_none() -> None:

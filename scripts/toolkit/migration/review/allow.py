@@ -21,29 +21,46 @@ from toolkit.report.finding import Finding, Verdict
 COMMENT = re.compile(r"#\s*migration-review:\s*allow(?:\[(?P<rules>[^\]]*)\])?(?P<reason>.*)$")
 IGNORE = re.compile(r"--\s*squawk-ignore(?!-file)\b(?P<rules>[\w, -]*)")
 SQUAWK = "squawk-ignore"
-# What squawk calls the things that we find.
-SQUAWK_NAMES = {
-    "adding-field-with-default": {"add-column-rewrite"},
-    "adding-foreign-key-constraint": {"foreign-key-scan", "foreign-key-lock"},
-    "adding-not-nullable-field": {"set-not-null-scan", "add-not-null-column"},
-    "adding-required-field": {"add-not-null-column"},
-    "adding-serial-primary-key-field": {"primary-key-scan", "add-column-rewrite"},
-    "ban-concurrent-index-creation-in-transaction": {"concurrently-in-transaction"},
-    "ban-drop-column": {"drop-column", "rename-as-drop-and-add"},
-    "adding-exclusion-constraint": {"exclusion-scan"},
-    "ban-drop-database": set[str](),
-    "ban-drop-not-null": set[str](),
-    "ban-drop-table": {"drop-table"},
-    "ban-truncate-cascade": {"truncate"},
-    "changing-column-type": {"type-change-rewrite", "type-change-index"},
-    "constraint-missing-not-valid": {"check-scan", "foreign-key-scan", "exclusion-scan"},
-    "disallowed-unique-constraint": {"unique-scan"},
-    "renaming-column": {"rename-column"},
-    "renaming-table": {"rename-table"},
-    "require-concurrent-index-creation": {"index-not-concurrent"},
-    "require-concurrent-index-deletion": {"drop-index"},
-    "require-timeout-settings": {"no-lock-timeout"},
-}
+# What squawk calls the things that we find; a rule of its with none is about nothing of ours.
+SQUAWK_NAMES = {rule: frozenset(words.split()) for rule, words in {
+    "adding-exclusion-constraint": "exclusion-scan",
+    "adding-field-with-default": "add-column-rewrite",
+    "adding-foreign-key-constraint": "foreign-key-scan foreign-key-lock",
+    "adding-not-nullable-field": "set-not-null-scan add-not-null-column",
+    "adding-required-field": "add-not-null-column",
+    "adding-serial-primary-key-field": "primary-key-scan add-column-rewrite",
+    "ban-alter-identity": "drop-identity identity-always identity-starts-anew",
+    "ban-concurrent-index-creation-in-transaction": "concurrently-in-transaction",
+    "ban-create-domain-with-constraint": "add-column-rewrite",
+    "ban-drop-column": "drop-column rename-as-drop-and-add drop-generated-column",
+    "ban-drop-constraint": "drop-unique",
+    "ban-drop-database": "",
+    "ban-drop-default": "drop-default drop-default-of-new-column drop-identity",
+    "ban-drop-extension": "drop-extension",
+    "ban-drop-function": "drop-function",
+    "ban-drop-generated-expression": "",
+    "ban-drop-not-null": "",
+    "ban-drop-schema": "drop-schema drop-table",
+    "ban-drop-sequence": "drop-sequence drop-identity",
+    "ban-drop-table": "drop-table",
+    "ban-drop-type": "drop-type",
+    "ban-drop-view": "drop-view view-loses-column",
+    "ban-set-schema": "rename-table",
+    "ban-truncate-cascade": "truncate",
+    "changing-column-type": "type-change-rewrite type-change-index"
+    " type-of-another-kind type-change-depends-on-timezone",
+    "constraint-missing-not-valid": "check-scan foreign-key-scan exclusion-scan unique-scan"
+    " validate-with-lock",
+    "disallowed-unique-constraint": "unique-scan",
+    "renaming-column": "rename-column",
+    "renaming-object": "rename-enum-value rename-function rename-type rename-schema",
+    "renaming-table": "rename-table",
+    "require-concurrent-index-creation": "index-not-concurrent",
+    "require-concurrent-index-deletion": "drop-index",
+    "require-concurrent-partition-detach": "detach-partition",
+    "require-concurrent-reindex": "reindex",
+    "require-timeout-settings": "no-lock-timeout",
+}.items()}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,7 +144,7 @@ def comments_of(source: str) -> tuple[Comment, ...]:
         ignore = IGNORE.search(text)
         if ignore is not None:
             names = re.split(r"[\s,]+", ignore["rules"].strip())
-            ours = {rule for name in names for rule in SQUAWK_NAMES.get(name, {name})} - {""}
+            ours = {rule for name in names for rule in SQUAWK_NAMES.get(name) or {name}} - {""}
             first, last = span_at(spans, number)
             found.append(Comment(frozenset(ours), SQUAWK, number, first, last))
     return tuple(found)
