@@ -633,3 +633,20 @@ def test_broken_file_and_empty_project(tmp_path: Path) -> None:
     (bare / "main.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n")
     (bare / "requirements.txt").write_text("fastapi\n")
     assert findings_of(read_project(bare)) == []
+
+
+def test_the_skills_own_templates_are_no_suspicion_until_somebody_changes_them(
+    tmp_path: Path,
+) -> None:
+    """Else a project fresh from `--scaffold` begins with findings in what it was given (#16)."""
+    templates = Path(__file__).resolve().parents[2] / "templates"
+    package = tmp_path / "app" / "db"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    for path in templates.glob("*.py"):
+        if path.name not in ("env.py", "conftest.py"):
+            (package / path.name).write_text(path.read_text())
+    assert findings_of(read_project(tmp_path)) == []
+    changed = package / "base_model.py"
+    changed.write_text(changed.read_text() + "\n# ours now\n")
+    assert {one.file for one in findings_of(read_project(tmp_path))} == {"app/db/base_model.py"}

@@ -32,6 +32,7 @@ _BACKGROUND = re.compile(r"(?i)(^|/)(tasks?|workers?|jobs?|crons?|schedul\w+|con
 _ABOUT_QUERIES = re.compile(r"sqlalchemy|sqlmodel|session|\bdb\b|awaitable_attrs")
 _COMMANDS = {"command", "group", "callback", "task", "shared_task", "actor", "cron"}
 _COMMANDS |= {"scheduled_job", "periodic_task", "repeat_every", "subscriber", "on_event"}
+_TEMPLATES = Path(__file__).resolve().parents[4] / "templates"
 NESTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
@@ -95,7 +96,7 @@ class Sources:
     def functions(self) -> list[Function]:
         """Every function of the modules that have to do with queries, in source order."""
         about = (module for module in self.application if _ABOUT_QUERIES.search(module.text))
-        return [one for module in about for one in self._functions(module)]
+        return [one for module in about if not is_copied(module) for one in self._functions(module)]
 
     def relative(self, module: Module) -> str:
         path = module.path
@@ -128,6 +129,12 @@ class Sources:
                 yield Function(module, node, owner, file, apart)
             inside = node if isinstance(node, ast.ClassDef) else None
             waiting.extend((child, inside) for child in reversed(blocks_of(node)))
+
+
+def is_copied(module: Module) -> bool:
+    """Is it a template of this skill as it came? That is no place where a person went wrong."""
+    own = _TEMPLATES / module.path.name
+    return own.is_file() and own.read_text(encoding="utf-8") == module.text
 
 
 def runs_alone(module: Module) -> bool:
