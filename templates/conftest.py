@@ -41,14 +41,15 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.ext.asyncio import AsyncSession
 
+# isort: split
 # What to change: your declarative base, your copy of session_manager.py, your application.
 from app.db.base_model import Base  # type: ignore[import-not-found, unused-ignore]
 from app.db.database_url import normalize_url  # type: ignore[import-not-found, unused-ignore]
 from app.db.session_manager import DatabaseConfig, DatabaseSessionManager  # type: ignore[import-not-found, unused-ignore]
 from app.main import app  # type: ignore[import-not-found, unused-ignore]
-from sqlalchemy import URL, Connection, make_url
-from sqlalchemy.ext.asyncio import AsyncSession
 
 ALEMBIC_INI = Path(__file__).parents[1] / "alembic.ini"
 # A word of its own: no letter before or behind it.
@@ -98,12 +99,12 @@ def make_tables(connection: Connection) -> None:
     if not ALEMBIC_INI.exists():
         Base.metadata.create_all(connection)
         return
-    from alembic import command  # only where there are migrations
+    from alembic.command import upgrade  # only where there are migrations
     from alembic.config import Config
 
     config = Config(ALEMBIC_INI)
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    upgrade(config, "head")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -315,8 +315,8 @@ class _HostByHost:
         tries = [(kind, place) for kind in kinds for place in places]
         end = time.monotonic() + timeout if timeout else None
         failed: Exception | None = None
-        for number, (kind, place) in enumerate(tries):
-            share = end and max(0.1, (end - time.monotonic()) / (len(tries) - number))
+        for tried, (kind, place) in enumerate(tries):
+            share = end and max(0.1, (end - time.monotonic()) / (len(tries) - tried))
             options |= {"host": place[0], "port": place[1], "target_session_attrs": kind}
             try:
                 connection: object = await asyncpg.connect(timeout=share, **options)

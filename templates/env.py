@@ -1,10 +1,11 @@
 """Alembic environment for async SQLAlchemy. Change the block of project settings, nothing else.
 
-In-process, also in a running loop: what `await connection.run_sync(upgrade)` gives to `upgrade`
-goes into `config.attributes["connection"]`, then `command.upgrade(config, "head")`; its transaction
-stays the caller's. Of several `alembic upgrade head` at once one migrates, the others wait, at most
-ALEMBIC_LOCK_WAIT seconds (300). Autogenerate leaves alone what no model means: other schemas, heirs
-and partitions, extensions' tables, UNMANAGED_TABLES, views (mapped: `"info": {"is_view": True}`).
+It is alembic/env.py; script.py.mako goes beside it, alembic.ini into the folder above. In-process,
+also in a running loop: what `await connection.run_sync(upgrade)` gives to `upgrade` goes into
+`config.attributes["connection"]`, then `command.upgrade(config, "head")`; its transaction stays the
+caller's. Of several `alembic upgrade head` at once one migrates, the others wait, ALEMBIC_LOCK_WAIT
+seconds (300). Autogenerate leaves alone what no model means: other schemas, heirs and partitions,
+extensions' tables, UNMANAGED_TABLES, views (mapped: `"info": {"is_view": True}`).
 """
 
 import asyncio
@@ -19,11 +20,12 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
-from alembic import __version__, context
 from alembic.autogenerate import api, render
 from alembic.operations import ops
 from alembic.util import CommandError
 from sqlalchemy import URL, MetaData
+
+from alembic import __version__, context  # isort: skip
 
 # -- project settings (setup-alembic.sh writes this block) --
 MODEL_MODULES: tuple[str, ...] = ("app.models",)
@@ -180,17 +182,15 @@ def migration_lock(connection: sa.Connection) -> Iterator[None]:
     def ask(call: str) -> object:
         answer: object = connection.exec_driver_sql(f"SELECT {call}").scalar()
         if not callers:
-            # Without this commit, Alembic takes the transaction for the caller's, leaves the
-            # commit of the migrations to him, and all is rolled back silently.
+            # Else Alembic takes the transaction for the caller's, and all is rolled back silently.
             connection.commit()
         return answer
 
     if IN_PROCESS is None:
         # A statement that waits for a table makes every later query wait behind it: it gives up
         # soon. CREATE INDEX CONCURRENTLY waits for old transactions: lock_timeout = 0 there.
-        connection.exec_driver_sql(
-            "SET lock_timeout = '4s'" if pg else "SET SESSION lock_wait_timeout = 4"
-        )
+        patience = "SET lock_timeout = '4s'" if pg else "SET SESSION lock_wait_timeout = 4"
+        connection.exec_driver_sql(patience)
     # MySQL's lock is the server's; PostgreSQL's belongs to one schema of one database: each has its
     # own alembic_version. Its key is asked for once: a revision may set another search_path.
     if not pg:

@@ -1,4 +1,6 @@
 <%
+    import os
+
     # The message is a person's: it may not end the docstring, nor be an escape in it.
     title = (message or "(no message)").replace("\\", "\\\\").replace('"', "'")
     body = f"{upgrades or ''}{downgrades or ''}"
@@ -9,6 +11,10 @@
         lines.append(f"import sqlalchemy as sa{unused}")
     lines += imports.splitlines() if imports else []
     lines.sort(key=lambda line: (line.startswith("from"), line))
+    # Beside a folder of that name linters take `alembic` for a package of the project.
+    if os.path.isdir("alembic") and len(lines) > 1:
+        last = [line for line in lines if line.startswith("from alembic import")]
+        lines = [line for line in lines if line not in last] + ["", *last] if last else lines
 %>\
 """${title}
 

@@ -241,6 +241,9 @@ def test_from_there_everything_works(way: str, host: Path, checkout: Path, dist:
     done(sys.executable, "-m", "alembic", "upgrade", "head", cwd=host)
     assert "nothing to do" in door("setup-alembic")
     door("generate-migration", "--check")
+    # Beside a folder `alembic` a linter takes that name for a package of the project's (#16).
+    ruff = ("ruff", "check", "--isolated", "--no-cache")
+    done(sys.executable, "-m", *ruff, "app", "alembic", "tests", cwd=host)
     assert "at the head" in door("test-connection")
     door("optimize-queries", "--layers", "code")
 

@@ -383,7 +383,6 @@ def test_the_generated_file_is_typed_and_clean(project: EnvProject, dialect: str
         "--ignore",
         "E501,RUF100",
     ]
-    ruff += ["--config", "lint.isort.known-third-party=['alembic']"]
     # The settings and the cache of `make lint`, which knows the libraries already.
     mypy = ["mypy", "--config-file", str(ROOT / "pyproject.toml"), "--scripts-are-modules"]
     mypy += ["--cache-dir", str(ROOT / ".mypy_cache")]
