@@ -335,7 +335,8 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> None:
         # What Python does at its start. What is imported here already, it takes up as well.
         sys.path.insert(0, capture)
         sys.modules.pop("sitecustomize", None)
-        importlib.import_module("sitecustomize")
+        with contextlib.suppress(ModuleNotFoundError):  # a person's own PYTHONPATH may hold none
+            importlib.import_module("sitecustomize")
     if first == "-c":
         sys.path.insert(0, "")
         sys.argv = ["-c", *rest[1:]]
