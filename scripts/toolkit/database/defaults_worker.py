@@ -1,4 +1,4 @@
-"""Server defaults compared as texts, for whatever env.py the project has.
+"""Server defaults compared as texts, types as they are stored, whatever env.py the project has.
 
 Loaded by path into the process that runs the project's code, like the guard. Alembic compares
 none unless it is told to; then it asks PostgreSQL whether two are equal, which is an error for
@@ -9,13 +9,15 @@ words, sees that one.
 """
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.runtime.environment import EnvironmentContext
-from sqlalchemy import JSON, Column, String
+from sqlalchemy import JSON, Column, Connection, String, text
+from sqlalchemy.exc import SQLAlchemyError
 
 CAST = re.compile(  # outside of quotes
     r"""('(?:[^']|'')*')|::\s*(?:"[^"]+"|\w+)(?:\.(?:"[^"]+"|\w+))?(?: varying| precision)?"""
@@ -60,11 +62,50 @@ def differs(present: str, wanted: str, kind: Any, *, rewritten: bool) -> bool:  
     return before != after and not (rewritten and (before <= after or before >= after))
 
 
+def stored_alike(connection: Connection, there: Column[Any], wanted: Column[Any]) -> bool:
+    """Would the column that is there have the same type if it were made anew?
+
+    SQLite keeps any word, and reflection makes NUMERIC of BINARY; MySQL makes DOUBLE of FLOAT(53),
+    TINYBLOB of BLOB(20). A series of revisions that change nothing would not end (#13).
+    """
+    name, dialect = connection.dialect.name, connection.dialect
+    quote, new = dialect.identifier_preparer.quote, f"_type_{id(wanted):x}"
+    kind = wanted.type.compile(dialect=dialect)
+    table = ".".join(quote(part) for part in (there.table.schema, there.table.name) if part)
+    if name == "sqlite":
+        place = (there.table.name, there.table.schema or "main", there.name)
+        ask = "SELECT type FROM pragma_table_info(?, ?) WHERE name = ?"
+        return bool(connection.exec_driver_sql(ask, place).scalar() == kind)
+    make = text(f"CREATE TEMPORARY TABLE {new} ({quote(there.name)} {kind})".replace(":", r"\:"))
+    if name == "postgresql":
+        ask = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute"
+        ask += " WHERE attrelid = to_regclass(:of) AND attname = :name"
+    else:
+        ask = "SHOW COLUMNS FROM {} WHERE field = :name"
+    answers = []
+    with suppress(SQLAlchemyError), connection.begin_nested() as nested:
+        connection.execute(make)
+        for of in (table, new):
+            row = connection.execute(text(ask.format(of)), {"of": of, "name": there.name}).first()
+            answers.append(row and row[-1 if name == "postgresql" else 1])
+        nested.rollback()
+    if name != "postgresql":
+        connection.exec_driver_sql(f"DROP TEMPORARY TABLE IF EXISTS {new}")
+    return len(answers) == 2 and answers[0] is not None and answers[0] == answers[1]
+
+
 class Quiet:
     """Not a callback of context.configure: Alembic calls one for generated columns, and fails."""
 
     asked = False
     """Does env.py itself compare defaults?"""
+
+    def compare_type(self, reflected: Column[Any], column: Column[Any]) -> bool:
+        """Alembic knows few of the words that a database has for one type: it is asked."""
+        if not super().compare_type(reflected, column):  # type: ignore[misc]
+            return False
+        found: Connection | None = self.connection  # type: ignore[attr-defined]
+        return found is None or not stored_alike(found, reflected, column)
 
     def compare_server_default(
         self, reflected: Column[Any], column: Column[Any], wanted: str | None, present: str | None
@@ -77,7 +118,7 @@ class Quiet:
         table = column.table
         if postgres and column.primary_key and column is table.autoincrement_column:
             return False  # serial
-        if wanted is None and not Quiet.asked and not self.compare_type(reflected, column):  # type: ignore[attr-defined]
+        if wanted is None and not Quiet.asked and not self.compare_type(reflected, column):
             # A revision gave it to a column for the rows that were there, and code that runs
             # may lean on it: plain Alembic, which compares none, leaves it, too. With another
             # type it would be in the way.

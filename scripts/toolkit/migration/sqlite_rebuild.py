@@ -1,15 +1,19 @@
 """What SQLite's batch mode loses when it makes a table anew, put back into the draft (#13).
 
 It copies what SQLAlchemy reflects: no collation, no AUTOINCREMENT, no index over an expression or
-in descending order, no trigger; and it copies generated columns as if they were plain ones.
+in descending order, no trigger, NUMERIC instead of BINARY; and generated columns as if they
+were plain ones.
 """
 
 import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+import sqlalchemy
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+from sqlalchemy.types import TypeEngine
 
 from toolkit.database.catalog import Catalog, Difference, Entry, differences
 from toolkit.migration.missed.insert import add_imports, add_to, find_function
@@ -20,7 +24,8 @@ from toolkit.migration.several import only_on
 BOTH = ("upgrade", "downgrade")
 
 
-ATTRIBUTES = {("column", "collation"), ("column", "autoincrement"), ("table", "options")}
+ATTRIBUTES = {("column", name) for name in ("collation", "autoincrement", "type")}
+ATTRIBUTES |= {("table", "options")}
 
 
 def lost(
@@ -85,7 +90,7 @@ def kept(
         elif one.kind == "check":
             condition = sql(entry["parts"]["condition"])
             checks.setdefault(table, []).append(f"sa.CheckConstraint({condition})")
-        elif one.attribute == "collation":
+        elif one.attribute in {"collation", "type"}:
             made = call("alter_column", [literal(entry["name"])], retyped(entry), "batch_op")
             source = in_batches(source, table, there(made, several=several))
         elif one.attribute == "autoincrement":
@@ -119,13 +124,20 @@ def counter_aside(table: str) -> tuple[list[str], list[str]]:
 
 
 def retyped(column: Entry) -> dict[str, str | None]:
-    kind = source_of(column["type"], collation=column["collation"])
-    return {"existing_type": source_of(column["type"]), "type_": kind}
+    more = {"collation": column["collation"]} if column["collation"] else {}
+    old = SQLiteDialect()._resolve_type_affinity(column["type"])  # type: ignore[no-untyped-call]
+    return {"existing_type": f"sa.{old!r}", "type_": source_of(column["type"], **more)}
 
 
 def source_of(kind: str, **more: str) -> str:
     """A type of SQLite as SQLAlchemy's."""
-    made: Any = SQLiteDialect()._resolve_type_affinity(kind)  # type: ignore[no-untyped-call]
+    dialect = SQLiteDialect()
+    word, _, length = kind.rstrip(")").partition("(")
+    made: Any = getattr(sqlalchemy, word, None)  # a word that reflection does not know
+    with suppress(TypeError, ValueError):
+        made = made(*([int(length)] if length else []))
+    if not isinstance(made, TypeEngine) or made.compile(dialect=dialect) != kind:
+        made = dialect._resolve_type_affinity(kind)  # type: ignore[no-untyped-call]
     for name, value in more.items():
         setattr(made, name, value)
     return f"sa.{made!r}"
