@@ -183,11 +183,17 @@ run_toolkit() {
         exit 6
     fi
     # -I: no folder of the project is on the path, so its platform.py is not the library's.
-    if ! version=$("$PYTHON" -I -c 'import platform; print(platform.python_version())' 2>/dev/null)
+    if ! version=$("$PYTHON" -I -c \
+        'import os, platform; print(platform.python_version(), os.name, end="")' 2>/dev/null)
     then
         say "$PYTHON ($PYTHON_ORIGIN) does not start; activate a working virtualenv"
         exit 6
     fi
+    if [ "${version#* }" = nt ]; then
+        say "$PYTHON is Windows' own, and proofs need a Unix: run this in WSL, with a Python of its own"
+        exit 6
+    fi
+    version=${version%% *}
     case $version in
         [012].* | 3.[0-9] | 3.[0-9].* | 3.10 | 3.10.*)
             say "$PYTHON ($PYTHON_ORIGIN) is Python $version; 3.11 or newer is needed"
