@@ -192,7 +192,7 @@ def test_an_old_python_is_refused(version: str, tmp_path: Path) -> None:
 
 
 def test_a_python_of_windows_is_refused_in_one_line(tmp_path: Path) -> None:
-    """From Git Bash. There are no forks, no locks on files and no owners as the proofs need them."""
+    """From Git Bash: it has no forks and no owners of files, which the proofs need."""
     fake_python(tmp_path / ".venv" / "bin" / "python", "3.12.1 nt")
     ended = run(BASH, SCRIPTS / DOORS[0], cwd=tmp_path)
     assert ended.returncode == Exit.MISSING_DEPENDENCY

@@ -776,7 +776,6 @@ def test_nothing_secret_is_in_what_is_shown(run: Run) -> None:
 def test_the_engine_is_known(run: Run) -> None:
     drivers = {one.driver for one in run.capture.engines}
     assert drivers & {"aiosqlite", "asyncpg", "aiomysql"}
-    assert all(one.server_version for one in run.capture.engines)
 
 
 # Parts of it alone

@@ -14,6 +14,12 @@ from toolkit.report.exits import Exit
 _COMPREHENSION = re.compile(r"(\.<locals>)?\.<(listcomp|setcomp|dictcomp|genexpr|lambda)>$")
 _IDENTIFIER = re.compile(r"/(\d+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{24,})(?=/|$)", re.IGNORECASE)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|(?<![\w.])\d+(?![\w.])")
+# As the worker writes them (see its statements.py).
+STATEMENT = (
+    "number", "unit", "sql", "frames", "ms", "at", "many", "rows", "connection", "transaction",
+    "engine", "loader", "origin", "to_many", "entity", "batch", "flush", "activation", "streamed",
+    "in_session", "parameters",
+)  # fmt: skip
 
 
 class Records:
@@ -85,13 +91,13 @@ class _Process:
             shown = self.frames[frames] or self.endpoint(unit)
             self.records.events.append(Event(kind, self.first + unit, shown, data))
 
-    def engine(self, dialect: str, driver: str, url: str, version: str) -> int:
+    def engine(self, dialect: str, driver: str, url: str) -> int:
         """Its number over all processes: the workers of pytest-xdist have one each."""
         for known in self.records.engines:
             if (known.dialect, known.driver, known.url) == (dialect, driver, url):
                 return known.number
         number = len(self.records.engines) + 1
-        self.records.engines.append(Engine(number, dialect, driver, url, version))
+        self.records.engines.append(Engine(number, dialect, driver, url))
         return number
 
     def unit(self, number: int, fields: dict[str, Any]) -> Unit:
@@ -113,37 +119,22 @@ class _Process:
         )
 
     def statement(self, fields: list[Any]) -> Statement:
-        (
-            number, unit, sql, frames, ms, at, many, rows, connection, transaction, engine,
-            loader, origin, to_many, entity, batch, flush, activation, streamed,
-            in_session, parameters,
-        ) = fields  # fmt: skip
-        text = self.texts[sql]
-        return Statement(
-            unit=self.first + unit,
-            sql=text,
-            shape=shape_of(text),
-            # Loading while an answer is serialised, no line is the project's but the endpoint.
-            frames=self.frames[frames] or (self.endpoint(unit) if origin else ()),
-            ms=ms / 1000,
-            at=at / 1000,
-            rows=self.rows.get(number) if rows is None else rows,
-            many=many,
-            parameters=parameters,
-            loader=loader,
-            connection=self.first + connection,
-            transaction=self.first + transaction,
-            engine=self.engines[engine],
-            number=self.first + number,
-            origin=origin or "",
-            to_many=to_many,
-            entity=entity,
-            batch=batch,
-            flush=flush,
-            activation=activation,
-            streamed=streamed,
-            in_session=in_session,
-        )
+        given = dict(zip(STATEMENT, fields, strict=True))
+        number, unit, text = given["number"], given["unit"], self.texts[given["sql"]]
+        # Loading while an answer is serialised, no line is the project's but the endpoint.
+        frames = self.frames[given["frames"]] or (self.endpoint(unit) if given["origin"] else ())
+        known = {
+            "sql": text,
+            "shape": shape_of(text),
+            "frames": frames,
+            "ms": given["ms"] / 1000,
+            "at": given["at"] / 1000,
+            "rows": self.rows.get(number) if given["rows"] is None else given["rows"],
+            "engine": self.engines[given["engine"]],
+            "origin": given["origin"] or "",
+        }
+        counted = ("number", "unit", "connection", "transaction")
+        return Statement(**given | known | {one: self.first + given[one] for one in counted})
 
     def endpoint(self, unit: int) -> tuple[Frame, ...]:
         """The definition of the function that serves a request."""

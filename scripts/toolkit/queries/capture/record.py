@@ -111,7 +111,6 @@ class Engine:
     driver: str
     url: str
     """With its password: never printed."""
-    server_version: str = ""
 
 
 @dataclass(frozen=True)

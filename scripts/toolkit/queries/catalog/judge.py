@@ -1,7 +1,7 @@
 """Verdicts about indexes and keys that are the same on every database."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from toolkit.database.sizes import in_units
 from toolkit.database.urls import Kind
@@ -15,8 +15,10 @@ from toolkit.queries.catalog.report import (
     drop,
     index_name,
 )
-from toolkit.queries.finding import Confidence, Index
+from toolkit.queries.finding import Confidence, Fix, Index
 
+NEAR_THE_END = 0.7
+"""The part of a key's numbers that is used."""
 # A lookup by equality, which is what a foreign key asks for.
 EQUALITY = {"btree", "hash", "BTREE", "HASH"}
 
@@ -222,3 +224,45 @@ def without_primary_key(reader: Reader, tables: Iterable[Table], *, harmless: st
             evidence=[str(table), *([harmless] if harmless else [])],
             table=table,
         )
+
+
+def near_the_end(
+    reader: Reader, table: Table, column: str, type_: str, *, used: int, end: int, seen: str
+) -> None:
+    """A key that counts up and will run out of its type. `seen`: who counts, `the next is`."""
+    if used < NEAR_THE_END * end:
+        return
+    reader.add(
+        "id-near-the-end",
+        Confidence.MEASURED,
+        f"{table.full_name}.{column} ({type_}) has used {100 * used / end:.0f} % of its numbers;"
+        " when they end, every INSERT fails.",
+        evidence=[f"{seen} {used:,} of {end:,}", str(table)],
+        table=table,
+        column=column,
+        fix=Fix(
+            "model",
+            f"{column}: Mapped[int] = mapped_column(BigInteger, ...)  # and its foreign keys;"
+            " generate-migration.sh --expand-contract does it without downtime",
+        ),
+    )
+
+
+def all_empty(reader: Reader, tables: Collection[Table]) -> None:
+    if tables and all(table.rows == 0 for table in tables):
+        reader.notes.append(
+            "every table of this database is empty: what depends on the number of rows is only"
+            " suspected; name a database with data in it"
+        )
+
+
+def setting(
+    reader: Reader, name: str, confidence: Confidence, message: str, fix: str, *, seen: str
+) -> None:
+    reader.add(
+        f"setting-{name.replace('_', '-')}",
+        confidence,
+        message,
+        evidence=[seen],
+        fix=Fix("setting", fix),
+    )

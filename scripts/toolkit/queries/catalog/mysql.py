@@ -4,13 +4,16 @@ from collections import defaultdict
 from typing import Any
 
 from toolkit.queries.catalog.judge import (
+    all_empty,
+    near_the_end,
     repeated_indexes,
+    setting,
     unindexed_foreign_keys,
     unused_indexes,
     without_primary_key,
 )
 from toolkit.queries.catalog.report import ForeignKey, Key, Reader, Table, TableIndex, quoter
-from toolkit.queries.finding import Confidence, Fix
+from toolkit.queries.finding import Confidence
 
 quote = quoter("mysql")
 
@@ -55,7 +58,6 @@ SHOW GLOBAL VARIABLES WHERE variable_name IN ('performance_schema', 'slow_query_
     'max_statement_time', 'max_execution_time', 'version')
 """
 ENDS = {"tinyint": 7, "smallint": 15, "mediumint": 23, "int": 31, "bigint": 63}
-NEAR_THE_END = 0.7
 
 
 def read(reader: Reader) -> str:
@@ -80,13 +82,9 @@ def read(reader: Reader) -> str:
         reader.notes.append(
             "unused indexes were not judged: performance_schema is off or may not be read"
         )
-    near_the_end(reader, tables, {str(row[0]): row[4] for row in found})
+    ids(reader, tables, {str(row[0]): row[4] for row in found})
     settings(reader, variables)
-    if tables and all(table.rows == 0 for table in tables.values()):
-        reader.notes.append(
-            "every table of this database is empty: what depends on the number of rows is only"
-            " suspected; name a database with data in it"
-        )
+    all_empty(reader, tables.values())
     version = variables["version"].split("-")[0]
     return f"{'MariaDB' if mariadb else 'MySQL'} {version}"
 
@@ -141,7 +139,6 @@ def read_indexes(
                 constraint=name == "PRIMARY",
                 scans=None if scans is None else scans.get((table, name), 0),
                 order=number,
-                definition="",
             )
         )
     return indexes
@@ -176,41 +173,22 @@ def without_key(reader: Reader, tables: dict[str, Table], indexes: list[TableInd
     return [table for name, table in tables.items() if name not in keyed]
 
 
-def near_the_end(reader: Reader, tables: dict[str, Table], next_ids: dict[str, Any]) -> None:
+def ids(reader: Reader, tables: dict[str, Table], next_ids: dict[str, Any]) -> None:
     for name, column, type_ in reader.rows(AUTO_INCREMENT):
         value = next_ids.get(str(name))
         bits = ENDS.get(str(type_).split("(")[0].split()[0])
         if value is None or bits is None:
             continue
         end = 2 ** (bits + ("unsigned" in str(type_))) - 1
-        if int(value) < NEAR_THE_END * end:
-            continue
         table = tables[str(name)]
-        reader.add(
-            "id-near-the-end",
-            Confidence.MEASURED,
-            f"{name}.{column} ({type_}) has used {100 * int(value) / end:.0f} % of its numbers;"
-            " when they end, every INSERT fails.",
-            evidence=[f"the next is {int(value):,} of {end:,}", str(table)],
-            table=table,
-            column=str(column),
-            fix=Fix(
-                "model",
-                f"{column}: Mapped[int] = mapped_column(BigInteger, ...)  # and its foreign keys;"
-                " generate-migration.sh --expand-contract does it without downtime",
-            ),
-        )
+        seen = "the next is"
+        near_the_end(reader, table, str(column), type_, used=int(value), end=end, seen=seen)
 
 
 def settings(reader: Reader, variables: dict[str, str]) -> None:
     def say(name: str, confidence: Confidence, message: str, fix: str) -> None:
-        reader.add(
-            f"setting-{name.replace('_', '-')}",
-            confidence,
-            message,
-            evidence=[f"{name} = {variables.get(name, '')!r}"],
-            fix=Fix("setting", fix),
-        )
+        seen = f"{name} = {variables.get(name, '')!r}"
+        setting(reader, name, confidence, message, fix, seen=seen)
 
     if variables.get("performance_schema") == "OFF":
         say(

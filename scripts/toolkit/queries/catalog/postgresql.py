@@ -4,6 +4,7 @@ import json
 
 from toolkit.queries.catalog import postgresql_queries as queries
 from toolkit.queries.catalog.judge import (
+    all_empty,
     repeated_indexes,
     unindexed_foreign_keys,
     unused_indexes,
@@ -11,7 +12,7 @@ from toolkit.queries.catalog.judge import (
 )
 from toolkit.queries.catalog.postgresql_state import (
     State,
-    near_the_end,
+    ids,
     never_analysed,
     qualified,
     quote,
@@ -61,13 +62,9 @@ def read(reader: Reader) -> str:
     sequential_scans(reader, plain, days)
     never_analysed(reader, plain, found)
     vacuum_lag(reader, plain, found)
-    near_the_end(reader, tables)
+    ids(reader, tables)
     settings(reader, found)
-    if states and all(state.table.rows == 0 for state in plain):
-        reader.notes.append(
-            "every table of this database is empty: what depends on the number of rows is only"
-            " suspected; name a database with data in it"
-        )
+    all_empty(reader, [state.table for state in plain])
     version = found["server_version"].split()[0]
     return f"PostgreSQL {version}"
 

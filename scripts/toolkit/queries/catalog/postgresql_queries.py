@@ -23,7 +23,7 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relispartition,
         WHERE p.option_name = 'autovacuum_vacuum_threshold'),
        (SELECT p.option_value::float FROM pg_options_to_table(c.reloptions) p
         WHERE p.option_name = 'autovacuum_vacuum_scale_factor'),
-       s.last_vacuum::text, s.last_autovacuum::text, c.relpersistence::text
+       s.last_vacuum::text, s.last_autovacuum::text
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.queries.catalog import postgresql_queries as queries
-from toolkit.queries.catalog.judge import in_days
+from toolkit.queries.catalog.judge import in_days, near_the_end, setting
 from toolkit.queries.catalog.report import MANY_ROWS, Reader, Table, quoter
 from toolkit.queries.finding import Confidence, Fix
 
 HOT_SCANS = 100
 HOT_ROWS = 10_000
 MANY_DEAD = 10_000
-NEAR_THE_END = 0.7
 HELD_SECONDS = 3600
 quote = quoter("postgresql")
 
@@ -34,7 +33,6 @@ class State:
     scale: float | None
     vacuumed: str | None
     autovacuumed: str | None
-    persistence: str
 
     @property
     def autovacuum_is_off(self) -> bool:
@@ -136,49 +134,48 @@ def last(state: State) -> str:
     return max(times) if times else "never"
 
 
-def near_the_end(reader: Reader, tables: Mapping[int, Table]) -> None:
+def ids(reader: Reader, tables: Mapping[int, Table]) -> None:
     """Columns whose sequence will run out of their type."""
     for oid, column, type_, end, value in reader.rows(queries.SEQUENCES):
-        table = tables.get(int(oid))
-        if table is None or value is None or int(value) < NEAR_THE_END * int(end):
-            continue
-        share = 100 * int(value) / int(end)
-        reader.add(
-            "id-near-the-end",
-            Confidence.MEASURED,
-            f"{table.full_name}.{column} ({type_}) has used {share:.0f} % of its numbers; when"
-            " they end, every INSERT fails.",
-            evidence=[f"the sequence is at {int(value):,} of {int(end):,}", str(table)],
-            table=table,
-            column=str(column),
-            fix=Fix(
-                "model",
-                f"{column}: Mapped[int] = mapped_column(BigInteger, ...)  # and its foreign keys;"
-                " generate-migration.sh --expand-contract does it without downtime",
-            ),
-        )
+        if (table := tables.get(int(oid))) is not None and value is not None:
+            near_the_end(
+                reader, table, str(column), type_,
+                used=int(value), end=int(end), seen="the sequence is at",
+            )  # fmt: skip
+
+
+STATEMENTS = "pg_stat_statements"
+FOREVER = "Statements may run for ever: one bad plan can take all connections."
+# Setting, its value, and what is to be said about that.
+SETTINGS = (
+    ("track_counts", "off", Confidence.PROVED,
+     "Nothing is counted about tables and indexes, and autovacuum cannot work.",
+     "track_counts = on"),
+    ("autovacuum", "off", Confidence.PROVED,
+     "autovacuum is off: tables bloat, and statistics for plans grow old.", "autovacuum = on"),
+    ("track_io_timing", "off", Confidence.PROVED,
+     "Time spent on reading from disk is not measured, so plans and statistics do not show it.",
+     "track_io_timing = on  # pg_test_timing shows what it costs"),
+    *((name, "off", Confidence.PROVED,
+       f"{name} is off for this role or database: the planner may not choose what is best.",
+       f"{name} = on")
+      for name in ("enable_seqscan", "enable_indexscan", "enable_nestloop", "enable_hashjoin")),
+    ("random_page_cost", "4", Confidence.SUSPECTED,
+     "random_page_cost is that of a spinning disk: on an SSD, indexes are used too late.",
+     "random_page_cost = 1.1  # if the data lies on an SSD"),
+    ("statement_timeout", "0", Confidence.SUSPECTED, FOREVER,
+     "ALTER ROLE application SET statement_timeout = '30s';"),
+)  # fmt: skip
 
 
 def settings(reader: Reader, found: Mapping[str, str]) -> None:
     """Settings that hide problems; what is a matter of taste is suspected only."""
-
-    def say(
-        name: str, confidence: Confidence, message: str, fix: str, *, seen: str | None = None
-    ) -> None:
-        evidence = [seen or f"{name} = {found.get(name, '')!r}"]
-        reader.add(
-            f"setting-{name.replace('_', '-')}",
-            confidence,
-            message,
-            evidence=evidence,
-            fix=Fix("setting", fix),
-        )
-
     libraries = found.get("shared_preload_libraries")  # only some roles may see it
-    loaded = "pg_stat_statements" in (libraries or "")
+    loaded = STATEMENTS in (libraries or "")
     if libraries is not None and not loaded:
-        say(
-            "pg_stat_statements",
+        setting(
+            reader,
+            STATEMENTS,
             Confidence.PROVED,
             "pg_stat_statements is not loaded: the server does not know which statements take"
             " its time.",
@@ -187,63 +184,21 @@ def settings(reader: Reader, found: Mapping[str, str]) -> None:
             seen=f"shared_preload_libraries = {libraries!r}",
         )
     elif not reader.rows(queries.EXTENSION)[0][0]:
-        say(
-            "pg_stat_statements",
+        setting(
+            reader,
+            STATEMENTS,
             Confidence.PROVED,
             "This database has no view of pg_stat_statements: which statements take its time"
             " cannot be asked.",
             "CREATE EXTENSION pg_stat_statements;",
             seen="pg_extension has no pg_stat_statements",
         )
-    if found.get("track_counts") == "off":
-        say(
-            "track_counts",
-            Confidence.PROVED,
-            "Nothing is counted about tables and indexes, and autovacuum cannot work.",
-            "track_counts = on",
-        )
-    if found.get("autovacuum") == "off":
-        say(
-            "autovacuum",
-            Confidence.PROVED,
-            "autovacuum is off: tables bloat, and statistics for plans grow old.",
-            "autovacuum = on",
-        )
-    if found.get("track_io_timing") == "off":
-        say(
-            "track_io_timing",
-            Confidence.PROVED,
-            "Time spent on reading from disk is not measured, so plans and statistics do not"
-            " show it.",
-            "track_io_timing = on  # pg_test_timing shows what it costs",
-        )
-    for name in ("enable_seqscan", "enable_indexscan", "enable_nestloop", "enable_hashjoin"):
-        if found.get(name) == "off":
-            say(
-                name,
-                Confidence.PROVED,
-                f"{name} is off for this role or database: the planner may not choose what is"
-                " best.",
-                f"{name} = on",
-            )
-    if found.get("random_page_cost") == "4":
-        say(
-            "random_page_cost",
-            Confidence.SUSPECTED,
-            "random_page_cost is that of a spinning disk: on an SSD, indexes are used too late.",
-            "random_page_cost = 1.1  # if the data lies on an SSD",
-        )
-    if found.get("statement_timeout") == "0":
-        say(
-            "statement_timeout",
-            Confidence.SUSPECTED,
-            "Statements may run for ever: one bad plan can take all connections.",
-            "ALTER ROLE application SET statement_timeout = '30s';",
-        )
-    if found.get("log_min_duration_statement") == "-1" and not loaded:
-        say(
-            "log_min_duration_statement",
-            Confidence.SUSPECTED,
-            "Slow statements are not logged.",
-            "log_min_duration_statement = '500ms'",
-        )
+    judged = list(SETTINGS)
+    if not loaded:
+        judged.append(
+            ("log_min_duration_statement", "-1", Confidence.SUSPECTED,
+             "Slow statements are not logged.", "log_min_duration_statement = '500ms'")
+        )  # fmt: skip
+    for name, bad, confidence, message, fix in judged:
+        if found.get(name) == bad:
+            setting(reader, name, confidence, message, fix, seen=f"{name} = {bad!r}")

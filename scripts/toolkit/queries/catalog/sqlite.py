@@ -4,7 +4,9 @@ from typing import Any
 
 from toolkit.database.sqlite_reading import file_of, state_of
 from toolkit.queries.catalog.judge import (
+    all_empty,
     repeated_indexes,
+    setting,
     unindexed_foreign_keys,
     without_primary_key,
 )
@@ -46,11 +48,7 @@ def read(reader: Reader) -> str:
     statistics(reader, list(tables.values()))
     settings(reader)
     reader.notes.append("SQLite does not count how often an index is used: none is called unused")
-    if tables and all(table.rows == 0 for table in tables.values()):
-        reader.notes.append(
-            "every table of this database is empty: what depends on the number of rows is only"
-            " suspected; name a database with data in it"
-        )
+    all_empty(reader, tables.values())
     version = reader.rows("SELECT sqlite_version()")[0][0]
     return f"SQLite {version}"
 
@@ -164,10 +162,11 @@ def settings(reader: Reader) -> None:
     is_wal = file is not None and state_of(file).wal
     mode = "wal" if is_wal else str(reader.rows("PRAGMA journal_mode")[0][0])
     if mode not in {"wal", "memory", "off"}:
-        reader.add(
-            "setting-journal-mode",
+        setting(
+            reader,
+            "journal_mode",
             Confidence.SUSPECTED,
             "Readers wait for writers and writers for readers: the journal is not a WAL.",
-            evidence=[f"journal_mode = {mode!r}"],
-            fix=Fix("setting", "PRAGMA journal_mode = WAL  -- once; the file remembers it"),
+            "PRAGMA journal_mode = WAL  -- once; the file remembers it",
+            seen=f"journal_mode = {mode!r}",
         )

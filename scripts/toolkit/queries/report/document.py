@@ -1,13 +1,13 @@
 """A result as data for `--json`: keys in a fixed order, nothing cut, no parameter's value."""
 
 import math
-from dataclasses import asdict
+from dataclasses import is_dataclass
+from enum import StrEnum
 from typing import Any
 
-from toolkit.queries.finding import Fix, Index, Loader, QueryFinding
-from toolkit.queries.plans.measure import Measured, Node, Timing
+from toolkit.queries.finding import QueryFinding
 from toolkit.queries.report.words import counts
-from toolkit.queries.result import Change, Excerpt, LayerState, Result, Route
+from toolkit.queries.result import Result, Route
 from toolkit.report.masking import MASKER
 
 
@@ -18,128 +18,42 @@ def as_document(result: Result) -> dict[str, Any]:
         "command": result.command,
         "database": result.database,
         "counts": {str(confidence): number for confidence, number in counts(result.new).items()},
-        "layers": [layer(one) for one in result.layers],
+        "layers": plain(result.layers),
         "findings": [finding(one, result) for one in result.findings],
         "routes": [route(one) for one in result.routes],
         "over_budget": [route(one) for one in result.over_budget],
-        "measured": [measured(one) for one in result.measured],
-        "changes": [change(one) for one in result.changes],
+        "measured": plain(result.measured),
+        "changes": plain(result.changes),
         "notes": list(result.notes),
     }
     masked: dict[str, Any] = MASKER.data(document)
     return masked
 
 
-def layer(one: LayerState) -> dict[str, Any]:
-    return {
-        "layer": str(one.layer),
-        "ran": one.ran,
-        "words": one.words,
-        "seconds": number(one.seconds),
-    }
-
-
 def finding(one: QueryFinding, result: Result) -> dict[str, Any]:
     return {
-        "rule": one.rule,
-        "layer": str(one.layer),
-        "confidence": str(one.confidence),
-        "message": one.message,
-        "evidence": list(one.evidence),
-        "file": one.file,
-        "line": one.line,
-        "function": one.function,
-        "unit": one.unit,
-        "table": one.table,
-        "shape": one.shape,
-        "fix": fix(one.fix),
-        "verify": one.verify,
-        "cost_ms": number(one.cost_ms),
+        **values(one),
         "fingerprint": one.fingerprint,
         "known": one.fingerprint in result.known,
-        "excerpt": excerpt(result.excerpts.get(one.fingerprint)),
+        "excerpt": plain(result.excerpts.get(one.fingerprint)),
     }
-
-
-def fix(one: Fix | None) -> dict[str, Any] | None:
-    if one is None:
-        return None
-    return {
-        "kind": one.kind,
-        "text": one.text,
-        "index": plain(one.index) if one.index else None,
-        "loader": plain(one.loader) if one.loader else None,
-    }
-
-
-def plain(one: Index | Loader) -> dict[str, Any]:
-    """With lists instead of tuples, as JSON gives them back."""
-    values = asdict(one).items()
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
-
-
-def excerpt(one: Excerpt | None) -> dict[str, Any] | None:
-    if one is None:
-        return None
-    return {"first_line": one.first_line, "marked": one.marked, "lines": list(one.lines)}
 
 
 def route(one: Route) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "calls": one.calls,
-        "statements": one.statements,
-        "database_ms": number(one.database_ms),
-        "ms": number(one.ms),
-        "rows": one.rows,
-        "budget": one.budget,
-        "failed": dict(one.failed),
-    }
+    return values(one) | {"failed": dict(one.failed)}
 
 
-def measured(one: Measured) -> dict[str, Any]:
-    return {
-        "shape": one.shape,
-        "file": one.file,
-        "line": one.line,
-        "unit": one.unit,
-        "before": timing(one.before),
-        "after": timing(one.after) if one.after else None,
-        "index": plain(one.index) if one.index else None,
-        "ddl": one.ddl,
-        "size_bytes": one.size_bytes,
-        "build_ms": number(one.build_ms),
-        "write_ratio": number(one.write_ratio),
-        "estimated_cost": [number(cost) for cost in one.estimated_cost or ()] or None,
-        "note": one.note,
-    }
+def values(one: object) -> dict[str, object]:
+    """Of a dataclass, in the order of its fields."""
+    return {name: plain(value) for name, value in vars(one).items()}
 
 
-def timing(one: Timing) -> dict[str, Any]:
-    return {"ms": number(one.ms), "buffers": one.buffers, "plan": node(one.plan)}
-
-
-def node(one: Node) -> dict[str, Any]:
-    return {
-        "label": one.label,
-        "rows": number(one.rows),
-        "estimated": number(one.estimated),
-        "ms": number(one.ms),
-        "cost": number(one.cost),
-        "buffers": one.buffers,
-        "notes": list(one.notes),
-        "children": [node(child) for child in one.children],
-    }
-
-
-def change(one: Change) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "statements": list(one.statements),
-        "database_ms": [number(ms) for ms in one.database_ms],
-    }
-
-
-def number(value: float | None) -> float | None:
-    """Rounded to what a clock can tell; JSON has neither infinity nor NaN."""
-    return round(value, 4) if value is not None and math.isfinite(value) else None
+def plain(value: object) -> object:
+    """As JSON has it. Numbers are rounded to what a clock can tell; there is no infinity."""
+    if is_dataclass(value):
+        return values(value)
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in value]
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return str(value) if isinstance(value, StrEnum) else value

@@ -8,7 +8,7 @@ killed leaves what it has seen. Texts and places are written once and named by n
     ["end", unit, name, ms, status, error, frames of the endpoint]
     ["sql", number, text]
     ["frames", number, [[file, line, function], ...]]
-    ["engine", number, dialect, driver, url, server_version]
+    ["engine", number, dialect, driver, url]
     ["statement", ...]                  fields: see statements.py
     ["rows", statement, rows]           counted while they were fetched
     ["event", kind, unit, frames, data]

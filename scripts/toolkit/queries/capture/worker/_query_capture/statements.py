@@ -317,11 +317,8 @@ def _engine(conn: Foreign, dialect: Foreign) -> int:
     if epoch != records.epoch:
         number = records.number()
         dialect.__dict__[KEY] = (records.epoch, number)
-        version = ".".join(map(str, dialect.server_version_info or ()))
-        if getattr(dialect, "is_mariadb", False):
-            version += "-MariaDB"
         url = conn.engine.url.render_as_string(hide_password=False)
-        records.write(["engine", number, dialect.name, dialect.driver, url, version])
+        records.write(["engine", number, dialect.name, dialect.driver, url])
     return int(number)
 
 
