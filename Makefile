@@ -115,7 +115,8 @@ api: .venv-api/installed ## Have schemathesis look for a 5xx of the example serv
 
 WILD ?=
 zoo: .venv/installed ## Compare env.py with plain Alembic, on all that models have, or on WILD=200 by chance
-	WILD=$(WILD) .venv/bin/python tests/zoo/compare.py
+	@[ -z "$(WILD)" ] || [ -d .zoo ] || .venv/bin/python $(PIP) install --target .zoo "hypothesis>=6.170"
+	WILD=$(WILD) PYTHONPATH=$(if $(WILD),.zoo) .venv/bin/python tests/zoo/compare.py
 
 .venv-bench/installed: pyproject.toml
 	@$(PYTHON) -m venv --clear .venv-bench
@@ -175,4 +176,4 @@ SKILLS_CLIENT := skills@1.7.4 node-linux-$(if $(filter aarch64 arm64,$(shell una
 	@touch $@
 
 clean: ## Remove the environments and caches (not demo/)
-	rm -rf .venv .venv-floor .venv-bench .venv-api .npm .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-floor .venv-bench .venv-api .npm .zoo .mypy_cache .ruff_cache .pytest_cache
