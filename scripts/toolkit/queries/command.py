@@ -1,8 +1,9 @@
 """The command line of optimize-queries.sh."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from toolkit.database.errors import DatabaseError
 from toolkit.database.urls import WHERE
@@ -74,100 +75,19 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_what_to_watch(made)
-    add_what_to_do(made)
-    made.add_argument("--project", metavar="DIR", type=Path, help="default: here")
-    made.add_argument("--base", metavar="MODULE:NAME", help="the declarative base that is meant")
-    made.add_argument("--url-from", metavar="SOURCE", help="where the database's URL comes from")
-    made.add_argument(
-        "--scratch-on",
-        metavar="HOST:PORT",
-        help="allow the scratch copy on the server of the database that is looked at",
-    )
-    made.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=900.0,
-        help="for what is watched (default: 900)",
-    )
-    shown = made.add_mutually_exclusive_group()
-    shown.add_argument("--json", action="store_true", help="print the result as JSON")
-    shown.add_argument("--sarif", action="store_true", help="print the findings as SARIF 2.1.0")
-    made.add_argument(
-        "--html", metavar="FILE", type=Path, help="also write it as one page that needs no network"
-    )
-    return made
-
-
-def add_what_to_watch(made: argparse.ArgumentParser) -> None:
     watch = made.add_mutually_exclusive_group()
-    watch.add_argument("--run", metavar="COMMAND", help='a command to watch: "pytest -q"')
-    watch.add_argument(
-        "--app", metavar="MODULE:NAME", help="the application that gets the requests"
-    )
-    made.add_argument(
-        "--requests",
-        metavar="FILE",
-        type=Path,
-        help="what to send (default: GET on every route without parameters)",
-    )
-    made.add_argument(
-        "--headers", metavar="FILE", type=Path, help="headers for all requests: what signs in"
-    )
-    made.add_argument(
-        "--overrides",
-        metavar="MODULE[:NAME]",
-        help="replace dependencies by this module's dependency_overrides, a dictionary",
-    )
-    made.add_argument(
-        "--url-env",
-        metavar="NAME",
-        help="the environment variable with the URL of the database to look at",
-    )
-    made.add_argument("--url", metavar="URL", help="that URL itself, without password")
-    made.add_argument(
-        "--layers",
-        metavar="NAMES",
-        type=layers,
-        default=tuple(Layer),
-        help="only these, with commas (default: all that there is something for)",
-    )
-
-
-def add_what_to_do(made: argparse.ArgumentParser) -> None:
-    made.add_argument(
-        "--fix",
-        metavar="MESSAGE",
-        nargs="?",
-        const="indexes that queries want",
-        help="write the revision for the indexes, reviewed, and print patches of the code",
-    )
-    made.add_argument(
-        "--verify",
-        metavar="FILE",
-        type=Path,
-        help="do again what made this --json FILE, and show before and after",
-    )
+    for flag, shown, kind, words in OPTIONS:
+        group = watch if flag in {"--run", "--app"} else made
+        group.add_argument(flag, metavar=shown, type=kind, help=words, **MORE.get(flag, {}))
     made.add_argument(
         "--follow-links",
         action="store_true",
         help="with --fix: also write where a link in the project leads out of it",
     )
-    made.add_argument("--only", metavar="FINGERPRINT", help="report this finding only: is it gone?")
-    made.add_argument(
-        "--baseline", metavar="FILE", type=Path, help="findings that are known do not fail the run"
-    )
-    made.add_argument(
-        "--write-baseline", metavar="FILE", type=Path, help="write the findings there as known"
-    )
-    made.add_argument(
-        "--budget",
-        metavar="ROUTE=N",
-        action="append",
-        default=[],
-        help='statements that a route may issue: "GET /posts=3"; @FILE has one a line',
-    )
+    printed = made.add_mutually_exclusive_group()
+    printed.add_argument("--json", action="store_true", help="print the result as JSON")
+    printed.add_argument("--sarif", action="store_true", help="print the findings as SARIF 2.1.0")
+    return made
 
 
 def layers(text: str) -> tuple[Layer, ...]:
@@ -176,6 +96,42 @@ def layers(text: str) -> tuple[Layer, ...]:
     if unknown:
         raise argparse.ArgumentTypeError(f"no layer {unknown[0]!r}; there is {', '.join(Layer)}")
     return tuple(layer for layer in Layer if layer in names)
+
+
+# What takes a value: the flag, the value's name, how it is read, and what it says.
+OPTIONS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
+    ("--run", "COMMAND", str, 'a command to watch: "pytest -q"'),
+    ("--app", "MODULE:NAME", str, "the application that gets the requests"),
+    ("--requests", "FILE", Path, "what to send (default: GET on every route without parameters)"),
+    ("--headers", "FILE", Path, "headers for all requests: what signs in"),
+    ("--overrides", "MODULE[:NAME]", str,
+     "replace dependencies by this module's dependency_overrides, a dictionary"),
+    ("--url-env", "NAME", str, "the environment variable with the URL of the database to look at"),
+    ("--url", "URL", str, "that URL itself, without password"),
+    ("--layers", "NAMES", layers,
+     "only these, with commas (default: all that there is something for)"),
+    ("--fix", "MESSAGE", str,
+     "write the revision for the indexes, reviewed, and print patches of the code"),
+    ("--verify", "FILE", Path, "do again what made this --json FILE, and show before and after"),
+    ("--only", "FINGERPRINT", str, "report this finding only: is it gone?"),
+    ("--baseline", "FILE", Path, "findings that are known do not fail the run"),
+    ("--write-baseline", "FILE", Path, "write the findings there as known"),
+    ("--budget", "ROUTE=N", str,
+     'statements that a route may issue: "GET /posts=3"; @FILE has one a line'),
+    ("--project", "DIR", Path, "default: here"),
+    ("--base", "MODULE:NAME", str, "the declarative base that is meant"),
+    ("--url-from", "SOURCE", str, "where the database's URL comes from"),
+    ("--scratch-on", "HOST:PORT", str,
+     "allow the scratch copy on the server of the database that is looked at"),
+    ("--timeout", "SECONDS", seconds, "for what is watched (default: 900)"),
+    ("--html", "FILE", Path, "also write it as one page that needs no network"),
+)  # fmt: skip
+MORE: dict[str, dict[str, Any]] = {
+    "--layers": {"default": tuple(Layer)},
+    "--fix": {"nargs": "?", "const": "indexes that queries want"},
+    "--budget": {"action": "append", "default": []},
+    "--timeout": {"default": 900.0},
+}
 
 
 def run(options: argparse.Namespace) -> Exit:

@@ -101,7 +101,7 @@ class _Proving:
                 ],
             )
         tables = tuple(report["tables"])
-        self.steps.append(f"metadata has the {len(tables)} tables of the source")
+        self.steps.append(f"the metadata has all tables of the source ({len(tables)})")
         if report["operations"]:
             if self.situation.head is not None:
                 count = len(report["operations"])
