@@ -8,6 +8,7 @@ import pytest
 from projects import warm
 from projects.setup_door import SCRIPTS, setup
 from projects.shop import Shop
+from toolkit.project import read_project
 from toolkit.report.exits import Exit
 
 pytestmark = pytest.mark.any_sqlalchemy
@@ -36,6 +37,19 @@ def test_setup_has_nothing_to_do(shop: Shop) -> None:
     assert any(
         note.startswith(NAMED.format(name="sketch.py", line=1)) for note in ended.document["notes"]
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "stops"),
+    [
+        ("return file.metadata  # and the metadata of its parts", False),
+        ('payments = T("payments", metadata, id_column)', True),
+        ("metadata = MetaData()", True),
+    ],
+)
+def test_metadata_is_a_word_about_files_too(line: str, stops: bool, shop: Shop) -> None:
+    shop.write("app/files.py", f"import sqlalchemy\n<<<<<<< HEAD\n{line}\n")
+    assert ("models" in read_project(shop.root).undecided) == stops
 
 
 def test_setup_writes_no_list_that_would_lack_it(shop: Shop) -> None:

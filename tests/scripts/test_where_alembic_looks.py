@@ -1,6 +1,7 @@
 """Where revisions lie is Alembic's answer: `alembic revision`, `heads` and `history` say it."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -240,6 +241,25 @@ def test_setup_makes_no_second_history(sections: Shop) -> None:
     assert sections.files() == before
     assert "nothing to do" in ended.out
     assert "alembic -n core upgrade head" in ended.out
+
+
+def test_a_folder_that_was_renamed_gets_no_second_history(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "shop")
+    shop.add_first()
+    (shop.root / "alembic").rename(shop.root / "migrations")
+    shop.remove_environment()
+    before = shop.files()
+    for ended in (setup(shop.root), shop.generate("users")):
+        assert ended.code == Exit.BROKEN_PROJECT
+        assert "alembic.ini leads to alembic, where no env.py is; migrations has one" in ended.err
+        assert shop.files() == before
+    assert len(read_project(shop.root, one_alembic=False).alembic) == 1
+
+    (line,) = re.findall(r"write (script_location = \S+) in alembic\.ini", ended.err)
+    ini = shop.root / "alembic.ini"
+    ini.write_text(re.sub(r"script_location = .*", line, ini.read_text(encoding="utf-8")))
+    assert alembic(shop, ini, "heads").split()[0] == "first"
+    assert "nothing to do" in setup(shop.root).out
 
 
 def test_a_file_that_alembic_does_not_see_is_no_success(tmp_path: Path) -> None:

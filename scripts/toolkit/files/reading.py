@@ -14,12 +14,12 @@ from pathlib import Path
 MOST = 32_000_000
 """Bytes. What is larger is no source that a person or a generator of models wrote."""
 _TABLES = (
-    r"__table(?:name)?__|declarative|automap|DeclarativeBase|MetaData|\bmapped|\bcolumn\s*\("
-    r"|\btable\s*(?:\(|=\s*True)|\bclass\s+\w+\s*\([^)]*\bBase\b"
+    r"__table(?:name)?__|declarative|automap|(?-i:MetaData)|[\"']\s*,\s*metadata\b|\bmapped"
+    r"|\bcolumn\s*\(|\btable\s*(?:\(|=\s*True)|\bclass\s+\w+\s*\([^)]*\bBase\b"
 )
 _TABLES_IN_TEXT = re.compile(_TABLES, re.IGNORECASE)
 _TABLES_IN_BYTES = re.compile(_TABLES.encode(), re.IGNORECASE)
-"""What one of these is in may define a table."""
+"""What one of these is in may define a table. `metadata` alone is a word about files, too (#12)."""
 
 
 class Unreadable(Exception):

@@ -1,8 +1,9 @@
 """The one exception that reading a project raises."""
 
+import os
 from pathlib import Path
 
-from toolkit.project.facts import Problem, Project
+from toolkit.project.facts import AlembicSetup, Problem, Project
 from toolkit.report.exits import Exit
 from toolkit.report.quoting import word
 
@@ -59,6 +60,22 @@ def bad_option(flag: str, message: str, remedy: str) -> ProjectError:
             message=f"{flag}: {message}",
             remedy=remedy,
             exit_code=Exit.USAGE,
+        )
+    )
+
+
+def moved_scripts(setup: AlembicSetup, env: Path, root: Path) -> ProjectError:
+    """The ini names a folder without env.py, and `env` lies in one that no ini names."""
+    ini, given = setup.ini.relative_to(root), os.path.relpath(setup.script_location, root)
+    found = env.parent.relative_to(root)
+    location = f"%(here)s/{os.path.relpath(env.parent, setup.ini.parent)}"
+    return ProjectError(
+        Problem(
+            code="moved-scripts",
+            message=f"{ini} leads to {given}, where no env.py is; {found} has one that no ini names",
+            remedy=f"if that is the one, write script_location = {location} in {ini}; if it is"
+            " none of this database's, remove or rename it",
+            exit_code=Exit.BROKEN_PROJECT,
         )
     )
 

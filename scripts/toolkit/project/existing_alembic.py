@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolkit.project.errors import ProjectError, ambiguous, bad_option
+from toolkit.project.errors import ProjectError, ambiguous, bad_option, moved_scripts
 from toolkit.project.facts import AlembicSetup
 from toolkit.project.imports import Module, Resolver, parse
 from toolkit.project.root import Location, read_text, read_toml
@@ -56,9 +56,26 @@ def find_alembic(
         setups = nearest
     if one and len(setups) > 1:
         raise _several(setups, location)
+    if one and setups:
+        _refuse_moved(setups[0], everything, location)
     for setup in setups:
         found = _with_env(found, setup, resolver)
     return found
+
+
+def _refuse_moved(
+    setup: AlembicSetup, everything: Sequence[AlembicSetup], location: Location
+) -> None:
+    """Raise ProjectError where the ini leads to no env.py, and there is one that no ini names:
+    it was moved or renamed, and a new one would begin a second history.
+    """
+    if setup.env.is_file():
+        return
+    named = {one.env.resolve() for one in everything}
+    for env in location.files.python:
+        is_other = env.name == "env.py" and env.resolve() not in named
+        if is_other and env.with_name("script.py.mako").is_file():
+            raise moved_scripts(setup, env, location.root)
 
 
 def _nearest(setups: list[AlembicSetup], location: Location) -> list[AlembicSetup]:

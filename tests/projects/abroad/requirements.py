@@ -155,9 +155,10 @@ def locked(project: Path) -> list[str]:
     """What its lock says of all that the project's packages need in turn."""
     for name in ("uv.lock", "poetry.lock", "pdm.lock"):
         if (project / name).is_file():
-            packages = tomllib.loads((project / name).read_text(encoding="utf-8"))
-            return [f"{one['name']}=={one['version']}" for one in packages.get("package", [])
-                    if "version" in one]  # fmt: skip
+            # As text: uv writes TOML 1.1, which Python's own reader does not know.
+            text = (project / name).read_text(encoding="utf-8")
+            found = re.findall(r'^\[\[package\]\]\nname = "(.+)"\nversion = "(.+)"', text, re.MULTILINE)
+            return [f"{package}=={version}" for package, version in found]
     return []
 
 

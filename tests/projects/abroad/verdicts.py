@@ -1,5 +1,6 @@
 """Our scripts on a project, each verdict beside what follows from Alembic's answer."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ REVIEW = ("generate-migration", "--review")
 CONNECTION = ("test-connection",)
 BROKEN = frozenset({5, 6, 8, 20})
 """Exit codes that say: the project itself does not work here."""
+BY_ENV = re.compile("does not provide a MetaData object|greenlet_spawn has not been called")
+"""What Alembic says where env.py hands over no models, or connects with an asynchronous driver."""
 STOPS = BROKEN | {14}
 """Those, or that a revision does."""
 
@@ -50,6 +53,8 @@ def right_ones(script: tuple[str, ...], answer: Answer | None, environment: Envi
         return frozenset({0, 31})
     if answer is None:  # no set-up at all: one is made, and there is nothing to check
         return frozenset({0}) if script in {DRY_RUN, SETUP, CONNECTION} else frozenset({5, 8})
+    if script in {DRY_RUN, SETUP} and BY_ENV.search(answer.why):
+        return frozenset({7})  # that env.py has to be another, which takes --force
     if answer.failed_at in {"heads", "upgrade"}:
         if script == CONNECTION:  # or another layer, where that is why the upgrade fails
             return STOPS | {0, *range(20, 31)}
