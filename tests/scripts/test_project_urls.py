@@ -234,6 +234,19 @@ def test_the_engines_call_of_a_url_function_counts(tmp_path: Path, made: str) ->
     assert best(project)[1] == "app.db:get_url()"
 
 
+def test_also_where_a_function_of_the_projects_makes_the_engine(tmp_path: Path) -> None:
+    wrapped = "def connected(url):\n    return create_async_engine(url, echo=False)\n\n\n"
+    tool = "async def create():\n    return connected(get_url(with_database=False))\n"
+    project = read(
+        tmp_path,
+        {
+            "app/cli.py": f"from app.db import connected, get_url\n\n\n{tool}",
+            "app/db.py": f"{SWITCH}{wrapped}engine = connected(get_url())\n",
+        },
+    )
+    assert [one.reference for one in project.urls] == ["app.db:get_url()"]
+
+
 @pytest.mark.parametrize(
     ("config", "seconds", "words"),
     [
@@ -265,3 +278,43 @@ def test_an_engines_own_url_is_its_answer(tmp_path: Path) -> None:
     # A folder's name is no expression.
     given = from_project(read(tmp_path / "shop (1", {"app/db.py": source}), None, 60.0)
     assert given.text == url
+
+
+PROVIDERS = """\
+from pydantic_settings import BaseSettings
+
+
+class Provider(BaseSettings):
+    db_url: str = "postgresql://mealie@db/mealie"
+
+
+class Settings(BaseSettings):
+    shop_file: str = ""
+
+    @property
+    def db_url(self) -> str:
+        return self.shop_file or Provider().db_url
+
+
+settings = Settings()
+"""
+TAKES = """\
+from sqlalchemy import create_engine
+from app.config import settings
+
+engine = create_engine(settings.db_url)
+"""
+INI = "[alembic]\nscript_location = migrations\n"
+
+
+@pytest.mark.parametrize(
+    "files", [{"app/db.py": TAKES}, {"alembic.ini": INI, "migrations/env.py": TAKES}]
+)
+def test_what_is_in_use_is_no_other_database_than_its_parts(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that settings choose from has a URL, too, and nobody connects there (#12)."""
+    monkeypatch.setenv("SHOP_FILE", "sqlite:///shop.db")
+    project = read(tmp_path, {"app/config.py": PROVIDERS, **files})
+    assert len(project.urls) > 1
+    assert from_project(project, None, 60.0).text == "sqlite:///shop.db"

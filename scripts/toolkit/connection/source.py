@@ -88,6 +88,8 @@ def from_project(project: Project, url_from: str | None, seconds: float) -> Give
         nothing_found(project, sources, failures)
     # A part of a URL, or one with its password masked to be shown, is no other database (#12).
     chosen = [one for one in chosen if is_whole(values[one.reference])] or chosen
+    # What no engine and no env.py takes may be a part of a choice, whose result they take.
+    chosen = [one for one in chosen if one.in_use] or chosen
     distinct: dict[str, UrlSource] = {}
     for source in chosen:
         distinct.setdefault(address_of(values[source.reference]), source)

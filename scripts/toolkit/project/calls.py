@@ -1,7 +1,7 @@
 """Every call in the project with the place where it stands."""
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from toolkit.project.imports import FunctionNode, Module, Resolver, children_of, dotted
@@ -30,6 +30,17 @@ class CallSite:
     @property
     def label(self) -> str:
         return f"{self.place.module.path}:{self.call.lineno}"
+
+
+def promise(site: CallSite, arguments: Iterable[ast.expr]) -> tuple[bool, bool, bool]:
+    """Sorts calls that make an engine, or lead to one: the application's is a module's; a tool's
+    is made in a function, with a switch in the call that gives the URL.
+    """
+    switched = any(
+        isinstance(argument, ast.Call) and bool(argument.args or argument.keywords)
+        for argument in arguments
+    )
+    return "test" in site.place.module.name, site.assigned is None, switched
 
 
 class CallIndex:

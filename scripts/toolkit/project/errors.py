@@ -72,7 +72,8 @@ def moved_scripts(setup: AlembicSetup, env: Path, root: Path) -> ProjectError:
     return ProjectError(
         Problem(
             code="moved-scripts",
-            message=f"{ini} leads to {given}, where no env.py is; {found} has one that no ini names",
+            message=f"{ini} leads to {given}, where no env.py is; {found} has one that no ini"
+            " names",
             remedy=f"if that is the one, write script_location = {location} in {ini}; if it is"
             " none of this database's, remove or rename it",
             exit_code=Exit.BROKEN_PROJECT,

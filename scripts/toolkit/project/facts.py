@@ -59,6 +59,8 @@ class UrlSource:
     `app.config:get_settings().dsn`), or `literal:path:line`."""
     path: Path | None = None
     line: int = 0
+    in_use: bool = field(default=False, compare=False)
+    """Does an engine of the project, or env.py, take it? Others are only there."""
 
 
 @dataclass(frozen=True)

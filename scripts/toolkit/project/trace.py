@@ -4,7 +4,7 @@ import ast
 import re
 from dataclasses import dataclass
 
-from toolkit.project.calls import CallIndex, Place
+from toolkit.project.calls import CallIndex, Place, promise
 from toolkit.project.expressions import (
     argument_for,
     default_of,
@@ -117,10 +117,13 @@ class Tracer:
         method = place.owner is not None and function in place.owner.body
         called = place.owner.name if method and place.owner else function.name
         found: list[Origin] = []
-        for site in self.calls.callers(place.module, called):
-            argument = argument_for(site, function, root.id, skip_self=method)
-            if argument is not None:
-                found += self.trace(replaced(node, root, argument), site.place, depth + 1)
+        passed = [
+            (site, argument)
+            for site in self.calls.callers(place.module, called)
+            if (argument := argument_for(site, function, root.id, skip_self=method)) is not None
+        ]
+        for site, argument in sorted(passed, key=lambda one: promise(one[0], [one[1]])):
+            found += self.trace(replaced(node, root, argument), site.place, depth + 1)
         default = default_of(function, root.id)
         if not found and default is not None and not isinstance(default, ast.Call):
             found = self.trace(replaced(node, root, default), Place(place.module), depth + 1)

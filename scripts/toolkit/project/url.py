@@ -4,10 +4,10 @@ import ast
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from toolkit.project.calls import CallIndex, CallSite, Place, module_calls
+from toolkit.project.calls import CallIndex, CallSite, Place, module_calls, promise
 from toolkit.project.errors import bad_option
 from toolkit.project.facts import SettingsObject, UrlKind, UrlSource
 from toolkit.project.imports import Module, Resolver, dotted
@@ -39,11 +39,10 @@ class _Collected:
     sources: list[UrlSource] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, origins: Iterable[Origin]) -> None:
+    def add(self, origins: Iterable[Origin], *, in_use: bool = False) -> None:
         for origin in origins:
-            self.sources.append(
-                UrlSource(_kind(origin), origin.reference, origin.module.path, origin.line)
-            )
+            place = origin.module.path, origin.line
+            self.sources.append(UrlSource(_kind(origin), origin.reference, *place, in_use))
 
 
 def find_urls(
@@ -67,7 +66,7 @@ def find_urls(
             found.sources.append(UrlSource("settings", reference, item.path, item.line))
     for module in environments:
         in_use = list(_from_env_py(tracer, module))
-        found.add(in_use)
+        found.add(in_use, in_use=True)
         if in_use:  # what cannot be told from the engine, env.py has told
             found.notes.clear()
     for module in resolver.having(VARIABLES.search):
@@ -108,20 +107,10 @@ def _engine_calls(calls: CallIndex) -> Iterator[CallSite]:
 
 
 def _promise(site: CallSite) -> tuple[bool, bool, bool, bool, str, int]:
-    """The application's engine is a module's; a tool's is made in a function, with a switch."""
     last = (dotted(site.call.func) or "").rsplit(".", 1)[-1].lower()
-    switched = any(
-        isinstance(argument, ast.Call) and bool(argument.args or argument.keywords)
-        for argument in _url_arguments(site)
-    )
-    return (
-        "test" in site.place.module.name,
-        "async" not in last,
-        site.assigned is None,
-        switched,
-        str(site.place.module.path),
-        site.call.lineno,
-    )
+    is_test, *others = promise(site, _url_arguments(site))
+    where = str(site.place.module.path), site.call.lineno
+    return is_test, "async" not in last, others[0], others[1], *where
 
 
 def _url_arguments(site: CallSite) -> list[ast.expr]:
@@ -135,7 +124,7 @@ def _from_engine(tracer: Tracer, site: CallSite, found: _Collected) -> None:
         return
     origins = tracer.trace(arguments[0], site.place)
     if origins:
-        found.add(origins)
+        found.add(origins, in_use=True)
         # A hard-coded URL or an unset variable is best had from the engine itself.
         if not all(origin.reference.startswith("literal:") for origin in origins):
             return
@@ -144,7 +133,7 @@ def _from_engine(tracer: Tracer, site: CallSite, found: _Collected) -> None:
         reference = f"{module}:{site.assigned}.url"
         found.sources.insert(
             len(found.sources) - len(origins),
-            UrlSource("settings", reference, site.place.module.path, site.call.lineno),
+            UrlSource("settings", reference, site.place.module.path, site.call.lineno, True),
         )
     elif not origins:
         found.notes.append(
@@ -256,9 +245,12 @@ def _is_for_tests(source: UrlSource) -> bool:
 def _distinct(sources: Iterable[UrlSource]) -> tuple[UrlSource, ...]:
     """Each once; of one function's calls the best, whatever switches the others throw (#12)."""
     found: dict[str, UrlSource] = {}
+    used: set[str] = set()
     for source in sources:
-        found.setdefault(_without_switches(source), source)
-    return tuple(found.values())
+        key = _without_switches(source)
+        found.setdefault(key, source)
+        used |= {key} if source.in_use else set()
+    return tuple(replace(one, in_use=key in used) for key, one in found.items())
 
 
 def _without_switches(source: UrlSource) -> str:

@@ -157,7 +157,9 @@ def locked(project: Path) -> list[str]:
         if (project / name).is_file():
             # As text: uv writes TOML 1.1, which Python's own reader does not know.
             text = (project / name).read_text(encoding="utf-8")
-            found = re.findall(r'^\[\[package\]\]\nname = "(.+)"\nversion = "(.+)"', text, re.MULTILINE)
+            found = re.findall(
+                r'^\[\[package\]\]\nname = "(.+)"\nversion = "(.+)"', text, re.MULTILINE
+            )
             return [f"{package}=={version}" for package, version in found]
     return []
 
