@@ -17,6 +17,7 @@ import json
 import os
 import re
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 
 from benchmarks.other_tools import Marks, marks  # noqa: E402
-from corpus.runner import CORPUS, Case, Workplace, cases, copy_of  # noqa: E402
+from corpus.runner import CORPUS, URLS, Case, Workplace, cases, copy_of  # noqa: E402
 from servers.postgres import PostgresServer, running_postgres  # noqa: E402
 from toolkit.migration.review import findings_of  # noqa: E402
 from toolkit.migration.review.squawk import STYLE, find_squawk, opinions  # noqa: E402
@@ -42,6 +43,11 @@ ZDM = "zdm==0.9.1"
 LINTER = "alembic-migration-linter==0.1.4"
 LIMIT = 60.0
 """CPU milliseconds a revision, beyond the process's start."""
+HISTORY = 40
+"""Revisions of the project of which the door reviews one, and all."""
+ROUNDS = 5
+AIMS = {"--review": 1.0, "--all": 0.25}
+"""CPU seconds: for one revision with the start, and for each further one."""
 
 
 @dataclass
@@ -74,7 +80,58 @@ def main() -> int:
             by_zdm(place, corpus, Path(folder, "zdm")),
             by_linter(place, corpus, Path(folder, "linter")),
         ]
-    return show(corpus, scores)
+        code = show(corpus, scores)
+        show_doors(Path(folder, "door"), server)
+    return code
+
+
+def show_doors(root: Path, server: PostgresServer) -> None:
+    """What a person waits for: `generate-migration.sh` on a history, its processes together. The
+    database server is somebody else's, and not counted."""
+    place = Workplace(root, CORPUS, url=URLS["postgresql"])  # a folder without revisions
+    for file in place.versions.glob("*.py"):
+        file.unlink()
+    parent, call = "None", 'op.create_table("parcels", sa.Column("id", sa.Integer))'
+    back = 'op.drop_table("parcels")'
+    for number in range(HISTORY):
+        text = REVISION.format(number=number, parent=parent, up=call, down=back)
+        (place.versions / f"r{number}.py").write_text(text, encoding="utf-8")
+        parent = f'"r{number}"'
+        call = f'op.add_column("parcels", sa.Column("c{number}", sa.String))'
+        back = f'op.drop_column("parcels", "c{number}")'
+    variables = {**os.environ, "VIRTUAL_ENV": sys.prefix}
+    variables["SCRATCH_DATABASE_URL"] = server.url("postgres")
+    door = ["bash", str(ROOT / "scripts" / "generate-migration.sh")]
+
+    def seconds(option: str) -> float:
+        def once() -> None:
+            subprocess.run(
+                [*door, option], cwd=root, env=variables, capture_output=True, check=True
+            )
+
+        return statistics.median(timed(once)[0] for _ in range(ROUNDS)) / 1000
+
+    one, everything = seconds("--review"), seconds("--all")
+    further = (everything - one) / (HISTORY - 1)
+    print(f"\nThe door on {HISTORY} revisions, CPU s, median of {ROUNDS}:")
+    for option, took in (("--review", one), ("--all", further)):
+        title = "one revision" if option == "--review" else "each further one"
+        print(f"{option:10}{title:18}{took:>6.2f} (the aim: {AIMS[option]})")
+
+
+REVISION = """import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "r{number}", {parent}
+
+
+def upgrade() -> None:
+    {up}
+
+
+def downgrade() -> None:
+    {down}
+"""
 
 
 def run_all(

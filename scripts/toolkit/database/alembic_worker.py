@@ -72,6 +72,8 @@ def main() -> int:
     while line := requests.readline():
         request = json.loads(line)
         load(request["libraries"])
+        if request["action"] == "trace":  # once, and not by each command: nothing writes bytecode
+            load_beside("trace_worker").reader_for(request["scratch"], load_beside("guard"))
         child = os.fork()
         if child == 0:
             answers.close()

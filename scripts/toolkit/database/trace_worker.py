@@ -32,13 +32,21 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"{PACKAGE}.{name}")
 
 
+def reader_for(url: str, guard: ModuleType) -> tuple[str, ModuleType]:
+    """The dialect's name, and the module that asks its database."""
+    family: str = guard.FAMILY[url.partition("+")[0].partition(":")[0]]
+    load("recorder")
+    return family, load(READERS[family])
+
+
 def run(
     config: Any, request: dict[str, Any], report: dict[str, Any], guard: ModuleType, worker: Any
 ) -> None:
     """Run the command under a recorder; `report["trace"]` is there also when it fails."""
-    family = guard.FAMILY[request["scratch"].partition("+")[0].partition(":")[0]]
-    reader = load(READERS[family])
-    recorder = load("recorder").Recorder(reader.make_reader, worker["describe_operation"], family)
+    family, reader = reader_for(request["scratch"], guard)
+    recorder = load("recorder").Recorder(
+        reader.make_reader, worker["describe_operation"], family, request.get("only")
+    )
     report["trace"] = recorder.trace
     recorder.install()
     worker["run_command"](config, request, report, guard)

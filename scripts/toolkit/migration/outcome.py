@@ -15,8 +15,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from toolkit.database.sizes import TableSize, table_sizes
 from toolkit.database.urls import STATS_VARIABLE
 from toolkit.migration.by_revision import by_revision
-from toolkit.migration.deploying import read_answers, steps_as_document, steps_as_text
-from toolkit.migration.expanding import expand
 from toolkit.migration.generate import Outcome, Wanted, generate
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.renaming import read_renames
@@ -40,6 +38,8 @@ MOST_WORDS = 20
 def generate_and_show(
     project: Project, message: str, options: argparse.Namespace, say: Say
 ) -> Exit:
+    from toolkit.migration.deploying import read_answers  # noqa: PLC0415  (the review needs none)
+
     sizes = sizes_of_tables()
     answers = read_answers(options)
     wanted = replace(
@@ -57,6 +57,14 @@ def generate_and_show(
 
 
 def expand_and_show(project: Project, message: str, options: argparse.Namespace, say: Say) -> Exit:
+    # Only here: what writes revisions for a deploy is a tenth of the start.
+    from toolkit.migration.deploying import (  # noqa: PLC0415
+        read_answers,
+        steps_as_document,
+        steps_as_text,
+    )
+    from toolkit.migration.expanding import expand  # noqa: PLC0415
+
     sizes = sizes_of_tables()
     expanded = expand(project, wanted_by(options, message), read_answers(options), say)
     findings = [add_size(one, sizes) for one in expanded.findings]

@@ -24,6 +24,7 @@ from toolkit.migration.examine import (
 from toolkit.migration.generate import is_nothing_yet, nothing_yet, refuse_empty
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.review import review
+from toolkit.migration.review.one_transaction import STAYS_LOCKED
 from toolkit.migration.several import Others, open_others
 from toolkit.migration.situation import (
     choose_setup,
@@ -163,7 +164,7 @@ def review_one(
     say(f"upgrading it to what {revision.id} builds on")
     before: list[Trace] = []
     for parent in revision.parents:
-        result = bench.alembic("upgrade", parent, action="trace")
+        result = bench.alembic("upgrade", parent, action="trace", only=STAYS_LOCKED)
         bench.expect(
             result,
             "The revisions before it do not run on an empty database",

@@ -62,10 +62,19 @@ class Recorder:
     """Collects `trace`, which is complete as far as the command came, also after an error."""
 
     def __init__(
-        self, make_reader: Callable[[Connection], Reader], describe: Describe, dialect: str
+        self,
+        make_reader: Callable[[Connection], Reader],
+        describe: Describe,
+        dialect: str,
+        only: str | None = None,
     ) -> None:
         """`make_reader` is called with the first connection; `describe` puts an Alembic
-        operation into plain values."""
+        operation into plain values.
+
+        With `only` (words) the trace is not of what is judged, but of what comes before it in the
+        same transaction: statements without these words are noted as they stand, which costs
+        nothing, and where each revision is a transaction nothing is noted.
+        """
         self.trace: dict[str, Any] = {"dialect": dialect, "server_version": "", "revisions": []}
         self._make_reader = make_reader
         self._describe = describe
@@ -75,6 +84,9 @@ class Recorder:
         """The revision whose function runs now."""
         self._statement: Statement | None = None
         self._operations: list[str] = []
+        self._only = only
+        self._begun = False
+        """Has the reader been told of this revision?"""
         self._segment = 0
         self._outside = False
         """Did the revision itself end the transaction, by `op.execute("COMMIT")`?"""
@@ -102,6 +114,9 @@ class Recorder:
             self.trace["one_transaction"] = bool(
                 context.impl.transactional_ddl and not context._transaction_per_migration
             )
+            if self._only and not self.trace["one_transaction"]:
+                original(context, **keywords)
+                return
 
             def watched(heads: Any, of: Any) -> Iterator[Any]:
                 for step in plan(heads, of):
@@ -141,7 +156,7 @@ class Recorder:
             if self._reader is None:
                 self._reader = self._make_reader(connection)
             self._connection, self._segment, self._outside = connection, 0, False
-            self._reader.begin_revision(connection)
+            self._begun = False
             self._revision = revision
             try:
                 original(**keywords)
@@ -223,6 +238,11 @@ class Recorder:
             "lock": None,
         }
         self._revision["statements"].append(statement)
+        if self._only and self._only not in sql.upper():
+            return sql, parameters
+        if not self._begun:
+            self._begun = True
+            self._reader.begin_revision(connection)
         text = self._reader.before_statement(connection, {**statement, "sql": sql})
         self._statement = statement
         return text, parameters

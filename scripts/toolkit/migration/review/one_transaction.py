@@ -13,6 +13,8 @@ from toolkit.migration.review.findings import Revision, make, shown
 from toolkit.report.finding import Finding, Verdict
 
 ADD_VALUE = re.compile(r"(?i)ALTER TYPE (\S+) ADD VALUE (?:IF NOT EXISTS )?'((?:[^']|'')+)'")
+STAYS_LOCKED = "NOT VALID"
+"""In the statements of earlier revisions of which more than their text is asked."""
 SAY = (
     "Alembic runs all pending revisions in one transaction here: give env.py's context.configure"
     " transaction_per_migration=True, or do it in an autocommit_block."
