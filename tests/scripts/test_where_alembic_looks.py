@@ -1,13 +1,16 @@
 """Where revisions lie is Alembic's answer: `alembic revision`, `heads` and `history` say it."""
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
+from configparser import ParsingError
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
 
 from projects import warm
 from projects.setup_door import SCRIPTS, setup
@@ -253,13 +256,35 @@ def test_a_folder_that_was_renamed_gets_no_second_history(tmp_path: Path) -> Non
         assert ended.code == Exit.BROKEN_PROJECT
         assert "alembic.ini leads to alembic, where no env.py is; migrations has one" in ended.err
         assert shop.files() == before
-    assert len(read_project(shop.root, one_alembic=False).alembic) == 1
+    assert not read_project(shop.root).undecided.keys() - {"alembic"}  # others go on
 
     (line,) = re.findall(r"write (script_location = \S+) in alembic\.ini", ended.err)
     ini = shop.root / "alembic.ini"
     ini.write_text(re.sub(r"script_location = .*", line, ini.read_text(encoding="utf-8")))
     assert alembic(shop, ini, "heads").split()[0] == "first"
     assert "nothing to do" in setup(shop.root).out
+
+
+@pytest.mark.parametrize(
+    ("encoding", "why"),
+    [
+        ("utf-8-sig", "it begins with a byte order mark"),
+        ("utf-16", "it begins with a byte order mark"),
+        ("latin-1", "line 1 is no UTF-8"),
+        ("utf-8", ""),
+    ],
+)
+def test_an_ini_that_only_alembic_cannot_read(encoding: str, why: str, tmp_path: Path) -> None:
+    """As PowerShell and old editors write it."""
+    shop = Shop(tmp_path / "shop")
+    ini = shop.root / "alembic.ini"
+    ini.write_text(f"# Für alle\n{ini.read_text(encoding='utf-8')}", encoding=encoding)
+    problem = read_project(shop.root).undecided.get("alembic")
+    assert (problem.message if problem else "") == (
+        why and f"Alembic cannot read alembic.ini: {why}"
+    )
+    with contextlib.nullcontext() if not why else pytest.raises((UnicodeError, ParsingError)):
+        assert Config(str(ini)).get_main_option("script_location")
 
 
 def test_a_file_that_alembic_does_not_see_is_no_success(tmp_path: Path) -> None:

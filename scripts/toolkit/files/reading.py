@@ -84,6 +84,19 @@ def text_of(path: Path) -> str:
     return universal(content.decode("latin-1"))
 
 
+def why_no_text(path: Path) -> str:
+    """Why a program that takes only UTF-8 cannot read a file; empty where it can."""
+    content = content_of(path)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
+        return "it begins with a byte order mark"
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return f"line {line} is no UTF-8"
+    return ""
+
+
 def universal(text: str) -> str:
     """All ends of lines as `\\n`, as Python reads a text."""
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -23,7 +23,7 @@ from toolkit.files.reading import Unreadable, content_of
 from toolkit.migration.refusal import Refusal
 from toolkit.project.commands import alembic_line
 from toolkit.project.dependencies import install_line
-from toolkit.project.errors import unreadable_models
+from toolkit.project.errors import require_decided, unreadable_models
 from toolkit.project.facts import AlembicSetup, MappedClass, Project
 from toolkit.project.reach import unimported_models
 from toolkit.project.root import read_text
@@ -70,7 +70,10 @@ class Situation:
 
 
 def choose_setup(project: Project, ini: Path | None = None) -> AlembicSetup:
-    """The Alembic set-up that is meant; raises Refusal when there is none or several."""
+    """The Alembic set-up that is meant; raises Refusal when there is none or several, and
+    ProjectError where Alembic cannot read its ini.
+    """
+    require_decided(project, "alembic")
     if ini is not None:
         wanted = ini.resolve()
         for setup in project.alembic:

@@ -41,7 +41,7 @@ def ambiguous(code: str, what: str, candidates: list[str], flag: str) -> Project
 
 
 def require_decided(project: Project, *names: str) -> None:
-    """Raise ProjectError where `base`, `app` or `models` is needed and only a person can say."""
+    """Raise ProjectError where one of `Project.undecided` is needed, and only a person can say."""
     for name in names:
         if problem := project.undecided.get(name):
             raise ProjectError(problem)
@@ -64,20 +64,27 @@ def bad_option(flag: str, message: str, remedy: str) -> ProjectError:
     )
 
 
-def moved_scripts(setup: AlembicSetup, env: Path, root: Path) -> ProjectError:
+def moved_scripts(setup: AlembicSetup, env: Path, root: Path) -> Problem:
     """The ini names a folder without env.py, and `env` lies in one that no ini names."""
     ini, given = setup.ini.relative_to(root), os.path.relpath(setup.script_location, root)
     found = env.parent.relative_to(root)
     location = f"%(here)s/{os.path.relpath(env.parent, setup.ini.parent)}"
-    return ProjectError(
-        Problem(
-            code="moved-scripts",
-            message=f"{ini} leads to {given}, where no env.py is; {found} has one that no ini"
-            " names",
-            remedy=f"if that is the one, write script_location = {location} in {ini}; if it is"
-            " none of this database's, remove or rename it",
-            exit_code=Exit.BROKEN_PROJECT,
-        )
+    return Problem(
+        code="moved-scripts",
+        message=f"{ini} leads to {given}, where no env.py is; {found} has one that no ini names",
+        remedy=f"if that is the one, write script_location = {location} in {ini}; if it is none"
+        " of this database's, remove or rename it",
+        exit_code=Exit.BROKEN_PROJECT,
+    )
+
+
+def unreadable_ini(ini: Path, why: str) -> Problem:
+    """Alembic reads an ini as UTF-8, to the letter."""
+    return Problem(
+        code="unreadable-ini",
+        message=f"Alembic cannot read {ini}: {why}",
+        remedy="save it as UTF-8 without a byte order mark, then run this again",
+        exit_code=Exit.BROKEN_PROJECT,
     )
 
 

@@ -8,8 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolkit.project.errors import ProjectError, ambiguous, bad_option, moved_scripts
-from toolkit.project.facts import AlembicSetup
+from toolkit.files.reading import why_no_text
+from toolkit.project.errors import (
+    ProjectError,
+    ambiguous,
+    bad_option,
+    moved_scripts,
+    unreadable_ini,
+)
+from toolkit.project.facts import AlembicSetup, Problem
 from toolkit.project.imports import Module, Resolver, parse
 from toolkit.project.root import Location, read_text, read_toml
 
@@ -29,6 +36,8 @@ class FoundAlembic:
     unreadable: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     """What was taken where there were others, and why."""
+    problem: Problem | None = None
+    """Why it cannot be worked with."""
 
 
 def find_alembic(
@@ -56,26 +65,29 @@ def find_alembic(
         setups = nearest
     if one and len(setups) > 1:
         raise _several(setups, location)
-    if one and setups:
-        _refuse_moved(setups[0], everything, location)
     for setup in setups:
         found = _with_env(found, setup, resolver)
-    return found
+    return replace(found, problem=_problem(setups[0], everything, location) if setups else None)
 
 
-def _refuse_moved(
+def _problem(
     setup: AlembicSetup, everything: Sequence[AlembicSetup], location: Location
-) -> None:
-    """Raise ProjectError where the ini leads to no env.py, and there is one that no ini names:
-    it was moved or renamed, and a new one would begin a second history.
-    """
+) -> Problem | None:
+    """Why neither Alembic nor we can work with it, where that is a line of the ini."""
+    if setup.ini.suffix == ".ini" and (why := why_no_text(setup.ini)):
+        return unreadable_ini(setup.ini.relative_to(location.root), why)
     if setup.env.is_file():
-        return
+        return None
+    # It was moved or renamed: a new one would begin a second history.
     named = {one.env.resolve() for one in everything}
-    for env in location.files.python:
-        is_other = env.name == "env.py" and env.resolve() not in named
-        if is_other and env.with_name("script.py.mako").is_file():
-            raise moved_scripts(setup, env, location.root)
+    others = (
+        env
+        for env in location.files.python
+        if env.name == "env.py"
+        and env.resolve() not in named
+        and env.with_name("script.py.mako").is_file()
+    )
+    return next((moved_scripts(setup, env, location.root) for env in others), None)
 
 
 def _nearest(setups: list[AlembicSetup], location: Location) -> list[AlembicSetup]:

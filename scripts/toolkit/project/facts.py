@@ -176,8 +176,8 @@ class Project:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What was taken where there were others, and why: lines under `project`, `alembic`, `base`."""
     undecided: Mapping[str, Problem] = field(default_factory=dict)
-    """What is ambiguous, under `base` and `app`, and which `models` cannot be read: for those
-    who need to know (#12)."""
+    """What is ambiguous, under `base` and `app`, which `models` cannot be read, and why `alembic`
+    cannot be worked with: for those who need to know (#12)."""
 
     @property
     def import_roots(self) -> tuple[Path, ...]:

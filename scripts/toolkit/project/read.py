@@ -99,6 +99,7 @@ def read_project(
             for name, problem in (
                 ("base", meant.problem),
                 ("app", application.problem),
+                ("alembic", alembic.problem),
                 ("models", unreadable_models(list(hidden.values())).problem if hidden else None),
             )
             if problem is not None

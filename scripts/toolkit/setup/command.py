@@ -172,7 +172,7 @@ def run(options: argparse.Namespace) -> Result:
     project = read(options, directory, options.ini)
     for line in chosen(project, "project", "alembic", "base"):
         say(line)
-    require_decided(project, *(["app"] if options.scaffold is not None else []))
+    require_decided(project, "alembic", *(["app"] if options.scaffold is not None else []))
     project = with_look_at_env(with_imports_of_env(with_base(project)))
     if project.base is None and options.scaffold is None:
         project = with_tables_of_env(project)
