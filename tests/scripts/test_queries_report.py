@@ -21,12 +21,13 @@ from projects.findings import (
     nothing,
     poisoned,
 )
+from toolkit.database.sizes import in_units
 from toolkit.queries.finding import Confidence, QueryFinding
 from toolkit.queries.report.document import as_document
 from toolkit.queries.report.html import as_html
 from toolkit.queries.report.sarif import as_sarif
 from toolkit.queries.report.text import as_text
-from toolkit.queries.report.words import duration, ratio, size
+from toolkit.queries.report.words import duration, ratio
 from toolkit.queries.result import Result
 
 pytestmark = pytest.mark.any_sqlalchemy
@@ -149,8 +150,8 @@ def test_durations_have_three_digits_that_count(ms: float, words: str) -> None:
 
 
 def test_sizes_and_ratios_are_said_in_words() -> None:
-    sizes = [size(one) for one in (0, 1023, 8192, 1_048_570, 2_203_648, 5 * 1024**4)]
-    assert sizes == ["0 bytes", "1023 bytes", "8 kB", "1 MB", "2.1 MB", "5,120 GB"]
+    sizes = [in_units(one) for one in (0, 1023, 8192, 2_203_648, 5 * 1024**4)]
+    assert sizes == ["0 B", "1,023 B", "8 kB", "2.1 MB", "5 TB"]
     assert ratio(84.2, 0.338) == "249 times less"
     assert ratio(1, 2.5) == "2.5 times more"
     assert (ratio(3, 3), ratio(100, 101), ratio(0, 3)) == ("the same", "about the same", "")

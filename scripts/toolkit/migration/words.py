@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from toolkit.report.text import counted
+
 Operation = Mapping[str, Any]
 
 DATA_LOSS = {
@@ -87,12 +89,6 @@ def contents(op: Operation, operations: Sequence[Operation]) -> str:
         (op["checks"], "check"),
     )
     return ", ".join(counted(number, noun) for number, noun in parts if number)
-
-
-def counted(number: int, noun: str) -> str:
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun}es" if noun.endswith("x") else f"{number} {noun}s"
 
 
 def spaced(name: str) -> str:

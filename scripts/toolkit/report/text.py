@@ -38,6 +38,13 @@ def indented(text: str, indent: str) -> list[str]:
     )
 
 
+def counted(number: float, noun: str) -> str:
+    """`1 call`, `2,000 calls`, `0 indexes`."""
+    text = f"{number:,.0f}"
+    plural = "" if text == "1" else "es" if noun.endswith("x") else "s"
+    return f"{text} {noun}{plural}"
+
+
 def as_data(one: Finding) -> dict[str, Any]:
     """What `--json` prints of a finding."""
     return {

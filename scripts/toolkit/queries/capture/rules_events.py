@@ -9,6 +9,7 @@ from toolkit.queries.capture import cures
 from toolkit.queries.capture.record import Event, Frame, Unit
 from toolkit.queries.capture.seen import Seen, callers, finding
 from toolkit.queries.finding import Fix, QueryFinding
+from toolkit.report.text import counted
 
 Place = tuple[Unit, Event]
 
@@ -137,7 +138,7 @@ def engines(seen: Seen) -> Iterator[QueryFinding]:
             f"{unit.name} makes an engine, with a pool of its own, in each request",
             frame,
             evidence=(
-                f"{count(len(units), 'engine')} in {count(served, 'request')}",
+                f"{counted(len(units), 'engine')} in {counted(served, 'request')}",
                 callers(event.frames),
             ),
             unit=unit,
@@ -160,7 +161,7 @@ def blocking(seen: Seen) -> Iterator[QueryFinding]:
             f"{unit.name} waits for the database in the event loop's thread: nothing else runs",
             frame,
             evidence=(
-                f"{count(number, 'statement')} of a synchronous driver, {ms:.1f} ms",
+                f"{counted(number, 'statement')} of a synchronous driver, {ms:.1f} ms",
                 callers(event.frames),
             ),
             unit=unit,
@@ -186,10 +187,6 @@ def by_place(
         found[event.frames[0], key(event.data)].append((unit, event))
     for (frame, _), places in sorted(found.items(), key=lambda pair: str(pair[0])):
         yield frame, places
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def times(places: list[Place]) -> str:

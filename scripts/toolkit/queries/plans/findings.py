@@ -12,7 +12,7 @@ from toolkit.queries.plans.bench import Sample, walk
 from toolkit.queries.plans.measure import Measured, Timing
 from toolkit.queries.plans.model import create_index, for_mysql
 from toolkit.queries.plans.search import Outcome, Verdict
-from toolkit.queries.plans.wording import counted
+from toolkit.report.text import counted
 
 Ratios = Mapping[Index, float | None]
 """Time of an INSERT with the index by the time without."""

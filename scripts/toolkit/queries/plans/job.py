@@ -15,7 +15,7 @@ from toolkit.queries.plans.scope import uses_of
 from toolkit.queries.plans.search import Search, Verdict
 from toolkit.queries.plans.share import shared
 from toolkit.queries.plans.symptoms import paging_symptoms
-from toolkit.queries.plans.wording import counted
+from toolkit.report.text import counted
 
 
 @dataclass

@@ -11,7 +11,7 @@ from toolkit.queries.plans.model import Table, quoted
 from toolkit.queries.plans.parse import Parsed
 from toolkit.queries.plans.postgresql.plan import OFFSET_ROWS
 from toolkit.queries.plans.search import Verdict
-from toolkit.queries.plans.wording import counted
+from toolkit.report.text import counted
 
 SCANNED_ROWS = 50_000
 """Rows that a scan throws away for nothing before it is a finding without a cure: fewer are a few

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from toolkit.queries.finding import Confidence, QueryFinding
 from toolkit.queries.report.words import (
     amount,
-    count,
     duration,
     most_expensive,
     one_line,
@@ -20,6 +19,7 @@ from toolkit.queries.report.words import (
     verdict,
 )
 from toolkit.queries.result import Change, LayerState, Result, Route
+from toolkit.report.text import counted
 
 IN_FULL = 15
 """Findings: about 3,000 tokens. The rest is a line each, and --only shows any in full."""
@@ -162,7 +162,7 @@ def over_budget(all_routes: Sequence[Route], width: int) -> Iterator[str]:
         return
     yield "Over budget"
     for one in all_routes:
-        allowed = f"{count(one.statements, 'statement')}, {one.budget or 0} allowed"
+        allowed = f"{counted(one.statements, 'statement')}, {one.budget or 0} allowed"
         yield "  " + one_line(f"{one.name}: {allowed}", width - 2)
 
 

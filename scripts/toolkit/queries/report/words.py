@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from toolkit.queries.finding import Confidence, Layer, QueryFinding
 from toolkit.queries.result import Result
 from toolkit.report.masking import MASKER, clean
+from toolkit.report.text import counted
 
 STRENGTHS = {
     Layer.CODE: "the source was read, nothing was run",
@@ -57,28 +58,11 @@ def duration(ms: float) -> str:
     return f"{round(ms, 3):.3g} ms"
 
 
-def size(number: int) -> str:
-    """Bytes as `16 kB` or `2.1 MB`."""
-    if number < 1024:
-        return f"{number} bytes"
-    value = float(number)
-    for unit in ("kB", "MB", "GB"):
-        value /= 1024
-        if value < 999.5 or unit == "GB":
-            break
-    return f"{value:.3g} {unit}" if value < 999.5 else f"{value:,.0f} {unit}"
-
-
 def amount(number: float | None) -> str:
     """With thousands separators; `-` for None."""
     if number is None or not math.isfinite(number):
         return "-"
     return f"{number:,.0f}" if number == int(number) or abs(number) >= 100 else f"{number:,.3g}"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 finding`, `1,200 findings`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def ratio(before: float, after: float) -> str:
@@ -120,7 +104,9 @@ def verdict(result: Result) -> str:
     kinds = [f"{number} {confidence}" for confidence, number in numbers.items() if number]
     if kinds:
         total = sum(numbers.values())
-        said = f"{count(total, 'new finding' if result.known else 'finding')}: {', '.join(kinds)}."
+        said = (
+            f"{counted(total, 'new finding' if result.known else 'finding')}: {', '.join(kinds)}."
+        )
     elif not any(state.ran for state in result.layers):
         said = "Nothing was looked at: no layer ran."
     else:
@@ -130,7 +116,7 @@ def verdict(result: Result) -> str:
         parts.append(f"{known} more {'is' if known == 1 else 'are'} known (baseline).")
     if result.over_budget:
         verb = "is" if len(result.over_budget) == 1 else "are"
-        parts.append(f"{count(len(result.over_budget), 'route')} {verb} over budget.")
+        parts.append(f"{counted(len(result.over_budget), 'route')} {verb} over budget.")
     left_out = [state.layer.value for state in result.layers if not state.ran]
     if left_out and len(left_out) < len(result.layers):
         parts.append(f"Not looked at: {', '.join(left_out)}.")

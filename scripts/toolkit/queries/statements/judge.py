@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from toolkit.queries.capture.record import Statement
 from toolkit.queries.finding import Confidence, Layer, QueryFinding
-from toolkit.queries.plans.wording import counted
 from toolkit.queries.statements.counted import Counted, Statistics
 from toolkit.queries.statements.shape import join_key, printable
+from toolkit.report.text import counted
 
 SLOW_MS = 100.0
 """Slow whatever its share is."""

@@ -16,8 +16,9 @@ from toolkit.queries.report.html.parts import (
 )
 from toolkit.queries.report.html.plans import measured
 from toolkit.queries.report.html.tags import Html, tag, together
-from toolkit.queries.report.words import FIXES, MEANINGS, count, duration, place
+from toolkit.queries.report.words import FIXES, MEANINGS, duration, place
 from toolkit.queries.result import Excerpt, Result
+from toolkit.report.text import counted
 
 Measures = Mapping[int, Sequence[Measured]]
 
@@ -88,16 +89,7 @@ def choices(title: str, groups: list[tuple[str, Html, list[QueryFinding]]]) -> H
 def card(one: QueryFinding, result: Result, anchor: str, measures: Sequence[Measured] = ()) -> Html:
     return tag(
         "article",
-        tag(
-            "p",
-            badge(one.confidence),
-            tag("span", str(one.layer), class_="layer"),
-            tag("code", one.rule, class_="rule"),
-            tag("span", "costs ", tag("b", duration(one.cost_ms)), class_="cost")
-            if one.cost_ms > 0
-            else None,
-            class_="labels",
-        ),
+        labels(one, costs=one.cost_ms > 0),
         tag("h3", one.message),
         *body(one, result, measures),
         id=anchor,
@@ -114,16 +106,22 @@ def fold(one: QueryFinding, result: Result, anchor: str, measures: Sequence[Meas
             tag("h3", one.message),
             tag("code", place(one) or one.rule, class_="where"),
         ),
-        tag(
-            "p",
-            badge(one.confidence),
-            tag("span", str(one.layer), class_="layer"),
-            tag("code", one.rule, class_="rule"),
-            class_="labels",
-        ),
+        labels(one),
         *body(one, result, measures),
         id=anchor,
         class_=f"finding card {classes(one)}",
+    )
+
+
+def labels(one: QueryFinding, *, costs: bool = False) -> Html:
+    cost = tag("span", "costs ", tag("b", duration(one.cost_ms)), class_="cost") if costs else None
+    return tag(
+        "p",
+        badge(one.confidence),
+        tag("span", str(one.layer), class_="layer"),
+        tag("code", one.rule, class_="rule"),
+        cost,
+        class_="labels",
     )
 
 
@@ -214,6 +212,6 @@ def known(result: Result) -> Html | None:
     return section(
         "Known",
         "known",
-        tag("details", tag("summary", count(len(old), "known finding")), listed(rows)),
+        tag("details", tag("summary", counted(len(old), "known finding")), listed(rows)),
         lead="In the baseline: not counted, and no reason to fail.",
     )

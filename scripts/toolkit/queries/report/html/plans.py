@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+from toolkit.database.sizes import in_units
 from toolkit.queries.finding import QueryFinding
 from toolkit.queries.plans.measure import Measured, Node, Timing
 from toolkit.queries.report.html.parts import code, listed, meter, section, sentence
 from toolkit.queries.report.html.routes import comparison
 from toolkit.queries.report.html.tags import Html, tag
-from toolkit.queries.report.words import amount, duration, ratio, size
+from toolkit.queries.report.words import amount, duration, ratio
 from toolkit.queries.result import Result
 
 HOT = 0.4
@@ -111,7 +112,7 @@ def price(one: Measured) -> Html:
     """What the index takes: space, time to build, slower writes."""
     writes = one.write_ratio
     return sentence(
-        f"{size(one.size_bytes)} on disk" if one.size_bytes is not None else None,
+        f"{in_units(one.size_bytes)} on disk" if one.size_bytes is not None else None,
         f"built in {duration(one.build_ms)}" if one.build_ms is not None else None,
         f"an INSERT takes {writes:.2f} times as long" if writes is not None else None,
         f"the planner's estimate: cost {amount(one.estimated_cost[0])} before, "

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from toolkit.queries.report.html.parts import meter, section
 from toolkit.queries.report.html.tags import Child, Html, tag, together
-from toolkit.queries.report.words import amount, count, duration, ratio
+from toolkit.queries.report.words import amount, duration, ratio
 from toolkit.queries.result import Change, Result, Route
+from toolkit.report.text import counted
 
 AT_ONCE = 10
 TITLES = ("Request or test", "Statements", "In the database", "In all", "Rows", "Calls")
@@ -22,13 +23,13 @@ def routes(result: Result) -> Html | None:
         table(result.routes[:AT_ONCE], result.routes),
         tag(
             "details",
-            tag("summary", f"{count(len(rest), 'more request')}"),
+            tag("summary", f"{counted(len(rest), 'more request')}"),
             table(rest, result.routes),
         )
         if rest
         else None,
         lead="The worst call of each. "
-        + (f"{count(len(over), 'route')} over budget: the line on a bar." if over else ""),
+        + (f"{counted(len(over), 'route')} over budget: the line on a bar." if over else ""),
     )
 
 
