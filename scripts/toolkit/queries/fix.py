@@ -19,6 +19,7 @@ from toolkit.migration.expanding import Step, in_place, named, prove, put_all_in
 from toolkit.migration.generate import Wanted, bench_at_head, next_steps
 from toolkit.project.facts import Project
 from toolkit.queries.finding import Index, QueryFinding
+from toolkit.queries.patches import options_of
 from toolkit.report.finding import Finding
 
 Say = Callable[[str], None]
@@ -117,18 +118,7 @@ def built(index: Index) -> BuiltIndex:
     """As expand/contract describes an index: everything that is not a name is Python."""
     plain = all(key.isidentifier() for key in index.expressions)
     keys = () if plain else tuple(f"sa.text({string(key)})" for key in index.expressions)
-    options = []
-    if index.include:
-        names = ", ".join(string(name) for name in index.include)
-        options.append(f"postgresql_include=[{names}]")
-    if index.where:
-        options += [
-            f"{kind}_where=sa.text({string(index.where)})" for kind in ("postgresql", "sqlite")
-        ]
-    if index.method:
-        options.append(f"postgresql_using={string(index.method)}")
-    if index.opclass:
-        first = string(index.expressions[0])
-        options.append(f"postgresql_ops={{{first}: {string(index.opclass)}}}")
     columns = tuple(key for key in index.expressions if key.isidentifier())
-    return BuiltIndex(index.name, columns, index.unique, keys=keys, options=tuple(options))
+    return BuiltIndex(
+        index.name, columns, index.unique, keys=keys, options=tuple(options_of(index, "sa.text"))
+    )

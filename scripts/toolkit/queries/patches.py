@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeGuard
 
+from toolkit.migration.expand_contract.writing import string
 from toolkit.project.facts import Project
 from toolkit.queries.finding import Index, Loader, QueryFinding
 
@@ -212,24 +213,26 @@ def constant(call: ast.Call) -> object:
 def as_python(index: Index) -> str:
     """As a model has it. Names that are plain columns stay names."""
     keys = [
-        repr_(key) if key.isidentifier() else f"text({repr_(key)})" for key in index.expressions
+        string(key) if key.isidentifier() else f"text({string(key)})" for key in index.expressions
     ]
-    words = [repr_(index.name), *keys]
-    if index.unique:
-        words.append("unique=True")
+    unique = ["unique=True"] if index.unique else []
+    return f"Index({', '.join([string(index.name), *keys, *unique, *options_of(index, 'text')])})"
+
+
+def options_of(index: Index, text: str) -> list[str]:
+    """Its keyword arguments, in Python; `text` is what makes SQL of a string there."""
+    options = []
     if index.where:
-        words += [f"{kind}_where=text({repr_(index.where)})" for kind in ("postgresql", "sqlite")]
+        where = f"{text}({string(index.where)})"
+        options += [f"{kind}_where={where}" for kind in ("postgresql", "sqlite")]
     if index.include:
-        words.append(f"postgresql_include=[{', '.join(repr_(name) for name in index.include)}]")
+        options.append(f"postgresql_include=[{', '.join(map(string, index.include))}]")
     if index.method:
-        words.append(f"postgresql_using={repr_(index.method)}")
+        options.append(f"postgresql_using={string(index.method)}")
     if index.opclass:
-        words.append(f"postgresql_ops={{{repr_(index.expressions[0])}: {repr_(index.opclass)}}}")
-    return f"Index({', '.join(words)})"
-
-
-def repr_(text: str) -> str:
-    return f'"{text}"' if '"' not in text and "\\" not in text else repr(text)
+        first = string(index.expressions[0])
+        options.append(f"postgresql_ops={{{first}: {string(index.opclass)}}}")
+    return options
 
 
 def imported(source: str, tree: ast.Module, module: str, *names: str) -> list[Edit]:
