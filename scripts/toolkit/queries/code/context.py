@@ -4,6 +4,7 @@ import ast
 from dataclasses import dataclass
 from functools import cached_property
 
+from toolkit.project.metadata import library_name
 from toolkit.queries.code.models import Models
 from toolkit.queries.code.queries import Held, Queries
 from toolkit.queries.code.routes import Endpoint, endpoint_of
@@ -39,11 +40,27 @@ class Context:
         return self.queries.nodes
 
     @cached_property
+    def calls(self) -> list[ast.Call]:
+        return [node for node in self.nodes if isinstance(node, ast.Call)]
+
+    @cached_property
     def endpoint(self) -> Endpoint | None:
         return endpoint_of(self.function)
 
     def full_name(self, node: ast.expr | None) -> str:
         return self.project.sources.full_name(self.function.module, node)
+
+    def is_of_library(self, node: ast.expr, *names: str) -> bool:
+        """Is it one of these of SQLAlchemy's or SQLModel's?"""
+        library, name = library_name(self.full_name(node))
+        return bool(library) and name in names
+
+    def only_value(self, name: str) -> ast.expr | None:
+        """What a variable holds, where it is assigned once and nobody else has it."""
+        variable = self.queries.variables.get(name)
+        if variable is None or variable.opaque or len(variable.values) != 1:
+            return None
+        return variable.values[0][1]
 
     def is_session(self, node: ast.expr) -> bool:
         """An asynchronous session, by its type or its name."""

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from toolkit.project.expressions import parameters
 from toolkit.project.imports import dotted
-from toolkit.project.metadata import library_name
 from toolkit.queries.code.context import Context
-from toolkit.queries.code.source import names_in
+from toolkit.queries.code.source import annotations_of, names_in
 from toolkit.queries.finding import QueryFinding
 
 _SYNC_CALLS = {"execute", "query", "scalar", "scalars", "get", "get_one", "commit", "flush", "exec"}
@@ -27,10 +26,8 @@ def blocking_session(context: Context) -> Iterator[QueryFinding]:
     function = context.function
     if not function.is_async or function.background:
         return
-    for node in context.nodes:
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-            continue
-        if node.func.attr not in _SYNC_CALLS:
+    for node in context.calls:
+        if not isinstance(node.func, ast.Attribute) or node.func.attr not in _SYNC_CALLS:
             continue
         if context.project.sessions.of(function, node.func.value) != "sync":
             continue
@@ -57,11 +54,8 @@ def engine_for_each_call(context: Context) -> Iterator[QueryFinding]:
         return
     if any(isinstance(node, ast.Global | ast.Nonlocal) for node in context.nodes):
         return
-    for node in context.nodes:
-        if not isinstance(node, ast.Call):
-            continue
-        library, name = library_name(context.full_name(node.func))
-        if library and name in _ENGINES:
+    for node in context.calls:
+        if context.is_of_library(node.func, *_ENGINES):
             yield context.finding(
                 "engine-in-request",
                 node,
@@ -76,11 +70,8 @@ def engine_for_each_call(context: Context) -> Iterator[QueryFinding]:
 def values_in_text(context: Context) -> Iterator[QueryFinding]:
     """`text(f"... id = {id}")`: an injection, and a new statement for each value."""
     inputs = set(parameters(context.function.node)) - {"self", "cls"}
-    for node in context.nodes:
-        if not isinstance(node, ast.Call) or len(node.args) != 1:
-            continue
-        library, name = library_name(context.full_name(node.func))
-        if not library or name != "text":
+    for node in context.calls:
+        if len(node.args) != 1 or not context.is_of_library(node.func, "text"):
             continue
         found = value_in(context, node.args[0], inputs)
         if found:
@@ -96,10 +87,10 @@ def values_in_text(context: Context) -> Iterator[QueryFinding]:
 def value_in(context: Context, node: ast.expr, inputs: set[str]) -> str:
     """The input that is formatted in where SQL has a value; empty where there is none."""
     if isinstance(node, ast.Name):
-        variable = context.queries.variables.get(node.id)
-        if variable is None or variable.opaque or len(variable.values) != 1:
+        value = context.only_value(node.id)
+        if value is None:
             return ""
-        node = variable.values[0][1]
+        node = value
     parts = list(parts_of(node))
     # SET and the like take no parameters.
     if not _STATEMENT.match(next((part for part in parts if isinstance(part, str)), "")):
@@ -157,8 +148,6 @@ def comes_from(context: Context, node: ast.expr, inputs: set[str], depth: int = 
 
 def is_number(context: Context, name: str) -> bool:
     """Checked by FastAPI, or by whoever calls: it can hold no SQL."""
-    arguments = context.function.node.args
-    for one in (*arguments.args, *arguments.kwonlyargs):
-        if one.arg == name and one.annotation is not None:
-            return ast.unparse(one.annotation) in {"int", "float", "bool", "int | None"}
-    return False
+    annotation = annotations_of(context.function.node).get(name)
+    said = ast.unparse(annotation) if annotation is not None else ""
+    return said in {"int", "float", "bool", "int | None"}

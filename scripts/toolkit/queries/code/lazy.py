@@ -7,7 +7,7 @@ from toolkit.queries.code.context import Context
 from toolkit.queries.code.models import Relationship
 from toolkit.queries.code.queries import Held, Item, Select, mentions, method
 from toolkit.queries.code.routes import one_of_list, schema_fields
-from toolkit.queries.code.source import inner_nodes
+from toolkit.queries.code.source import annotations_of, inner_nodes, names_in
 from toolkit.queries.finding import QueryFinding
 
 
@@ -107,9 +107,8 @@ def set_or_loaded(context: Context, attribute: str, variable: str, line: int) ->
                 return True
         if isinstance(node, ast.Call):
             name = method(node) or (node.func.id if isinstance(node.func, ast.Name) else "")
-            if name in {"refresh", "run_sync", "set_committed_value"} and variable in {
-                one.id for one in ast.walk(node) if isinstance(one, ast.Name)
-            }:
+            known = name in {"refresh", "run_sync", "set_committed_value"}
+            if known and variable in names_in(node):
                 given = [*node.args[1:], *(k.value for k in node.keywords)]
                 if name != "refresh" or any(attribute in ast.dump(part) for part in given):
                     return True
@@ -118,18 +117,15 @@ def set_or_loaded(context: Context, attribute: str, variable: str, line: int) ->
 
 def target_is_there(context: Context, relationship: Relationship, line: int) -> bool:
     """The object at the other end may be in the session: then no statement is needed."""
-    for node in context.nodes:
-        if getattr(node, "lineno", line + 1) <= line and isinstance(node, ast.Call):
-            held = context.queries.held(node)
-            if held is not None and held.model.name == relationship.target.rpartition(".")[2]:
-                return True
     wanted = relationship.target.rpartition(".")[2]
-    arguments = context.function.node.args
-    annotations = [a.annotation for a in (*arguments.args, *arguments.kwonlyargs) if a.annotation]
+    for node in context.calls:
+        held = context.queries.held(node) if node.lineno <= line else None
+        if held is not None and held.model.name == wanted:
+            return True
     # `user: User = Depends(current_user)`: loaded, and perhaps by this very session.
     return any(
         isinstance(part, ast.Name) and part.id in {wanted, f"Current{wanted}", f"{wanted}Dep"}
-        for annotation in annotations
+        for annotation in annotations_of(context.function.node).values()
         for part in ast.walk(annotation)
     )
 
@@ -145,16 +141,15 @@ def is_stored(context: Context, name: str, field: str) -> bool:
     base = context.project.sources.project.base
     if base is not None and base.kind == "dataclass":
         return False
-    calls = [node for node in context.nodes if isinstance(node, ast.Call)]
     flushed = any(
         method(c) in {"commit", "flush"}
         and isinstance(c.func, ast.Attribute)
         and context.is_session(c.func.value)
-        for c in calls
+        for c in context.calls
     )
     return flushed and any(
         method(c) == "add" and any(isinstance(a, ast.Name) and a.id == name for a in c.args)
-        for c in calls
+        for c in context.calls
     )
 
 
@@ -214,7 +209,7 @@ def read_afterwards(
     for statement in rest:
         for node in inner_nodes(statement):
             if isinstance(node, ast.Call) and method(node) in {"refresh", "rollback", "begin"}:
-                fresh |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+                fresh |= names_in(node)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 fresh.add(node.id)
         for node in inner_nodes(statement):
@@ -258,10 +253,9 @@ def expired(context: Context, node: ast.AST, session: str, line: int) -> str:
 
 def is_added(context: Context, name: str, session: str) -> bool:
     return any(
-        isinstance(node, ast.Call)
-        and method(node) == "add"
+        method(node) == "add"
         and isinstance(node.func, ast.Attribute)
         and ast.unparse(node.func.value) == session
         and any(isinstance(argument, ast.Name) and argument.id == name for argument in node.args)
-        for node in context.nodes
+        for node in context.calls
     )

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator
 
 from toolkit.project.imports import dotted
-from toolkit.project.metadata import library_name
 from toolkit.queries.code.context import Context
 from toolkit.queries.code.models import Model
 from toolkit.queries.code.queries import method
 from toolkit.queries.code.routes import one_of_list
 from toolkit.queries.code.sessions import READS
+from toolkit.queries.code.source import annotations_of, names_in
 from toolkit.queries.finding import QueryFinding
 
 _FETCHES = {"all", "fetchall"}
@@ -22,20 +22,13 @@ _NARROW = {"where", "filter", "filter_by", "limit", "fetch", "join", "having", "
 
 def counted_by_rows(context: Context) -> Iterator[QueryFinding]:
     """`len((await session.scalars(...)).all())`, also where the rows have a name."""
-    for node in context.nodes:
-        if not isinstance(node, ast.Call) or len(node.args) != 1:
+    for node in context.calls:
+        if len(node.args) != 1 or context.full_name(node.func) != "builtins.len":
             continue
-        if context.full_name(node.func) != "builtins.len":
-            continue
-        rows: ast.expr = node.args[0]
+        rows: ast.expr | None = node.args[0]
         if isinstance(rows, ast.Name):
-            variable = context.queries.variables.get(rows.id)
-            if variable is None or variable.opaque or len(variable.values) != 1:
-                continue
-            if not only_counted(context, rows.id):
-                continue
-            rows = variable.values[0][1]
-        if fetches_all(context, rows):
+            rows = context.only_value(rows.id) if only_counted(context, rows.id) else None
+        if rows is not None and fetches_all(context, rows):
             yield context.finding(
                 "count-by-rows",
                 node,
@@ -68,10 +61,10 @@ def fetches_all(context: Context, node: ast.expr) -> bool:
     inner: ast.expr = node
     while True:
         if isinstance(inner, ast.Name):
-            variable = context.queries.variables.get(inner.id)
-            if variable is None or variable.opaque or len(variable.values) != 1:
+            value = context.only_value(inner.id)
+            if value is None:
                 return False
-            inner = variable.values[0][1]
+            inner = value
             continue
         if isinstance(inner, ast.Await):
             inner = inner.value
@@ -85,8 +78,8 @@ def fetches_all(context: Context, node: ast.expr) -> bool:
 
 def offset_pagination(context: Context) -> Iterator[QueryFinding]:
     """`.offset(page * size)`: the rows before it are read and thrown away."""
-    for node in context.nodes:
-        if not isinstance(node, ast.Call) or method(node) != "offset" or len(node.args) != 1:
+    for node in context.calls:
+        if method(node) != "offset" or len(node.args) != 1:
             continue
         if isinstance(node.args[0], ast.Constant) or not begins_with_select(context, node):
             continue
@@ -105,37 +98,27 @@ def offset_pagination(context: Context) -> Iterator[QueryFinding]:
 
 def begins_with_select(context: Context, node: ast.expr, depth: int = 0) -> bool:
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        library, name = library_name(context.full_name(node.func))
-        if library and name == "select":
+        if context.is_of_library(node.func, "select"):
             return True
         node = node.func.value
     if isinstance(node, ast.Call):
-        library, name = library_name(context.full_name(node.func))
-        return bool(library) and name == "select"
+        return context.is_of_library(node.func, "select")
     if isinstance(node, ast.Name) and depth < 5:
         variable = context.queries.variables.get(node.id)
         if variable is None:
             return False
-        annotated = annotation_of(context, node.id)
-        values = [value for _, value in variable.values if node.id not in names_of(value)]
-        return annotated or any(begins_with_select(context, value, depth + 1) for value in values)
+        values = [value for _, value in variable.values if node.id not in names_in(value)]
+        return is_said_to_be_select(context, node.id) or any(
+            begins_with_select(context, value, depth + 1) for value in values
+        )
     return False
 
 
-def annotation_of(context: Context, name: str) -> bool:
-    """A parameter that is said to be a Select."""
-    arguments = context.function.node.args
-    for one in (*arguments.args, *arguments.kwonlyargs):
-        if one.arg == name and one.annotation is not None:
-            node = one.annotation
-            node = node.value if isinstance(node, ast.Subscript) else node
-            library, last = library_name(context.full_name(node))
-            return bool(library) and last == "Select"
-    return False
-
-
-def names_of(node: ast.expr) -> set[str]:
-    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+def is_said_to_be_select(context: Context, parameter: str) -> bool:
+    node = annotations_of(context.function.node).get(parameter)
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    return node is not None and context.is_of_library(node, "Select")
 
 
 def list_without_limit(context: Context) -> Iterator[QueryFinding]:
@@ -143,8 +126,8 @@ def list_without_limit(context: Context) -> Iterator[QueryFinding]:
     endpoint = context.endpoint
     if endpoint is None or endpoint.method != "get" or one_of_list(endpoint.answer) is None:
         return
-    for node in context.nodes:
-        if not isinstance(node, ast.Call) or method(node) not in READS or not node.args:
+    for node in context.calls:
+        if method(node) not in READS or not node.args:
             continue
         held = context.queries.held(node)
         select = held.select if held else None
@@ -172,15 +155,11 @@ def is_fetched_whole(context: Context, executed: ast.Call) -> bool:
         for _, value in variable.values
         if any(inner is executed for inner in ast.walk(value))
     }
-    for node in context.nodes:
-        whole = isinstance(node, ast.Call) and (
-            method(node) in _FETCHES or dotted(node.func) == "list"
-        )
-        if whole:
-            inside = list(ast.walk(node))
-            if executed in inside or names & {n.id for n in inside if isinstance(n, ast.Name)}:
-                return True
-    return False
+    return any(
+        executed in ast.walk(node) or names & names_in(node)
+        for node in context.calls
+        if method(node) in _FETCHES or dotted(node.func) == "list"
+    )
 
 
 def leading_wildcard(context: Context) -> Iterator[QueryFinding]:
@@ -189,12 +168,12 @@ def leading_wildcard(context: Context) -> Iterator[QueryFinding]:
     # In a CASE it ranks rows that were found otherwise.
     ranked = {
         id(inner)
-        for node in context.nodes
-        if isinstance(node, ast.Call) and (dotted(node.func) or "").rpartition(".")[2] == "case"
+        for node in context.calls
+        if (dotted(node.func) or "").rpartition(".")[2] == "case"
         for inner in ast.walk(node)
     }
-    for node in context.nodes:
-        if not isinstance(node, ast.Call) or method(node) not in _LIKE or not node.args:
+    for node in context.calls:
+        if method(node) not in _LIKE or not node.args:
             continue
         assert isinstance(node.func, ast.Attribute)
         column = text_column(context, node.func.value)

@@ -14,8 +14,8 @@ _USES = {*READS, "refresh", "flush", "commit"}
 
 def shared_session(context: Context) -> Iterator[QueryFinding]:
     """`asyncio.gather(one(session), two(session))`: a session serves one task at a time."""
-    for node in context.nodes:
-        if not isinstance(node, ast.Call) or context.full_name(node.func) != "asyncio.gather":
+    for node in context.calls:
+        if context.full_name(node.func) != "asyncio.gather":
             continue
         used: list[str] = []
         for argument in node.args:

@@ -150,6 +150,13 @@ def is_command(decorator: ast.expr) -> bool:
     return (dotted(called) or "").rpartition(".")[2] in _COMMANDS
 
 
+def annotations_of(function: FunctionNode) -> dict[str, ast.expr]:
+    """What the parameters are said to be."""
+    given = function.args
+    every = (*given.posonlyargs, *given.args, *given.kwonlyargs)
+    return {one.arg: one.annotation for one in every if one.annotation is not None}
+
+
 def blocks_of(node: ast.AST) -> list[ast.AST]:
     """The statements directly in one: no function begins within an expression."""
     found: list[ast.AST] = []
