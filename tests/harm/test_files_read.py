@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Payment(Base):
     __tablename__ = "payments"
     id: Mapped[int] = mapped_column(primary_key=True)
 """
+# More than fits into `usual_depth`.
 DEEP = "x = " + "(" * 3 + "+".join(["1"] * 4000) + ")" * 3 + "\n"
 
 
@@ -38,6 +40,15 @@ def no_hang() -> Iterator[None]:
     signal.alarm(HANG)
     yield
     signal.alarm(0)
+
+
+@pytest.fixture
+def usual_depth() -> Iterator[None]:
+    """Libraries that other tests use (sqlglot) raise it for good (#10)."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
 
 
 @pytest.fixture
@@ -69,6 +80,7 @@ def test_a_model_is_seen_whatever_its_file_is_like(root: Path, content: bytes) -
     assert "payments" in tables(root)
 
 
+@pytest.mark.usefixtures("usual_depth")
 @pytest.mark.parametrize(
     "content",
     [
@@ -92,6 +104,7 @@ def test_a_model_that_cannot_be_read_stops_the_run_with_its_name(
     assert raised.value.problem.exit_code == Exit.BROKEN_PROJECT
 
 
+@pytest.mark.usefixtures("usual_depth")
 @pytest.mark.parametrize(
     "content", [DEEP.encode(), b"NAME = '\xe4'\n", b"def (:\n"], ids=["deep", "not UTF-8", "syntax"]
 )

@@ -133,25 +133,35 @@ def test_sqlite(on_sqlite: PlansReport, show_at_the_end: Callable[[str], None]) 
     assert len(on_sqlite.measured) >= len(SELECTS) and on_sqlite.skipped is None
 
 
-def test_a_busy_moment_at_the_start_makes_no_index(
-    file: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "busy_look", "found"),
+    [
+        pytest.param("most", 0, {}, id="the first, and nearly all rows are done: it saves nothing"),
+        pytest.param("login", 1, {"ix_users_email": ("email",)}, id="with the index"),
+    ],
+)
+def test_a_busy_moment_neither_makes_nor_hides_an_index(
+    name: str,
+    busy_look: int,
+    found: dict[str, tuple[str, ...]],
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nearly all rows are `done`: an index saves nothing, whatever the first look has cost."""
     url = f"sqlite+aiosqlite:///{file}"
-    [most] = [one for one in statements(url) if one.frames[0].function == "most"]
+    [statement] = [one for one in statements(url) if one.frames[0].function == name]
     measure = SqliteBench.sample
     looks: list[Sample] = []
 
     def sample(self: SqliteBench, query: Query) -> Sample:
-        found = measure(self, query)
-        busy = 1 if looks else 20
-        looks.append(dataclasses.replace(found, ms=busy * found.work / 10_000))
+        look = measure(self, query)
+        busy = 20_000 if len(looks) == busy_look else 1
+        looks.append(dataclasses.replace(look, ms=busy * look.work / 10_000))
         return looks[-1]
 
     monkeypatch.setattr(SqliteBench, "sample", sample)
-    report = measure_statements(make_url(url), [most])
-    assert len(looks) > 1
-    assert capture.indexes(report) == {}
+    report = measure_statements(make_url(url), [statement])
+    assert len(looks) > busy_look + 1
+    assert capture.indexes(report) == found
 
 
 @pytest.mark.parametrize(

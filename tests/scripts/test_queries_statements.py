@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -172,7 +173,7 @@ def counting_mysql() -> Iterator[mysql.MySQLServer]:
 @pytest.fixture(scope="module", params=["asyncpg", "psycopg", "aiomysql"])
 def ran(request: pytest.FixtureRequest) -> Ran:
     driver = str(request.param)
-    name = f"joined_{driver}"
+    name = f"joined_{driver}_{uuid.uuid4().hex[:8]}"  # made again where another order asks for it
     if driver == "aiomysql":
         server = request.getfixturevalue("counting_mysql")
         server.create_database(name)

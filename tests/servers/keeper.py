@@ -2,11 +2,11 @@
 
     python keeper.py DIRECTORY USER STOP_SIGNAL COMMAND...
 
-Standard input is a pipe that the test process holds. A line `restart` on it
-restarts the server, `stop` and `start` do half of it; a signal's number after the
-first two stops it by that one. The end of the pipe, for whatever reason (a normal
-end, Ctrl-C, SIGKILL), stops the server and removes DIRECTORY. A fixture's teardown
-alone could not promise that: it does not run when the test process is killed.
+Standard input is a pipe that the test process holds. A line `restart` on it restarts the
+server, `stop` and `start` do half of it, `start` nothing while one runs; a signal's number
+after the first two stops it by that one. The end of the pipe, for whatever reason (a normal
+end, Ctrl-C, SIGKILL), stops the server and removes DIRECTORY. A fixture's teardown alone could
+not promise that: it does not run when the test process is killed.
 The file `pid` in DIRECTORY has the server's process; it is gone while none runs.
 """
 
@@ -59,7 +59,7 @@ def main() -> None:
             word, _, number = line.strip().partition(" ")
             if word in ("restart", "stop"):
                 stop(directory, server, int(number or stop_signal))
-            if word in ("restart", "start"):
+            if word in ("restart", "start") and server.poll() is not None:
                 server = start(directory, user, command)
     finally:
         stop(directory, server, stop_signal)

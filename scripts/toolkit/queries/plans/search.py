@@ -232,6 +232,9 @@ class Search:
         try:
             with self.bench.built(indexes) as built:
                 after = self.bench.sample(verdict.shape.query)
+                if halves_work(verdict.after, after) and not is_better(verdict.after, after):
+                    # A moment in which others were at work hides no index (#10).
+                    after = quicker(after, self.bench.sample(verdict.shape.query))
         except Failed as error:
             verdict.refused.append((trial[0], str(error)))
             return None
