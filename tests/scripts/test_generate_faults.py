@@ -13,7 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from projects import warm
 from projects.shop import ADDRESS, Shop
 from toolkit.migration.alter_calls import default_aside, with_using
 from toolkit.migration.fault import blame, need_of
@@ -390,3 +393,37 @@ def test_a_domain_comes_once_and_goes_with_the_last_column(shop: Shop) -> None:
     ended = shop.generate("no more", url=URL)
     assert ended.code == 0, ended.err
     assert "DROP DOMAIN positive" in written(shop).partition("def downgrade")[0]
+
+
+COUNTED = """
+import sqlalchemy as sa
+from app.db import Base
+
+class Row(Base):
+    __tablename__ = "rows"
+    id = sa.Column(sa.Integer, sa.Sequence("odd one", start=7, minvalue=-1), primary_key=True)
+    other = sa.Column(sa.Integer, sa.Sequence("optional", optional=True))
+"""
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize("database", ["postgresql", "mysql"])
+async def test_a_row_comes_into_a_table_whose_key_has_a_sequence(
+    shop: Shop, database: str, make_database: Callable[[str], str]
+) -> None:
+    """Alembic writes the column without it, so that the first INSERT fails (#13)."""
+    url = make_database(database)
+    shop.write("app/models.py", COUNTED)
+    ended = shop.generate("rows", url=url)
+    assert ended.code == 0, ended.err
+    assert "create sequence odd one" in ended.out
+    assert "DRIFT" not in ended.out
+    upgrade = ("-m", "alembic", "upgrade", "head")
+    warm.completed(*upgrade, cwd=shop.root, environment=shop.environment(url))
+    key = sa.Column("id", sa.Integer, sa.Sequence("odd one"), primary_key=True)
+    rows = sa.Table("rows", sa.MetaData(), key)
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        assert (await connection.execute(rows.insert())).inserted_primary_key == (7,)
+    await engine.dispose()
+    assert shop.generate("again", url=url).code == Exit.NO_CHANGES

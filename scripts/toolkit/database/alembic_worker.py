@@ -308,6 +308,7 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
         load_beside("types_worker").install(request.get("dialects") or (), context)
         renames = request.get("renames", ())
         done, candidates = enums.write(context, described, directives, renames)
+        load_beside("sequence_worker").write(context, described, directives)
         renames = [rename for rename in renames if rename not in done]
         report["unused_renames"] = renaming.apply_renames(renames, directives, context)
         report["rename_candidates"] = candidates + [

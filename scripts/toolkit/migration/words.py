@@ -27,6 +27,7 @@ SENTENCES = {
     "CreateCheckConstraint": "add check constraint {name} on {table}",
     "DropConstraint": "drop {constraint} constraint {name} on {table}",
     "Postgresql": "{words}",
+    "Sequence": "{words}",
 }
 
 
