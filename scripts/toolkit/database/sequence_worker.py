@@ -16,7 +16,8 @@ from alembic.operations import ops
 from sqlalchemy import inspect
 from sqlalchemy.schema import CreateSequence, DropSequence
 
-OPTIONS = ["start", "increment", "minvalue", "maxvalue", "nominvalue", "nomaxvalue", "cycle", "cache"]
+BOUNDS = ("minvalue", "maxvalue", "nominvalue", "nomaxvalue")
+OPTIONS = ("start", "increment", *BOUNDS, "cycle", "cache")
 
 
 class SequenceOp(ops.ExecuteSQLOp):
