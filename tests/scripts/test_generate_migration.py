@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -405,6 +406,10 @@ def test_with_drivers_of_several_servers_a_person_says_which(
         situation.guess_kind(project, None)
     assert refused.value.problem.exit_code == Exit.AMBIGUOUS
     assert "--dialect" in refused.value.problem.remedy
+    listed = shop.root / "requirements.txt"  # what the project asks for, says more (#12)
+    listed.write_text("fastapi\naiosqlite\naiomysql\n", encoding="utf-8")
+    asked = replace(project, dependency_file=listed)
+    assert situation.guess_kind(asked, None) == ("mysql", "requirements.txt lists its driver")
     kinds.remove("mysql")
     assert situation.guess_kind(project, None)[0] == "postgresql"
 

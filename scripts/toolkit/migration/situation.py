@@ -22,6 +22,7 @@ from toolkit.database.urls import (
 from toolkit.files.reading import Unreadable, content_of
 from toolkit.migration.refusal import Refusal
 from toolkit.project.commands import alembic_line
+from toolkit.project.databases import guess
 from toolkit.project.dependencies import install_line
 from toolkit.project.errors import require_decided, unreadable_models
 from toolkit.project.facts import AlembicSetup, MappedClass, Project
@@ -278,6 +279,9 @@ def guess_kind(project: Project, dialect: str | None) -> tuple[Kind, str]:
     named = {kind for scheme in project.schemes if (kind := kind_of(scheme))}
     if len(named) == 1:
         return named.pop(), "the source names it"
+    listed, file = guess(project), project.dependency_file
+    if file is not None and len(meant := [one for one in listed if one != "sqlite"] or listed) == 1:
+        return meant[0], f"{file.name} lists its driver"
     kinds = async_driver_kinds()
     servers = [kind for kind in kinds if kind != "sqlite"]
     if len(servers) > 1:

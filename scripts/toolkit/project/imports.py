@@ -282,6 +282,7 @@ class Resolver:
     def __init__(self, modules: dict[str, Module]) -> None:
         self.modules = modules
         self._bindings: dict[Path, Bindings] = {}
+        self._qualified: dict[tuple[Path, str], str] = {}
 
     def having(self, look: Look) -> list[Module]:
         """The modules in which a cheap look finds something."""
@@ -319,7 +320,10 @@ class Resolver:
         `app.db.Base` for something defined in this project, the import path for
         something from elsewhere, `builtins.…` for a name that nothing defines.
         """
-        return self._qualify(module, name, frozenset())
+        key = module.path, name
+        if key not in self._qualified:
+            self._qualified[key] = self._qualify(module, name, frozenset())
+        return self._qualified[key]
 
     def locate(self, qualified: str) -> tuple[Module, str, str] | None:
         """Split a full name into `(module, symbol, rest)`; None if not of this project."""
