@@ -189,6 +189,10 @@ WRITES = {
     "rename_table": renamed("preferences"),
     "set_schema": renamed("archive.settings"),
     "type_text_to_int_using": NUMBERS,
+    "unique_now_partial": replace(
+        ORDERS,
+        instead="CREATE UNIQUE INDEX orders_number_live ON orders (number) WHERE status <> 'sent'",
+    ),
     "validate_in_same_transaction": replace(
         ORDERS,
         first=(

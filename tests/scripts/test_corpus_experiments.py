@@ -67,6 +67,8 @@ ON_POSTGRESQL = (
     "SELECT 'touch()'::regprocedure",
     # As another role than the owner.
     "SET LOCAL ROLE pg_monitor; SELECT id FROM users",
+    "SET LOCAL ROLE pg_monitor; SELECT user_id FROM visits",
+    "SET LOCAL ROLE pg_monitor; SELECT 1 / count(*) FROM archive.letters",
     "SET LOCAL ROLE pg_monitor; INSERT INTO orders (id, user_id) VALUES (1001, 1)",
 )
 MORE_ROWS = (
@@ -81,6 +83,9 @@ MORE_ROWS = (
     "SELECT setval('items_id_seq', 5000)",
     "GRANT SELECT ON users TO PUBLIC",
     "GRANT SELECT, INSERT ON orders TO pg_monitor",
+    "GRANT USAGE ON SCHEMA archive TO pg_monitor",
+    "GRANT SELECT ON archive.letters TO pg_monitor",
+    "ALTER TABLE visits OWNER TO pg_monitor",
     "REFRESH MATERIALIZED VIEW order_counts",
 )
 BY_DESIGN = {

@@ -70,6 +70,7 @@ SELECT json_build_array((SELECT json_agg(pg_catalog.pg_get_indexdef({}, at, fals
 FROM pg_catalog.pg_index i WHERE i.indexrelid = {}
 """
 
+WRITABLE = "SELECT pg_catalog.pg_relation_is_updatable({}::regclass, false)"
 PARTITION = """
 SELECT pg_catalog.pg_get_partition_constraintdef(c.oid),
   pg_catalog.pg_get_expr(c.relpartbound, c.oid), n.nspname || '.' || p.relname
@@ -212,6 +213,10 @@ class PostgresReader:
                 change["keys"], change["predicate"] = json.loads(
                     read(connection, KEYS.replace("{}", str(int(change["oid"]))))[0][0]
                 )
+            if change["what"] == "relation-created" and change["kind"] == "v":
+                # 4, 8 and 16: UPDATE, INSERT, DELETE.
+                ((events,),) = read(connection, WRITABLE.format(int(change["oid"])))
+                change["writable"] = events & 28 == 28
             if change["what"] == "partition-attached":
                 rows = read(connection, PARTITION.replace("{}", str(int(change["oid"]))))
                 change["condition"], change["bound"], change["parent"] = rows[0]

@@ -5,7 +5,7 @@ A downgrade that does not go back, constraints without a name, connections of it
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from toolkit.migration.review.findings import Revision, make, one_line, plain
 from toolkit.report.finding import Finding, Verdict
@@ -37,6 +37,8 @@ def of_source(revision: Revision, source: str) -> Iterator[Finding]:
     function = function_of(source, "upgrade") if source else None
     if function is None:
         return
+    functions = reached(source, function)
+    named = names_of_environment(source, functions)
     if is_empty(function) and not is_merge(source):
         yield make(
             "empty-revision", Verdict.STYLE,
@@ -45,7 +47,7 @@ def of_source(revision: Revision, source: str) -> Iterator[Finding]:
         )  # fmt: skip
     for find, rule, verdict, message in (
         (
-            asks_environment, "depends-on-environment", Verdict.DRIFT,
+            lambda one: asks_environment(one, named), "depends-on-environment", Verdict.DRIFT,
             "What upgrade() does depends on where it runs: another environment gets another"
             " schema, and only this one was looked at.",
         ),
@@ -60,9 +62,37 @@ def of_source(revision: Revision, source: str) -> Iterator[Finding]:
             " the loop into `with op.get_context().autocommit_block():`.",
         ),
     ):  # fmt: skip
-        line = find(function)
+        line = next(filter(None, map(find, functions)), None)
         if line is not None:
             yield make(rule, verdict, message, revision, line=line, source="operations")
+
+
+def reached(source: str, function: ast.FunctionDef) -> list[ast.FunctionDef]:
+    """It, and what it calls of the file's own functions."""
+    own = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    found = [function]
+    for one in found:
+        called = {node.id for node in ast.walk(one) if isinstance(node, ast.Name)}
+        found += [own[name] for name in sorted(called & set(own)) if own[name] not in found]
+    return found
+
+
+def names_of_environment(source: str, functions: list[ast.FunctionDef]) -> set[str]:
+    """What the file has from its surroundings: constants, and functions that ask."""
+    return {
+        target.id
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ENVIRONMENT.search(ast.unparse(node.value))
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    } | {
+        one.name
+        for one in functions[1:]
+        if any(
+            isinstance(node, ast.Return) and node.value and ENVIRONMENT.search(ast.unparse(node))
+            for node in ast.walk(one)
+        )
+    }
 
 
 ENVIRONMENT = re.compile(
@@ -97,13 +127,14 @@ def is_merge(source: str) -> bool:
     return False
 
 
-def asks_environment(function: ast.FunctionDef) -> int | None:
-    """The line of a condition (or value) that another machine answers otherwise."""
+def asks_environment(function: ast.FunctionDef, named: Set[str]) -> int | None:
+    """The line of a condition (or value) that another machine answers otherwise. `named`: what
+    the file's other parts have from there."""
     for node in ast.walk(function):
         test = getattr(node, "test", None) if isinstance(node, ast.If | ast.IfExp) else None
         if test is not None and ENVIRONMENT.search(ast.unparse(test)):
             return int(test.lineno)
-    known = {
+    known = named | {
         target.id
         for node in ast.walk(function)
         if isinstance(node, ast.Assign) and ENVIRONMENT.search(ast.unparse(node.value))
@@ -128,16 +159,27 @@ def writes_in_loop(function: ast.FunctionDef) -> int | None:
         for name in ast.walk(target)
         if isinstance(name, ast.Name)
     }
+    sent = {
+        target.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and WRITES.search(ast.unparse(node.value))
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
     for node in ast.walk(function):
         if isinstance(node, ast.Call) and writes_list(node, set(read)):
             return node.lineno
-        if not isinstance(node, ast.For):
+        if isinstance(node, ast.ListComp | ast.GeneratorExp):
+            of, parts = node.generators[0].iter, [ast.unparse(node.elt)]
+        elif isinstance(node, ast.For):
+            of, parts = node.iter, [*map(ast.unparse, node.body)]
+        else:
             continue
-        over = ast.unparse(node.iter)
-        names = {one.id for one in ast.walk(node.iter) if isinstance(one, ast.Name)}
-        inside = "\n".join(map(ast.unparse, node.body))
-        if (READS.search(over) or names & set(read)) and (
-            sends_writes(inside) or sets_attribute(node)
+        names = {one.id for one in ast.walk(of) if isinstance(one, ast.Name)}
+        if (READS.search(ast.unparse(of)) or names & set(read)) and (
+            sends_writes("\n".join(parts))
+            or any(re.search(rf"\bexecute\({name}\b", part) for name in sent for part in parts)
+            or (isinstance(node, ast.For) and sets_attribute(node))
         ):
             return node.lineno
     return None

@@ -24,6 +24,7 @@ from toolkit.migration.review.postgresql_numbers import findings_of_numbers
 from toolkit.migration.review.postgresql_rights import findings_of_rights
 from toolkit.migration.review.postgresql_rows import findings_of_rows
 from toolkit.migration.review.postgresql_schema import schema_findings
+from toolkit.migration.review.postgresql_triggers import findings_of_function
 from toolkit.migration.review.postgresql_work import indexes_together, work_findings
 from toolkit.report.finding import Finding, Verdict
 
@@ -34,6 +35,9 @@ REFUSED = (
     (r"unsafe use of new value", "enum-value-in-transaction",
      "A new enum value can be used after the COMMIT only: add it in a revision of its own, or in"
      " an autocommit_block before."),
+    (r'type "[^"]*" already exists', "type-made-again",
+     "A revision before made this type, and it is there still: say create_type=False"
+     " (sqlalchemy.dialects.postgresql.ENUM) where another table takes it."),
     (r"cannot insert multiple commands", "several-statements",
      "The driver sends one statement at a time: write one op.execute for each."),
 )  # fmt: skip
@@ -54,6 +58,7 @@ def findings_of_revision(revision: Revision) -> list[Finding]:
                 held.setdefault(lock["relation"], set()).add(lock["mode"])
         found += schema_findings(revision, statement, later)
         found += findings_of_rights(revision, statement)
+        found += findings_of_function(revision, statement)
         found += findings_of_numbers(revision, statement)
         found += work_findings(revision, statement, held)
         found += lock_findings(revision, statement)

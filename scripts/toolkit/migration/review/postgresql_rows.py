@@ -38,6 +38,7 @@ NAMED = re.compile(
 FUNCTION = re.compile(
     r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) (?P<name>[\w.\"]+)", re.IGNORECASE
 )
+HELD = re.compile(r"\bFOR (?:NO KEY )?UPDATE\b|\bFOR SHARE\b")
 ALWAYS = re.compile(r"\bWHERE (?:TRUE|1 ?= ?1)\s*;?$")
 STRONG = {"ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock", "ShareLock"}
 
@@ -85,10 +86,13 @@ def one_statement(
     held: dict[str, set[str]],
 ) -> Iterator[Finding]:
     words = plain(sql)
-    found = re.search(r"\b(?<!FOR )(UPDATE|DELETE|MERGE|INSERT)\b", words)
+    found = re.search(r"\b(?<!FOR )(?<!NO KEY )(UPDATE|DELETE|MERGE|INSERT)\b", words)
     target = TARGET.search(" ".join(sql.split()))
     table = target_table(target["name"] if target else "", statement, held)
     locked = sorted(t for t, modes in before.items() if modes & STRONG)
+    if found is None and HELD.search(words):
+        yield from held_rows(revision, statement, words)
+        return
     if found is None or table is None:
         read = [t for t in locked if t in statement["scans"]]
         if read and "LIMIT" not in words:
@@ -102,6 +106,22 @@ def one_statement(
             yield under_lock(revision, statement, read[0], read, Form())
         return
     yield from changed_rows(revision, statement, table, kind, sql, locked=locked)
+
+
+def held_rows(revision: Revision, statement: Statement, words: str) -> Iterator[Finding]:
+    """SELECT ... FOR UPDATE: nothing changes, and writers wait all the same."""
+    tables = [
+        lock["relation"] for lock in statement["locks"]
+        if lock["existed"] and lock["kind"] == "table" and lock["mode"] == "RowShareLock"
+    ]  # fmt: skip
+    condition = HELD.sub("", words)
+    if tables and not (is_one_row(condition) or names_rows(condition) or is_batch(condition)):
+        yield make(
+            "rows-held", Verdict.BLOCKS,
+            f"Rows of {', '.join(map(shown, tables))} are locked until COMMIT: who writes to one of"
+            " them waits. Lock few at a time, along the key, each batch a transaction.",
+            revision, statement, table=tables[0],
+        )  # fmt: skip
 
 
 def changed_rows(

@@ -1,13 +1,14 @@
 """What the schema lost or got, whoever did it: an operation, raw SQL, CASCADE or a function."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from toolkit.migration.review.findings import Revision, Statement, make, plain, shown
 from toolkit.migration.review.forms import partitions, renames
 from toolkit.migration.review.forms.rows import facts_of
 from toolkit.migration.review.postgresql_columns import column_findings
+from toolkit.migration.review.postgresql_triggers import findings_of_trigger
 from toolkit.report.finding import Finding, Verdict
 
 Change = dict[str, Any]
@@ -24,6 +25,8 @@ def schema_findings(revision: Revision, statement: Statement, later: set[str]) -
             yield from part_findings(revision, statement, change)
         elif kind == "column":
             yield from column_findings(revision, statement, change)
+        elif change["what"] in {"trigger-created", "trigger-dropped"}:
+            yield from findings_of_trigger(revision, statement, change)
         else:
             yield from object_findings(revision, statement, change, later)
 
@@ -39,6 +42,8 @@ def relation_findings(
         whole_schema = any(c["what"] == "schema-renamed" for c in statement["changes"])
         if change["relation"] in later and takes_name(revision, change):
             yield swapped(revision, statement, change)
+        elif change["relation"] in later and change["kind"] in "rp":
+            yield from view_in_its_place(revision, statement, change)
         elif change["relation"] not in later and not whole_schema:
             yield make(
                 "rename-table", Verdict.BREAKS_OLD_CODE,
@@ -133,8 +138,10 @@ def lost_uniqueness(
         for made in other.get("changes", ()):
             if made.get("table") != table:
                 continue
-            again = made["what"] in {"constraint-added", "index-created"}
-            if again and columns_in(str(made.get("definition"))) == columns:
+            again = made["what"] == "constraint-added" or (
+                made["what"] == "index-created" and not of_constraint(other, made)
+            )
+            if again and serves_as(str(made.get("definition")), columns, known or {}):
                 return
             if made["what"] == "column-dropped" and made["column"] in columns:
                 return  # said with the column
@@ -146,6 +153,23 @@ def lost_uniqueness(
         " ON CONFLICT on them fails in code that still runs, and duplicates come in.",
         revision, statement, table=table,
     )  # fmt: skip
+
+
+def of_constraint(statement: Statement, index: Change) -> bool:
+    """Is it what a constraint of the same statement is made of? Then that tells more."""
+    name = index["relation"].rpartition(".")[2]
+    return any(
+        change["what"] == "constraint-added" and change["name"] == name
+        for change in statement["changes"]
+    )
+
+
+def serves_as(definition: str, columns: list[str], gone: Mapping[str, Any]) -> bool:
+    """ON CONFLICT takes no deferrable constraint, and a partial index only by its condition."""
+    before = str(gone.get("definition"))
+    part, old_part = (one.partition(" WHERE ")[2] for one in (definition, before))
+    late = " DEFERRABLE" in definition and " DEFERRABLE" not in before
+    return columns_in(definition) == columns and part in ("", old_part) and not late
 
 
 def columns_in(definition: str) -> list[str] | None:
@@ -175,6 +199,29 @@ def swapped(revision: Revision, statement: Statement, change: Change) -> Finding
         " it, and rights, foreign keys, views and triggers stay with the old one.",
         revision, statement, table=change["table"],
     )  # fmt: skip
+
+
+def view_in_its_place(
+    revision: Revision, statement: Statement, renamed: Change
+) -> Iterator[Finding]:
+    """A view under the old name serves old code if it has all columns and takes writes."""
+    names = set(facts_of(statement, renamed["table"]).get("columns") or ())
+    own = any("INSTEAD OF" in plain(one["sql"]) for one in revision["statements"])
+    for other in revision["statements"]:
+        for made in other.get("changes", ()):
+            if made["what"] != "relation-created" or made["relation"] != renamed["relation"]:
+                continue
+            lacks = sorted(names - set(made["columns"] or ()))
+            if lacks or not (made.get("writable", True) or own):
+                name = shown(renamed["relation"])
+                yield make(
+                    "view-in-its-place", Verdict.BREAKS_OLD_CODE,
+                    f"The view {name} has no {', '.join(lacks)}: code that still runs asks for it."
+                    if lacks
+                    else f"The view {name} can't be written to, which code that still runs may do:"
+                    " PostgreSQL lets a view of one table through that only picks columns.",
+                    revision, other, table=renamed["table"],
+                )  # fmt: skip
 
 
 def dropped_relation(

@@ -174,11 +174,10 @@ def scan_finding(revision: Revision, statement: Statement, table: str, seen: str
             if change["type"] == "f":
                 safe = constraints.foreign_key(change, statement, revision)
             elif change["type"] == "c":
-                known = constraints.replaced_in(facts_of(statement, table), change)
-                safe = constraints.not_valid(change, known=known)
+                safe = constraints.check(change, statement, revision)
             elif change["type"] in "pu":
                 safe = constraints.using_index(
-                    change, facts_of(statement, table), replaced_by(revision, change)
+                    change, statement, revision, replaced_by(revision, change)
                 )
             return make(
                 rule, Verdict.BLOCKS,

@@ -44,26 +44,49 @@ def foreign_key(
     """With the column that the same statement adds, or the same operation of Alembic's."""
     facts = facts_of(statement, change["table"])
     table = table_name(change["table"])
-    added = [
-        c for other in revision_of["statements"]
-        if other is statement or (other["line"] == statement["line"] and other["operation"])
-        for c in other.get("changes", ())
-        if c["what"] == "column-added" and c["table"] == change["table"]
-    ]  # fmt: skip
-    before, undo = [], [drop_constraint(table, sql_name(change["name"]))]
-    if any(c["default"] or c["not_null"] for c in added):
+    columns = with_columns(change, statement, revision_of)
+    if columns is None:
         return Form(why_not=COLUMN_FIRST)
-    for column in added:
-        own = sql_name(column["column"])
-        before.append(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {own} {column['type']}")
-        undo.append(f"ALTER TABLE {table} DROP COLUMN {own}")
+    before, undo = columns
+    undo = [drop_constraint(table, sql_name(change["name"])), *undo]
     version = version_of(statement["limits"]["server_version"])
     if facts.get("kind") == "p" and version < 18:
         return foreign_key_on_partitions(change, facts, before, undo)
     return not_valid(change, before, undo, known=replaced_in(facts, change))
 
 
-COLUMN_FIRST = "Add the column in a statement of its own, before the foreign key."
+COLUMN_FIRST = "Add the column in a statement of its own, before the constraint."
+
+
+def with_columns(
+    change: Change, statement: Mapping[str, Any], revision_of: Mapping[str, Any]
+) -> tuple[list[str], list[str]] | None:
+    """Statements for the columns that come with a constraint, and their way back; None for one
+    that needs a value. The form takes the statement's place, and that of its columns."""
+    table = table_name(change["table"])
+    added = [
+        c for other in revision_of["statements"]
+        if other is statement or (other["line"] == statement["line"] and other["operation"])
+        for c in other.get("changes", ())
+        if c["what"] == "column-added" and c["table"] == change["table"]
+    ]  # fmt: skip
+    if any(c["default"] or c["not_null"] for c in added):
+        return None
+    names = [(sql_name(c["column"]), c["type"]) for c in added]
+    return (
+        [f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {own} {kind}" for own, kind in names],
+        [f"ALTER TABLE {table} DROP COLUMN {own}" for own, _ in names],
+    )
+
+
+def check(change: Change, statement: Mapping[str, Any], revision_of: Mapping[str, Any]) -> Form:
+    """With the column that the same statement adds."""
+    columns = with_columns(change, statement, revision_of)
+    if columns is None:
+        return Form(why_not=COLUMN_FIRST)
+    known = replaced_in(facts_of(statement, change["table"]), change)
+    undo = [drop_constraint(table_name(change["table"]), sql_name(change["name"])), *columns[1]]
+    return not_valid(change, columns[0], undo, known=known)
 
 
 def replaced_in(facts: Facts, change: Change) -> Facts | None:
@@ -168,11 +191,20 @@ def set_not_null(table: str, column: str) -> Form:
     )
 
 
-def using_index(change: Change, facts: Facts, replaced: Change | None = None) -> Form:
+def using_index(
+    change: Change,
+    statement: Mapping[str, Any],
+    revision_of: Mapping[str, Any],
+    replaced: Change | None = None,
+) -> Form:
     """UNIQUE and PRIMARY KEY: the index first, concurrently; the constraint takes it over.
 
     `replaced` is a constraint of the same name that the same revision drops.
     """
+    facts = facts_of(statement, change["table"])
+    with_it = with_columns(change, statement, revision_of)
+    if with_it is None:
+        return Form(why_not=COLUMN_FIRST)
     table, name = table_name(change["table"]), sql_name(change["name"])
     found = re.fullmatch(
         r"(?P<kind>UNIQUE|PRIMARY KEY)(?P<nulls> NULLS NOT DISTINCT)? \((?P<columns>.*?)\)"
@@ -191,7 +223,7 @@ def using_index(change: Change, facts: Facts, replaced: Change | None = None) ->
         change["table"], keys
     )
     if facts.get("kind") == "p":
-        if facts.get("nested") or replaced:
+        if facts.get("nested") or replaced or with_it[0]:
             return Form(why_not=NESTED if facts.get("nested") else "")
         return on_partitions(change, title, keys, how, found)
     index = beside(change["table"], built_as)
@@ -204,6 +236,7 @@ def using_index(change: Change, facts: Facts, replaced: Change | None = None) ->
     swap = [f"ALTER TABLE {table} DROP CONSTRAINT {name}"] if replaced else []
     add = f"ALTER TABLE {table} ADD CONSTRAINT {name} {found['kind']} USING INDEX"
     up: list[Part] = [
+        *with_it[0],
         Outside(
             [
                 drop(index),
@@ -227,6 +260,7 @@ def using_index(change: Change, facts: Facts, replaced: Change | None = None) ->
     else:
         down.append(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
     down += [f"ALTER TABLE {table} ALTER COLUMN {sql_name(key)} DROP NOT NULL" for key in nullable]
+    down += with_it[1]
     return Form(revision(title, up, down))
 
 
