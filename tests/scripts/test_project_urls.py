@@ -234,17 +234,56 @@ def test_the_engines_call_of_a_url_function_counts(tmp_path: Path, made: str) ->
     assert best(project)[1] == "app.db:get_url()"
 
 
-def test_also_where_a_function_of_the_projects_makes_the_engine(tmp_path: Path) -> None:
-    wrapped = "def connected(url):\n    return create_async_engine(url, echo=False)\n\n\n"
-    tool = "async def create():\n    return connected(get_url(with_database=False))\n"
+WRAPPED = {
+    "a function": (
+        "def connected(url):\n    return create_async_engine(url, echo=False)\n",
+        "engine = connected(get_url())\n",
+        "return db.connected(db.get_url(with_database=False))",
+    ),
+    "a class": (
+        "class Database:\n    def __init__(self, url):\n"
+        "        self.engine = create_async_engine(url)\n",
+        "database = Database(get_url())\n",
+        "return db.Database(url=db.get_url(with_database=False))",
+    ),
+    "a method": (
+        "class Database:\n    def init(self, url):\n"
+        "        self.engine = create_async_engine(url)\n",
+        "database = Database()\n\n\ndef start():\n    database.init(get_url())\n",
+        "return db.Other().init(db.get_url(with_database=False))",
+    ),
+    "other settings": (
+        "class Settings:\n    url = get_url()\n\n\nclass Other(Settings):\n    pass\n\n\n"
+        "def connected(settings):\n    return create_async_engine(settings.url)\n",
+        "settings = Settings()\nengine = connected(settings)\n",
+        "return db.connected(db.Other())",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", WRAPPED)
+def test_also_where_something_of_the_projects_makes_the_engine(form: str, tmp_path: Path) -> None:
+    wrapped, made, tool = WRAPPED[form]
     project = read(
         tmp_path,
         {
-            "app/cli.py": f"from app.db import connected, get_url\n\n\n{tool}",
-            "app/db.py": f"{SWITCH}{wrapped}engine = connected(get_url())\n",
+            "app/cli.py": f"from app import db\n\n\nasync def create():\n    {tool}\n",
+            "app/db.py": f"{SWITCH}{wrapped}\n\n{made}",
         },
     )
-    assert [one.reference for one in project.urls] == ["app.db:get_url()"]
+    used = [one.reference for one in project.urls if one.in_use]
+    assert used == ["app.db:settings.url" if form == "other settings" else "app.db:get_url()"]
+
+
+def test_of_two_functions_that_make_engines_neither_is_the_applications(tmp_path: Path) -> None:
+    wrapped, _, _ = WRAPPED["a function"]
+    two = "".join(f"def {one}():\n    return connected(URLS.{one})\n\n\n" for one in ("a", "b"))
+    names = "class URLS:\n    a = get_url()\n    b = get_url(with_database=False)\n\n\n"
+    project = read(tmp_path, {"app/db.py": f"{SWITCH}{names}{wrapped}\n\n{two}"})
+    assert {one.reference for one in project.urls if one.in_use} == {
+        "app.db:URLS.a",
+        "app.db:URLS.b",
+    }
 
 
 @pytest.mark.parametrize(

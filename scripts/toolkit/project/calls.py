@@ -55,6 +55,25 @@ class CallIndex:
         wanted = f"{module.name}.{function}"
         return [site for name, site in self.called({function}) if name == wanted]
 
+    def method_callers(self, module: Module, owner: str, method: str) -> list[CallSite]:
+        """Calls of a method on what a module has made of the class: `manager.init(url)`."""
+        return [
+            site
+            for user in self.resolver.naming({method})
+            for name, site in self._calls(user)
+            if name.rpartition(".")[2] == method
+            and self._class_of(user, name.rpartition(".")[0]) == f"{module.name}.{owner}"
+        ]
+
+    def _class_of(self, module: Module, name: str) -> str:
+        """The full name of what a module's variable is made of; empty where that is not told."""
+        place = self.resolver.locate(self.resolver.qualify(module, name)) if name else None
+        if place is None or place[2]:
+            return ""
+        value = self.resolver.bindings(place[0]).values.get(place[1])
+        made = dotted(value.func) if isinstance(value, ast.Call) else None
+        return self.resolver.qualify(place[0], made) if made else ""
+
     def called(self, names: Collection[str]) -> Iterator[tuple[str, CallSite]]:
         """Calls of what has one of these names, with its full name."""
         wanted = self.resolver.other_names(names)

@@ -114,16 +114,26 @@ class Tracer:
         self, node: ast.expr, root: ast.Name, function: FunctionNode, place: Place, depth: int
     ) -> list[Origin]:
         """A parameter: what the callers pass, else its default."""
-        method = place.owner is not None and function in place.owner.body
-        called = place.owner.name if method and place.owner else function.name
-        found: list[Origin] = []
+        owner = place.owner if place.owner and function in place.owner.body else None
+        if owner is None:
+            sites = self.calls.callers(place.module, function.name)
+        elif function.name == "__init__":
+            sites = self.calls.callers(place.module, owner.name)
+        else:
+            sites = self.calls.method_callers(place.module, owner.name, function.name)
         passed = [
             (site, argument)
-            for site in self.calls.callers(place.module, called)
-            if (argument := argument_for(site, function, root.id, skip_self=method)) is not None
+            for site in sites
+            if (argument := argument_for(site, function, root.id, skip_self=owner is not None))
+            is not None
         ]
+        found: list[Origin] = []
+        of_a_module = False
         for site, argument in sorted(passed, key=lambda one: promise(one[0], [one[1]])):
+            if of_a_module and site.assigned is None:
+                break  # a tool's
             found += self.trace(replaced(node, root, argument), site.place, depth + 1)
+            of_a_module = bool(found) and site.assigned is not None
         default = default_of(function, root.id)
         if not found and default is not None and not isinstance(default, ast.Call):
             found = self.trace(replaced(node, root, default), Place(place.module), depth + 1)
