@@ -30,6 +30,7 @@ Needs pytest-asyncio >= 1.0 and httpx, and in pyproject.toml:
 [tool.pytest.ini_options]
 asyncio_mode = "auto"
 asyncio_default_fixture_loop_scope = "session"
+pythonpath = ["."]
 ```
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from projects import warm
-from projects.layouts import Layout
+from projects.layouts import Layout, write
 from projects.setup_door import alembic, environment, setup, tree
 from toolkit.project import read_project
 from toolkit.project.dependencies import missing_packages
@@ -379,3 +379,13 @@ def test_env_py_reads_a_hosted_url_as_the_application_does(
         assert words in ended.out + ended.err
     again = setup(project, url=url)
     assert "nothing to do" in again.out, again.out
+
+
+@pytest.mark.any_sqlalchemy
+def test_the_fixtures_say_where_pytest_finds_the_application(tmp_path: Path) -> None:
+    """A bare `pytest` has only the folder of the tests on its path (#16)."""
+    main = "from fastapi import FastAPI\n\napp = FastAPI()\n"
+    write(tmp_path, {"requirements.txt": "", "src/shop/__init__.py": "", "src/shop/main.py": main})
+    url = "sqlite+aiosqlite:///x.db"
+    assert setup(tmp_path, "--scaffold", "shop.db", "--no-prove", url=url).code == 0
+    assert 'pythonpath = ["src"]\n' in (tmp_path / "tests" / "conftest.py").read_text()

@@ -115,11 +115,10 @@ def project(tmp_path: Path) -> Path:
     (root / "app" / "main.py").write_text(MAIN)
     shutil.copy(TEMPLATES / "conftest.py", root / "tests")
     (root / "tests" / "test_users.py").write_text(TESTS)
-    (root / "pyproject.toml").write_text(
-        '[tool.pytest.ini_options]\nasyncio_mode = "auto"\n'
-        'asyncio_default_fixture_loop_scope = "session"\npythonpath = ["."]\n'
-        'filterwarnings = ["error"]\n'
-    )
+    # What its docstring says, so that a bare `pytest` finds the application, too (#16).
+    said = (TEMPLATES / "conftest.py").read_text().partition("```toml\n")[2].partition("```")[0]
+    assert "pytest.ini_options" in said
+    (root / "pyproject.toml").write_text(said + 'filterwarnings = ["error"]\n')
     return root
 
 

@@ -245,6 +245,8 @@ def _tests(
     text = None
     if template is not None and project.app is not None and not project.app_is_factory:
         text = placed_conftest(template, project.app, package)
+        root = relative(project.import_root, project.root)
+        text = text.replace('pythonpath = ["."]', f'pythonpath = ["{root}"]')
         if read_text(folder / "conftest.py") == text:
             return [], []
     if existing or text is None:
