@@ -385,3 +385,14 @@ def test_reserved_names_are_quoted_in_what_is_printed(
     for statement in statements:
         tag = "$of_the_test$"
         postgres_server.execute(f"DO {tag} BEGIN RETURN; {statement}; END {tag}")
+
+
+def test_an_env_py_that_stops_is_no_fault_of_a_revision(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "shop")
+    shop.add_first()
+    shop.edit("alembic/env.py", "    context.configure", "    1 / 0\n    context.configure")
+    ended = shop.generate("--check")
+    assert ended.code == Exit.PROOF_FAILED
+    assert "ZeroDivisionError" in ended.err
+    line = (shop.root / "alembic/env.py").read_text().split("    1 / 0\n")[0].count("\n") + 1
+    assert f"  at alembic/env.py:{line}" in ended.err

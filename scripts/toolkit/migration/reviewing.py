@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.database.alembic_process import AlembicResult
 from toolkit.database.catalog import Catalog, Difference, differences, round_trip
 from toolkit.database.sizes import TableSize
 from toolkit.database.urls import TITLES, Kind
@@ -173,7 +174,17 @@ def review_one(
         before += result.report.get("trace", {}).get("revisions", ())
     say(f"running {revision.id}: upgrade, downgrade, upgrade")
     seen = examine(bench, revision)
+    if seen.failure is not None:
+        refuse_env(bench, seen.failure[1], seen.trace)
     return before, seen.trace, [*seen.findings, *failure(seen, revision)]
+
+
+def refuse_env(bench: Bench, result: AlembicResult, trace: Trace) -> None:
+    """Raise Refusal where env.py, or what it calls, stops before any revision begins (#12)."""
+    file = str((result.error or {}).get("where") or "").rpartition(":")[0]
+    own = [str(folder) for folder in bench.situation.setup.versions]
+    if file and not trace.get("revisions") and str(Path(file).parent) not in own:
+        bench.expect(result, "No revision can be tried", "Repair it, then run this again.")
 
 
 def failure(seen: Examination, revision: Revision) -> list[Finding]:
@@ -242,6 +253,7 @@ def review_all(
             continue
         looked_at.append(revision)
         one = result.report.get("trace", {})
+        refuse_env(bench, result, one)
         trace = {**one, "revisions": [*trace.get("revisions", []), *one.get("revisions", [])]}
         if result.error:
             failed = revision
