@@ -111,6 +111,7 @@ def test_example_inside_a_project_is_no_rival(tmp_path: Path) -> None:
 
 def test_only_installed_code_uses_fastapi(tmp_path: Path) -> None:
     hidden = [".venv/lib/x.py", ".agents/skills/x/app.py", "node_modules/x/app.py", "tests/app.py"]
+    hidden += ["{{cookiecutter.name}}/app/main.py"]  # of what is a template for a project (#12)
     write(tmp_path, {"pyproject.toml": PROJECT, **dict.fromkeys(hidden, MAIN)})
     with pytest.raises(ProjectError) as refused:
         read_project(tmp_path)

@@ -104,6 +104,7 @@ def _is_skipped(name: str) -> bool:
         or name in _SKIPPED
         or name in _COPIED
         or name.endswith((".egg-info", ".dist-info"))
+        or "{{" in name  # what cookiecutter fills in: a template for a project, and none
     )
 
 
