@@ -145,6 +145,38 @@ async def test_a_new_value_that_is_the_default_is_one_revision(enums: Enums) -> 
 
 
 @pytest.mark.any_sqlalchemy
+async def test_an_enum_becomes_a_text_and_a_text_an_enum(enums: Enums) -> None:
+    """Their defaults step aside: one names the type that goes, the other one that came (#13)."""
+    kind = "sa.Enum('open', 'shut', name='kind')"
+    columns = f"sa.Column('a', {kind}, server_default='open'), sa.Column('c', sa.ARRAY({kind})),"
+    columns += " sa.Column('b', sa.String(5), server_default='open')"
+    body = f"op.create_table('note', sa.Column('id', sa.Integer(), primary_key=True), {columns})"
+    down = "op.drop_table('note'); op.execute('DROP TYPE kind')"
+    enums.shop.add_revision("first", None, body, down)
+    enums.alembic("upgrade", "head")
+    await enums.ask("INSERT INTO note (c) VALUES ('{open}')")
+    other = "b = mapped_column(sa.Enum('open', 'done', name='state'), server_default='open')"
+    text = "a = mapped_column(sa.String(5), server_default='open')"
+    enums.models(table("note", text, "c = mapped_column(sa.ARRAY(sa.Text))", other))
+    asked = (
+        "--using",
+        "note.b={}::state",
+        "--back",
+        "note.a={}::kind",
+        "--back",
+        "note.c={}::kind[]",
+    )
+    assert "DROP TYPE kind" in enums.generate("other types", *asked)
+    enums.alembic("upgrade", "head")
+    found = await enums.ask("INSERT INTO note DEFAULT VALUES", "SELECT a, b, c FROM note")
+    assert found == [("open", "open", ["open"]), ("open", "open", None)]
+    enums.alembic("downgrade", "-1")
+    assert await enums.types() == {"kind": ["open", "shut"]}
+    found = await enums.ask("INSERT INTO note DEFAULT VALUES", "SELECT a, b FROM note")
+    assert found == [("open", "open")] * 3
+
+
+@pytest.mark.any_sqlalchemy
 async def test_a_value_that_the_models_lost_is_told_and_taken_out_if_asked(enums: Enums) -> None:
     enums.begin("'open', 'done', 'gone'", "open")
     enums.models(table("note", STATES.format(values="'open', 'done'", default="open")))

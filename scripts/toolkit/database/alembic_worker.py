@@ -34,6 +34,7 @@ from alembic.config import CommandLine, Config
 from alembic.operations import ops
 from alembic.script import ScriptDirectory, write_hooks
 from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Table, UniqueConstraint
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -435,6 +436,9 @@ def alterations(operation: Any) -> list[str]:
     changes = []
     if operation.modify_type is not None:
         before, after = str_type(operation.existing_type), str_type(operation.modify_type)
+        if before == after:  # an enum and another, arrays: they have names on PostgreSQL only
+            names = [operation.existing_type, operation.modify_type]
+            before, after = (str_type(one, PGDialect()) for one in names)  # type: ignore[no-untyped-call]
         changes.append(f"type {before} -> {after}")
     if operation.modify_nullable is not None:
         changes.append("nullable" if operation.modify_nullable else "NOT NULL")
@@ -448,9 +452,9 @@ def alterations(operation: Any) -> list[str]:
     return changes
 
 
-def str_type(kind: Any) -> str:
+def str_type(kind: Any, dialect: Any = None) -> str:
     with contextlib.suppress(Exception):
-        return str(kind)
+        return kind.compile(dialect=dialect) if dialect else str(kind)
     return type(kind).__name__
 
 

@@ -4,10 +4,13 @@ Alembic renders neither USING nor the order in which a default has to step aside
 """
 
 import ast
+import re
 from collections.abc import Iterator
 
 from toolkit.migration.missed.insert import find_function
 from toolkit.migration.missed.source import literal
+
+LITERAL = re.compile(r"^('(?:[^']|'')*')::[^']+$")
 
 
 def type_changes(source: str, function: str, place: str) -> list[ast.Call]:
@@ -84,7 +87,7 @@ def default_aside(source: str, function: str, place: str) -> str:
         indent = indent_of(lines[call.lineno - 1])
         named = {one.arg: one.value for one in call.keywords}
         if "server_default" not in named and "existing_server_default" in named:
-            again = ast.unparse(named["existing_server_default"])
+            again = ast.unparse(without_cast(named["existing_server_default"]))
             assert call.end_lineno is not None
             lines.insert(
                 call.end_lineno, f"{indent}{on}({', '.join([*keys, f'server_default={again}'])})"
@@ -92,3 +95,23 @@ def default_aside(source: str, function: str, place: str) -> str:
         lines.insert(call.lineno - 1, f"{indent}{on}({', '.join([*keys, 'server_default=None'])})")
         source = "\n".join(lines) + "\n"
     return source
+
+
+def defaults_aside(source: str, function: str) -> str:
+    """Each default that stays while its column's type changes: it may name a type that goes."""
+    places = [
+        f"{schema_of(call)}{table}.{column_of(call)}"
+        for call, table in alter_calls(find_function(ast.parse(source), function))
+        if {"type_", "existing_server_default"} <= {one.arg for one in call.keywords}
+    ]
+    for place in places:
+        source = default_aside(source, function, place)
+    return source
+
+
+def without_cast(default: ast.expr) -> ast.expr:
+    """`sa.text("'a'::kind")` with 'a' only: PostgreSQL adds the type that the column has then."""
+    for node in ast.walk(default):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = LITERAL.sub(r"\1", node.value)
+    return default

@@ -13,7 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from toolkit.database.alembic_process import AlembicResult
 from toolkit.database.catalog import differences
 from toolkit.database.scratch import execute
-from toolkit.migration.alter_calls import default_aside, type_changes, with_using
+from toolkit.migration.alter_calls import (
+    default_aside,
+    defaults_aside,
+    type_changes,
+    with_using,
+)
 from toolkit.migration.bench import Bench
 from toolkit.migration.examine import Examination
 from toolkit.migration.fault import Need, need_of
@@ -28,6 +33,7 @@ CAST = re.compile(
     r"(?P<default>default for )?column \"(?P<column>[^\"]+)\" cannot be cast automatically to type"
     r" (?P<type>[^\n\[]+)"
 )
+DEPENDS = re.compile(r"cannot drop type .* because other objects depend on it")
 TABLE = re.compile(r"ALTER TABLE (?P<table>(?:\"[^\"]+\"|[\w$.])+) ALTER COLUMN")
 FUNCTIONS = {"upgrade": "using", "downgrade": "back"}
 
@@ -52,6 +58,9 @@ class Cure:
             changed = default_aside(self.text, step, place)
             if changed == self.text:
                 return None
+            self.text = changed
+            return self.whole()
+        if DEPENDS.search(message) and (changed := defaults_aside(self.text, step)) != self.text:
             self.text = changed
             return self.whole()
         need = need_of(message) if step == "upgrade" else None
