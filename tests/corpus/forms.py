@@ -185,6 +185,18 @@ WRITES = {
     "rename_column": NICKNAME,
     "rename_column_raw": NICKNAME,
     "rename_on_partitioned": VISITOR,
+    "rename_key_column": Writes(
+        SETTINGS.old,
+        tuple(one.replace("key", "name") for one in SETTINGS.old),
+        SETTINGS.seen.replace("key", "name"),
+        seen_before=SETTINGS.seen,
+    ),
+    "rename_identity_table": Writes(
+        TICKETS.old,
+        tuple(one.replace("tickets", "issues") for one in TICKETS.old),
+        TICKETS.seen.replace("tickets", "issues"),
+        seen_before=TICKETS.seen,
+    ),
     "type_varchar_cut": SHORT,
     "rename_table": renamed("preferences"),
     "set_schema": renamed("archive.settings"),

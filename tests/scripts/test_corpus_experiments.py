@@ -120,6 +120,7 @@ BY_DESIGN = {
                 "delete_old_rows",
                 "delete_using_join",
                 "update_by_other_table",
+                "update_composite_key",
             ),
             "who waits writes to rows that the old code here does not",
         ),

@@ -215,7 +215,9 @@ def target_table(name: str, statement: Statement, held: dict[str, set[str]]) -> 
 def names_rows(words: str) -> bool:
     """Is a column compared with a value, so that the rows are some? What has no value yet,
     what another table says, and all but a value (`<>`, NOT IN) grow with the table."""
-    condition = words.partition(" WHERE ")[2]
+    # Of a WITH, also what it chooses, but not what is set.
+    asked = re.sub(r"\bSET\b.*?(?= FROM | WHERE |$)", " ", words)
+    condition = asked.partition(" WHERE ")[2]
     if re.search(r"\b(?:FROM|USING) ?\( ?VALUES\b", words):
         return True
     while (

@@ -136,6 +136,8 @@ def told_otherwise(revision: Revision, statement: Statement, dropped: Change) ->
             if change["what"] == "trigger-created" and change["table"] == dropped["table"]:
                 return True
             gone = change["what"] in {"column-dropped", "column-name", "relation-renamed"}
+            # It filled the column for old code, of which there can be none now.
+            gone = gone or (change["what"] == "column-not-null" and change["after"])
             if gone and change["table"] == dropped["table"]:
                 return True
     return False

@@ -9,7 +9,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.migration.review.findings import TO_NULL, Revision, Statement, make, plain, verb
+from toolkit.migration.review.findings import (
+    COMMENTS,
+    TO_NULL,
+    Revision,
+    Statement,
+    make,
+    plain,
+    verb,
+)
 from toolkit.report.finding import Finding, Verdict
 from toolkit.report.quoting import word
 
@@ -133,9 +141,60 @@ def dropped(
     )  # fmt: skip
 
 
+TRIGGER = re.compile(
+    r"(?is)CREATE (?:TEMP(?:ORARY)? |OR REPLACE |DEFINER ?= ?\S+ )*TRIGGER"
+    r" (?:IF NOT EXISTS )?\S+ .*?\b(?:INSERT|UPDATE|DELETE)\b.*? ON [`\"]?(?P<table>\w+)[`\"]?(?P<rest>.*)"
+)
+FOR_SOME = re.compile(
+    r"(?is)\bIF\b(?:(?!\bIF\b).)*?\bEND IF\b|\bCASE\b.*?\bEND\b"
+    r"|\bSELECT\b[^;]*\bWHERE\b[^;]*;"
+)
+
+
+def refusing_trigger(
+    revision: Revision, statement: Statement, created: set[str]
+) -> Iterator[Finding]:
+    """One that raises, whatever is written; or leaves it out (SQLite's RAISE(IGNORE))."""
+    found = TRIGGER.match(" ".join(COMMENTS.sub(" ", statement["sql"]).split()))
+    if statement["error"] or found is None or found["table"] in created:
+        return
+    body = found["rest"]
+    if re.match(r"(?i)(?: FOR EACH ROW)? WHEN\b", body):
+        return
+    while (shorter := FOR_SOME.sub(" ", body)) != body:
+        body = shorter
+    if re.search(r"(?i)\bSIGNAL SQLSTATE\b|\bRAISE ?\(", body):
+        yield make(
+            "trigger-refuses", Verdict.BREAKS_OLD_CODE,
+            f"A trigger of {found['table']} raises: what code that still runs writes is refused, or"
+            " left out. Deploy the code that does without before.",
+            revision, statement, table=found["table"],
+        )  # fmt: skip
+
+
+def held_rows(
+    revision: Revision, statement: Statement, words: str, created: set[str]
+) -> Iterator[Finding]:
+    """SELECT ... FOR UPDATE: nothing changes, and writers wait all the same."""
+    found = re.match(r"(?i)SELECT .*? FROM [`\"]?(\w+)", " ".join(statement["sql"].split()))
+    holds = re.search(r"\bFOR UPDATE\b|\bFOR SHARE\b|\bLOCK IN SHARE MODE\b", words)
+    if found is None or holds is None or found[1] in created:
+        return
+    condition = words[: holds.start()].strip()
+    if not (ONE_ROW.search(condition) or BATCHED.search(condition)):
+        yield make(
+            "rows-held", Verdict.BLOCKS,
+            f"Rows of {found[1]} are locked until COMMIT: who writes to one of them waits. Lock few"
+            " at a time, along the key, each batch a transaction.",
+            revision, statement, table=found[1],
+        )  # fmt: skip
+
+
 def rows(revision: Revision, statement: Statement, created: set[str]) -> Iterator[Finding]:
     """UPDATE, DELETE and TRUNCATE, as far as their words leave no doubt."""
     words = plain(statement["sql"])
+    yield from refusing_trigger(revision, statement, created)
+    yield from held_rows(revision, statement, words, created)
     found = TARGET.match(" ".join(statement["sql"].split()))
     if statement["error"] or found is None or found["name"] in created:
         return
