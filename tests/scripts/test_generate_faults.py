@@ -121,6 +121,12 @@ def test_the_model_is_blamed_only_for_what_it_did() -> None:
     for other in ('relation "n" does not exist', 'type "mood" does not exist', "deadlock detected"):
         assert need_of(other) is None
         assert "change the model" not in blame(other)
+    predicate = (
+        "functions in index predicate must be marked IMMUTABLE\n[SQL: ALTER TABLE t ALTER COLUMN a"
+    )
+    for built in ("cannot alter type of a column used by a generated column", predicate):
+        assert "drop that, change the type, make it again" in blame(built)
+    assert "change the model" in blame("functions in index expression must be marked IMMUTABLE")
 
 
 @pytest.mark.any_sqlalchemy

@@ -106,9 +106,21 @@ MODEL = re.compile(
     r"|functions in index expression must be marked IMMUTABLE|[Ii]nvalid default value",
 )
 
+# Of a column that gets another type, where plain Alembic fails, too.
+BUILT_ON_IT = re.compile(
+    r"cannot alter type of a column used by|functions in index (?:predicate|expression) must be"
+    r" marked IMMUTABLE\s*\[SQL: ALTER TABLE \S+ ALTER COLUMN"
+)
+
 
 def blame(message: str) -> str:
     """The last word, where no next step is known."""
+    if BUILT_ON_IT.search(message):
+        return (
+            "Something is built on the column: a generated column, a view, an index. Write the"
+            " revision by hand (`alembic revision -m retype`): drop that, change the type, make it"
+            " again."
+        )
     if MODEL.search(message):
         return "The models ask for something that this database refuses; change the model."
     return (
