@@ -220,6 +220,10 @@ def add_column(found: Table, item: list[Token]) -> None:
     }
     for clause in clauses(rest[end:]):
         read_clause(found, entry, column, clause)
+    # Such a column makes a number of a text that is one: DEFAULT '1' is DEFAULT 1.
+    number = re.fullmatch(r"'(-?\d+(?:\.\d+)?)'", entry["default"] or "")
+    if number and entry["type"] and not re.search("CHAR|CLOB|TEXT|BLOB", entry["type"]):
+        entry["default"] = number[1].replace("-", "- ")  # as two words are put together
     found.columns.append(entry)
 
 
