@@ -143,7 +143,8 @@ def dropped(
 
 TRIGGER = re.compile(
     r"(?is)CREATE (?:TEMP(?:ORARY)? |OR REPLACE |DEFINER ?= ?\S+ )*TRIGGER"
-    r" (?:IF NOT EXISTS )?\S+ .*?\b(?:INSERT|UPDATE|DELETE)\b.*? ON [`\"]?(?P<table>\w+)[`\"]?(?P<rest>.*)"
+    r" (?:IF NOT EXISTS )?\S+ .*?\b(?:INSERT|UPDATE|DELETE)\b.*?"
+    r" ON [`\"]?(?P<table>\w+)[`\"]?(?P<rest>.*)"
 )
 FOR_SOME = re.compile(
     r"(?is)\bIF\b(?:(?!\bIF\b).)*?\bEND IF\b|\bCASE\b.*?\bEND\b"
