@@ -10,6 +10,7 @@ from projects.shop import ADDRESS, Shop
 from toolkit.migration.situation import with_metadata_of_env
 from toolkit.project import Project, read_project
 from toolkit.project.errors import ProjectError, require_decided
+from toolkit.project.reach import unimported_models
 from toolkit.report.exits import Exit
 
 pytestmark = pytest.mark.any_sqlalchemy
@@ -221,3 +222,16 @@ def test_a_foreign_key_to_a_model_that_env_py_leaves_out(
     if arguments == ["things"]:  # "or let setup-alembic.sh write that"
         assert setup(shop.root).code == 0
         assert shop.generate(*arguments).code == 0
+
+
+def test_a_class_of_a_single_table_has_none_to_lose(tmp_path: Path) -> None:
+    """Where env.py imports its parent."""
+    shop = Shop(tmp_path)
+    lines = "from app.models import User\n\n\nclass Guest(User):\n    pass\n"
+    shop.write("app/guests.py", lines)
+    project = read_project(shop.root)
+    assert "app.guests" in {one.module for one in project.models}
+    assert unimported_models(project, project.alembic[0]) == ()
+    shop.write("app/guests.py", lines.replace("pass", "__tablename__ = 'guests'"))
+    project = read_project(shop.root)
+    assert [one.name for one in unimported_models(project, project.alembic[0])] == ["Guest"]

@@ -13,7 +13,8 @@ _RULE = re.compile(r"\b(?:import_module|walk_packages|iter_modules|__import__|fi
 
 
 def unimported_models(project: Project, setup: AlembicSetup) -> tuple[MappedClass, ...]:
-    """Mapped classes that env.py certainly does not import, so whose tables it would drop.
+    """Mapped classes that env.py certainly does not import, so whose tables it would drop; not
+    those that share the table of one that it imports.
 
     Empty where any module that it does import may import others by a rule of its own.
     """
@@ -21,7 +22,9 @@ def unimported_models(project: Project, setup: AlembicSetup) -> tuple[MappedClas
     reached = _reached(text, project, setup)
     if reaches_by_rule(text, project, reached):
         return ()
-    return tuple(item for item in project.models if item.module not in reached)
+    kept = {item.table for item in project.models if item.module in reached} - {None}
+    left_out = (item for item in project.models if item.module not in reached)
+    return tuple(item for item in left_out if item.table not in kept)
 
 
 def missing_modules(
