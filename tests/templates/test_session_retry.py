@@ -70,7 +70,8 @@ async def test_deadlock_is_run_again(database: DatabaseSessionManager, savepoint
         await run_in_transaction(database, work)
 
     await asyncio.gather(move(1, 2), move(2, 1))
-    assert len(runs) == 3  # one was the victim
+    # One was the victim; once more, if it got its row back before the other one had woken up (#10).
+    assert len(runs) >= 3
     assert await amounts(database) == [100, 100]
 
 
