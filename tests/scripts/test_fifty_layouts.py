@@ -45,11 +45,11 @@ def right(made: fifty.Made) -> int:
     """What `generate-migration.sh --check` has to end with."""
     code, said = alembic(made, "heads")
     assert code == 0, said
-    heads = re.findall(r"^(\w+)(?: \(\w+\))? \((?:effective )?head\)", said, re.MULTILINE)
+    heads = re.findall(r"^(\w+)( \(\w+\))? \((?:effective )?head\)", said, re.MULTILINE)
     code, said = alembic(made, "upgrade", "heads")
     assert code == 0, said
-    if len(heads) > 1:
-        return 12
+    if len(heads) > 1 and not all(label for _, label in heads):
+        return 12  # Alembic compares here, too, and knows not where a revision would go
     code, said = alembic(made, "check")
     assert code == 0 or "New upgrade operations detected" in said, said
     return 15 if code else 0
@@ -114,7 +114,7 @@ def test_a_revision_of_ours_is_as_good_as_alembics(name: str, tmp_path: Path) ->
     failed, why = alembic(plain, "revision", "--autogenerate", "-m", "all of the tables")
     code, said, errors = ask(ours, "generate-migration", "all of the tables", "--json")
     if failed:
-        assert code == wanted, f"Alembic: {why}\nours: {said}{errors}"
+        assert code == 12, f"Alembic: {why}\nours: {said}{errors}"
         carried_out(json.loads(said)["remedy"].split(" -- ")[0].split(": ")[1], plain)
         return
     assert code == 0, said + errors

@@ -410,6 +410,14 @@ def test_branches_are_reviewed_too(shop: Shop) -> None:
         )
     heads = shop.generate("--check")
     assert heads.code == Exit.SEVERAL_HEADS
+    # With a label each they are meant, and compared as `alembic check` does it (#13).
+    for name in ("0002", "0003"):
+        file = f"alembic/versions/{name}.py"
+        shop.edit(file, "down_revision", f"branch_labels = ('of_{name}',)\ndown_revision")
+    branches = shop.generate("--check")
+    assert branches.code == Exit.DRIFT, branches.out + branches.err
+    assert all(f"drop table {name}" in branches.out for name in "abc"), branches.out
+    assert "downgrade" not in branches.out
     shop.write(
         "alembic/versions/0004.py",
         "revision = '0004'\ndown_revision = ('0002', '0003')\n\n"

@@ -332,6 +332,7 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
         config,
         message=request["message"],
         autogenerate=True,
+        head=request.get("head", "head"),
         version_path=request["version_location"],
         process_revision_directives=note,
     )

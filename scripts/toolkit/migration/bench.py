@@ -60,6 +60,7 @@ class Bench:
 
         The report says which classes of `mapped` the metadata does not have.
         """
+        head = self.situation.head
         return self.alembic(
             "revision",
             "--autogenerate",
@@ -67,6 +68,7 @@ class Bench:
             message,
             action="autogenerate",
             message=message,
+            head=head["revision"] if head and self.situation.branches else "head",
             mapped=[described(one) for one in mapped],
             dialects=self.dialects,
             **extra,

@@ -19,12 +19,17 @@ class Revision:
 
     id: str
     parents: tuple[str, ...]
+    """Also those that it only depends on."""
     path: str
     message: str = ""
+    is_root: bool = False
+    """The first of its branch, whatever it depends on."""
 
     @property
     def parent(self) -> str:
         """Where a downgrade of this one leads, as Alembic is told it."""
+        if self.is_root and self.parents:
+            return f"{self.id}@base"
         return self.parents[0] if self.parents else "base"
 
 

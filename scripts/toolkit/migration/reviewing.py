@@ -78,7 +78,7 @@ def review_existing(
     setup = choose_setup(project)
     with ExitStack() as stack:
         say(f"reading {shown(setup.env, project.root)} and the migration history")
-        situation = look(project, setup, dialect, timeout, say)
+        situation = look(project, setup, dialect, timeout, say, branches=True)
         bench = stack.enter_context(open_bench(project, situation, timeout))
         say(f"scratch database: {bench.place}")
         history = read_history(bench)
@@ -98,6 +98,9 @@ def review_existing(
         broken = any(one.rule.endswith("-fails") for one in extra) or has_error(trace)
         if check and not broken:
             say("comparing the models with it")
+            if situation.branches and target is not None:  # so far only its own branch is there
+                result = bench.alembic("upgrade", "heads")
+                bench.expect(result, "The other branches do not run", "Review them: --all.")
             bench, others = open_others(bench, dialects, stack, say)
             more, compared = compare(bench, chosen[-1] if chosen else None)
             extra += more
@@ -125,7 +128,13 @@ def read_history(bench: Bench) -> list[Revision]:
     result = bench.alembic("history", action="history")
     bench.expect(result, "Alembic cannot read the migration history", "Repair the file it names.")
     return [
-        Revision(one["revision"], tuple(one["parents"]), one["path"], one["message"] or "")
+        Revision(
+            one["revision"],
+            tuple(one["parents"]),
+            one["path"],
+            one["message"] or "",
+            is_root=one["parent"] is None,
+        )
         for one in result.report["history"]
     ]
 

@@ -58,13 +58,15 @@ class Situation:
     server: URL | None
     """The server that env.py would connect to; None where the project does not say."""
     head: Mapping[str, Any] | None
-    """revision, path, message, parent; None before the first migration."""
+    """revision, path, message, parent; None before the first migration. Of several branches one."""
     destination: Path
     script_location: Path
     prepends_path: bool
     """Does the ini put the import root on sys.path?"""
     hooks: bool
     """Does it name post-write hooks?"""
+    branches: bool = False
+    """Has the history several heads, on purpose?"""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Placeholders for settings that demand a URL."""
     notes: tuple[str, ...] = ()
@@ -113,11 +115,18 @@ def shown(path: Path | str, root: Path) -> str:
 
 
 def look(
-    project: Project, setup: AlembicSetup, dialect: str | None, timeout: float, say: Say
+    project: Project,
+    setup: AlembicSetup,
+    dialect: str | None,
+    timeout: float,
+    say: Say,
+    *,
+    branches: bool = False,
 ) -> Situation:
     """Load env.py as far as its first connection, and read the history's heads.
 
-    Raises Refusal when the project's code does not load or there are several heads.
+    Raises Refusal when the project's code does not load or there are several heads; with
+    `branches`, several that have a label each are those of branches, and all right.
     """
     notes: list[str] = []
     environment: dict[str, str] = {}
@@ -140,7 +149,9 @@ def look(
             say(notes[-1])
     refuse_broken(project, setup, result)
     report = result.report
-    refuse_heads(project, setup, report.get("heads", []))
+    heads = report.get("heads", [])
+    if not (branches and all(head["labels"] for head in heads)):
+        refuse_heads(project, setup, heads)
     seen = report.get("seen")
     if not seen:
         raise Refusal(
@@ -164,7 +175,8 @@ def look(
         setup=setup,
         kind=found,
         server=None if environment else server_url(seen, found),
-        head=report["heads"][0] if report["heads"] else None,
+        head=heads[0] if heads else None,
+        branches=len(heads) > 1,
         destination=Path(report["destination"]),
         script_location=Path(report["script_location"]),
         prepends_path=report["prepends_path"],
@@ -440,9 +452,8 @@ def refuse_heads(project: Project, setup: AlembicSetup, heads: list[dict[str, An
         at = f"{heads[0]['labels'][0]}@head"
         write = ["revision", "--autogenerate", "--head", at, "-m", "MESSAGE"]
         remedy = (
-            f"They are branches on purpose, each with a label, which this script does not write:"
-            f" {alembic_line(project, setup, write)} -- and for a build server"
-            f" {alembic_line(project, setup, ['check'])}. If they are not: {merge}"
+            f"They are branches on purpose, each with a label, which this script checks and does"
+            f" not write: {alembic_line(project, setup, write)} -- or, if they are not: {merge}"
         )
     raise Refusal(
         "several-heads",
