@@ -38,8 +38,9 @@ from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from projects.schemas import Schemas, store
 from servers.postgres import PostgresServer
-from toolkit.database.catalog import differences, round_trip
+from toolkit.database.catalog import Difference, differences, round_trip
 from toolkit.migration.missed import Missed, add_lines, find_missed
+from toolkit.migration.missed.find import default_is_wanted
 
 Change = tuple[Callable[[], MetaData], Callable[[], MetaData]]
 
@@ -577,3 +578,26 @@ def test_lines_bring_their_import_and_leave_the_rest_of_the_file() -> None:
     assert add_lines(source, []) == source
     with pytest.raises(ValueError, match=r"no downgrade\(\)"):
         add_lines("def upgrade():\n    pass\n", [lines(False, "x", "y")])
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("there", "wanted", "differs"),
+    [
+        ("7", "'7'::bigint", False),
+        ("'7'::smallint", "'7'::double precision", False),
+        ("1.50", "'1.5'::real", False),
+        ("'2020-01-01'::date", "'2020-01-01 00:00:00'::timestamp without time zone", False),
+        ("""'{"a":1}'::json""", """'{"a": 1}'::jsonb""", False),
+        ("'it''s'::character varying", "'it''s'::text", False),
+        ("'a'::shop.old", "'a'::text", False),
+        ("7", "'8'::bigint", True),
+        ("'1.50'::text", "'1.5'::text", True),
+        ("7", "(3 + 4)", True),
+        ("now()", "'now'::text", True),
+    ],
+)
+def test_a_default_in_the_words_of_the_type_before(there: str, wanted: str, differs: bool) -> None:
+    """They are what PostgreSQL 15 has after ALTER TYPE, and for a new column (#13)."""
+    one = Difference("column", "public.t.c", "default", there, wanted)
+    assert default_is_wanted(one, {"column": {"public.t.c": {}}}) is differs

@@ -112,9 +112,19 @@ BUILT_ON_IT = re.compile(
     r" marked IMMUTABLE\s*\[SQL: ALTER TABLE \S+ ALTER COLUMN"
 )
 
+# Of an env.py as `alembic init` writes it.
+NO_BATCH = re.compile(
+    r"near \"(?:ALTER|CONSTRAINT)\": syntax error|No support for ALTER of constraints in SQLite"
+)
+
 
 def blame(message: str) -> str:
     """The last word, where no next step is known."""
+    if NO_BATCH.search(message):
+        return (
+            "SQLite changes no column and no constraint in place: write render_as_batch=True into"
+            " context.configure(...) in env.py, both times, and run this again."
+        )
     if BUILT_ON_IT.search(message):
         return (
             "Something is built on the column: a generated column, a view, an index. Write the"

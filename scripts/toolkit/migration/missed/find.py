@@ -7,8 +7,12 @@ about tables and columns that the models have and the migrations lack: autogener
 those, so it was told to leave them.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import count, groupby
 from typing import Any
 
@@ -52,6 +56,13 @@ UNSAID = frozenset(
         *("partition_bound", "partitions", "for_foreign_key", "visible", "enabled", "owned_by"),
     }
 )
+
+
+CONSTANT = re.compile(
+    r"""(?P<number>-?\d+(?:\.\d+)?) | '(?P<quoted>(?:[^']|'')*)' :: (?P<type>[\w ."]+)""",
+    re.VERBOSE,
+)
+"""A default of PostgreSQL's; on other databases a column of another type keeps no old words."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +214,28 @@ def server_default_differs(attribute: str) -> Callable[[Difference, Catalog], bo
     return differs
 
 
+def default_is_wanted(one: Difference, migrated: Catalog) -> bool:
+    """A column that got another type keeps its default in the words of the old one: 7 where a new
+    column has '7'::bigint. Both store the same (#13).
+    """
+    if migrated["column"][one.name].get("identity"):
+        return False
+    there, wanted = constant(str(one.before)), constant(str(one.after))
+    return None in (there, wanted) or there != wanted
+
+
+def constant(default: str) -> object:
+    """The value of a default that is one, of whatever type; None for an expression."""
+    found = CONSTANT.fullmatch(default)
+    if found is None:
+        return None
+    text = (found["quoted"] or found["number"]).replace("''", "'").removesuffix(" 00:00:00")
+    if not str(found["type"]).startswith(("text", "char", "bpchar")):
+        with suppress(ValueError):
+            return json.loads(text, parse_float=Decimal, parse_int=Decimal)
+    return text
+
+
 RULES: dict[str, Callable[[Difference, Catalog], bool]] = {
     "table.storage_parameters": parameters_are_wanted,
     "table.persistence": lambda one, _: bool(one.after == "u"),
@@ -212,7 +245,7 @@ RULES: dict[str, Callable[[Difference, Catalog], bool]] = {
     "enum.values": lambda one, _: set(one.after) != set(one.before),
     "column.serial": serial_is_wanted,
     "column.extra": lambda one, _: bool(one.after),
-    "column.default": lambda one, migrated: not migrated["column"][one.name].get("identity"),
+    "column.default": default_is_wanted,
     "column.autoincrement": lambda one, _: bool(one.after),
 }
 
