@@ -362,6 +362,42 @@ def test_an_env_py_without_batches_is_no_fault_of_the_models(shop: Shop, change:
 
 
 @pytest.mark.any_sqlalchemy
+def test_an_identity_comes_and_goes_a_truth_value_becomes_a_number(shop: Shop) -> None:
+    """Where Alembic compares defaults its own revisions for these stop, and no cast is known for
+    a type that the revision itself makes (#13).
+    """
+    columns = [
+        "sa.Column('c', sa.Integer(), nullable=False)",
+        "sa.Column('sure', sa.Boolean(), server_default=sa.true(), nullable=False)",
+        "sa.Column('mood', sa.String(9), nullable=False)",
+    ]
+    shop.add_revision("first", None, f"op.create_table('rows', {KEY}, {', '.join(columns)})")
+    models(
+        shop,
+        "c: Mapped[int] = mapped_column(sa.Identity())",
+        'sure: Mapped[int] = mapped_column(server_default="1")',
+        'mood: Mapped[str] = mapped_column(sa.Enum("a", "b", name="mood"))',
+    )
+    given = ["--using", "rows.sure={}::integer", "--back", "rows.sure={}::boolean"]
+    ended = shop.generate("other", *given, url=URL)
+    assert ended.code == Exit.UNANSWERED, ended.err
+    (line,) = re.findall(r"^  (--using .*)$", ended.err, re.MULTILINE)
+    ended = shop.generate("other", *given, *shlex.split(line), url=URL)
+    assert ended.code == 0, ended.err
+    assert "existing_server_default=sa.Identity(always=False)" in written(shop)
+    assert shop.generate("again", url=URL).code == Exit.NO_CHANGES
+    models(
+        shop,
+        "c: Mapped[int]",
+        'sure: Mapped[int] = mapped_column(server_default="1")',
+        'mood: Mapped[str] = mapped_column(sa.Enum("a", "b", name="mood"))',
+    )
+    ended = shop.generate("no identity", url=URL)
+    assert ended.code == 0, ended.err
+    assert shop.generate("again", url=URL).code == Exit.NO_CHANGES
+
+
+@pytest.mark.any_sqlalchemy
 def test_a_generated_column_steps_aside_on_sqlite_only(shop: Shop) -> None:
     """PostgreSQL copies nothing, and has no place for a column (#13)."""
     model = REBUILT.partition("    __table_args__")[0].replace(', collation="NOCASE"', "")

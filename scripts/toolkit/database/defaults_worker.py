@@ -16,7 +16,7 @@ from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.runtime.environment import EnvironmentContext
-from sqlalchemy import JSON, Column, Connection, String, text
+from sqlalchemy import JSON, Boolean, Column, Connection, String, text
 from sqlalchemy.exc import SQLAlchemyError
 
 CAST = re.compile(  # outside of quotes
@@ -126,6 +126,8 @@ class Quiet:
         if wanted is None or present is None:
             filled = wanted is None and column.server_default is not None  # FetchedValue()
             return wanted != present and not filled
+        if postgres and isinstance(reflected.type, Boolean) != isinstance(column.type, Boolean):
+            return True  # there a truth value is no number: the old default does not come back
         if isinstance(getattr(column.server_default, "arg", None), str):
             wanted = "'" + wanted.replace("'", "''") + "'"
         return differs(present, wanted, reflected.type, rewritten=postgres)

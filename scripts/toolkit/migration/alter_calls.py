@@ -57,17 +57,46 @@ def schema_of(call: ast.Call) -> str:
 def with_using(source: str, function: str, place: str, expression: str) -> str:
     """Each of those calls converts with this SQL; unchanged where there is none."""
     for call in reversed(type_changes(source, function, place)):
-        lines = source.splitlines(keepends=True)
-        last = call.keywords[-1].value
-        assert last.end_lineno is not None
-        line = lines[last.end_lineno - 1].encode()
-        alone = call.lineno == last.end_lineno
-        indent = indent_of(lines[last.end_lineno - 1]) + " " * (8 * alone)
-        added = f",\n{indent}postgresql_using={literal(expression)}".encode()
-        end = last.end_col_offset
-        lines[last.end_lineno - 1] = (line[:end] + added + line[end:]).decode()
-        source = "".join(lines)
+        source = with_argument(source, call, f"postgresql_using={literal(expression)}")
     return source
+
+
+def with_argument(source: str, call: ast.Call, argument: str) -> str:
+    """That call with one more, behind the others."""
+    lines = source.splitlines(keepends=True)
+    last = call.keywords[-1].value
+    assert last.end_lineno is not None
+    line = lines[last.end_lineno - 1].encode()
+    alone = call.lineno == last.end_lineno
+    indent = indent_of(lines[last.end_lineno - 1]) + " " * (8 * alone)
+    added = f",\n{indent}{argument}".encode()
+    end = last.end_col_offset
+    lines[last.end_lineno - 1] = (line[:end] + added + line[end:]).decode()
+    return "".join(lines)
+
+
+def identity_goes(source: str, function: str) -> str:
+    """A column that loses its identity is told that it has one, from the other function.
+
+    Alembic writes `server_default=None` alone, which is DROP DEFAULT and refused.
+    """
+    tree = ast.parse(source)
+    other = find_function(tree, "upgrade" if function == "downgrade" else "downgrade")
+    given = {
+        (schema_of(call), table, column_of(call)): ast.unparse(default)
+        for call, table in alter_calls(other)
+        if (default := argument_of(call, "server_default")) and "Identity(" in ast.unparse(default)
+    }
+    for call, table in reversed(list(alter_calls(find_function(tree, function)))):
+        identity = given.get((schema_of(call), table, column_of(call)))
+        goes = isinstance(argument_of(call, "server_default"), ast.Constant)
+        if identity and goes and not argument_of(call, "existing_server_default"):
+            source = with_argument(source, call, f"existing_server_default={identity}")
+    return source
+
+
+def argument_of(call: ast.Call, name: str) -> ast.expr | None:
+    return next((one.value for one in call.keywords if one.arg == name), None)
 
 
 def indent_of(line: str) -> str:

@@ -16,6 +16,7 @@ from toolkit.database.scratch import execute
 from toolkit.migration.alter_calls import (
     default_aside,
     defaults_aside,
+    identity_goes,
     type_changes,
     with_using,
 )
@@ -35,6 +36,7 @@ CAST = re.compile(
 )
 DEPENDS = re.compile(r"cannot drop type .* because other objects depend on it")
 TABLE = re.compile(r"ALTER TABLE (?P<table>(?:\"[^\"]+\"|[\w$.])+) ALTER COLUMN")
+IDENTITY = re.compile(r"is an identity column")
 FUNCTIONS = {"upgrade": "using", "downgrade": "back"}
 
 
@@ -61,6 +63,9 @@ class Cure:
             self.text = changed
             return self.whole()
         if DEPENDS.search(message) and (changed := defaults_aside(self.text, step)) != self.text:
+            self.text = changed
+            return self.whole()
+        if IDENTITY.search(message) and (changed := identity_goes(self.text, step)) != self.text:
             self.text = changed
             return self.whole()
         need = need_of(message) if step == "upgrade" else None
@@ -102,8 +107,9 @@ def unanswered(bench: Bench, step: str, place: str, column: str, kind: str) -> R
     try:
         cast = f"SELECT CAST({quote(column)} AS {kind}) FROM {table} LIMIT 0"  # noqa: S608  (quoted)
         execute(bench.scratch.url, cast)
-    except SQLAlchemyError:  # not even when it is asked to
-        how = "..."
+    except SQLAlchemyError as error:  # not even when it is asked to
+        made_here = "does not exist" in str(error)  # the type, which the revision itself makes
+        how = f"{{}}::text::{kind}" if made_here else "..."
     way = "" if option == "using" else " on the way back"
     return Refusal(
         "unanswered",

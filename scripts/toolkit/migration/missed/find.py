@@ -58,10 +58,8 @@ UNSAID = frozenset(
 )
 
 
-CONSTANT = re.compile(
-    r"""(?P<number>-?\d+(?:\.\d+)?) | '(?P<quoted>(?:[^']|'')*)' :: (?P<type>[\w ."]+)""",
-    re.VERBOSE,
-)
+CONSTANT = re.compile(r"(?P<number>-?\d+(?:\.\d+)?)|'(?P<quoted>(?:[^']|'')*)'::[\w .\"]+(?:\[\])*")
+TEXTS = re.compile(r"'::(?:text|character|bpchar)")
 """A default of PostgreSQL's; on other databases a column of another type keeps no old words."""
 
 
@@ -220,20 +218,25 @@ def default_is_wanted(one: Difference, migrated: Catalog) -> bool:
     """
     if migrated["column"][one.name].get("identity"):
         return False
-    there, wanted = constant(str(one.before)), constant(str(one.after))
-    return None in (there, wanted) or there != wanted
+    there, wanted = (default_text(str(each)) for each in (one.before, one.after))
+    if there == wanted or TEXTS.search(str(one.after)):
+        return there != wanted
+    with suppress(ValueError):
+        return value(there) != value(wanted)
+    return True
 
 
-def constant(default: str) -> object:
-    """The value of a default that is one, of whatever type; None for an expression."""
+def default_text(default: str) -> str:
+    """Without the type that PostgreSQL writes behind a constant, and the older word for now()."""
     found = CONSTANT.fullmatch(default)
     if found is None:
-        return None
-    text = (found["quoted"] or found["number"]).replace("''", "'").removesuffix(" 00:00:00")
-    if not str(found["type"]).startswith(("text", "char", "bpchar")):
-        with suppress(ValueError):
-            return json.loads(text, parse_float=Decimal, parse_int=Decimal)
-    return text
+        return "now()" if default == "CURRENT_TIMESTAMP" else default
+    return (found["quoted"] or found["number"]).removesuffix(" 00:00:00")
+
+
+def value(text: str) -> object:
+    """Of a number, or of JSON. Raises ValueError for anything else."""
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal)
 
 
 RULES: dict[str, Callable[[Difference, Catalog], bool]] = {
