@@ -361,6 +361,12 @@ def test_an_env_py_without_batches_is_no_fault_of_the_models(shop: Shop, change:
     assert ended.code == 0, ended.out + ended.err
 
 
+FLAG = (
+    'flag = mapped_column(type("Flag", (sa.TypeDecorator,), {"impl": sa.Boolean, "cache_ok": True})'
+    "(), server_default=sa.true())"
+)
+
+
 @pytest.mark.any_sqlalchemy
 def test_an_identity_comes_and_goes_a_truth_value_becomes_a_number(shop: Shop) -> None:
     """Where Alembic compares defaults its own revisions for these stop, and no cast is known for
@@ -370,6 +376,7 @@ def test_an_identity_comes_and_goes_a_truth_value_becomes_a_number(shop: Shop) -
         "sa.Column('c', sa.Integer(), nullable=False)",
         "sa.Column('sure', sa.Boolean(), server_default=sa.true(), nullable=False)",
         "sa.Column('mood', sa.String(9), nullable=False)",
+        "sa.Column('flag', sa.Boolean(), server_default=sa.true())",
     ]
     shop.add_revision("first", None, f"op.create_table('rows', {KEY}, {', '.join(columns)})")
     models(
@@ -377,6 +384,7 @@ def test_an_identity_comes_and_goes_a_truth_value_becomes_a_number(shop: Shop) -
         "c: Mapped[int] = mapped_column(sa.Identity())",
         'sure: Mapped[int] = mapped_column(server_default="1")',
         'mood: Mapped[str] = mapped_column(sa.Enum("a", "b", name="mood"))',
+        FLAG,
     )
     given = ["--using", "rows.sure={}::integer", "--back", "rows.sure={}::boolean"]
     ended = shop.generate("other", *given, url=URL)
@@ -391,6 +399,7 @@ def test_an_identity_comes_and_goes_a_truth_value_becomes_a_number(shop: Shop) -
         "c: Mapped[int]",
         'sure: Mapped[int] = mapped_column(server_default="1")',
         'mood: Mapped[str] = mapped_column(sa.Enum("a", "b", name="mood"))',
+        FLAG,
     )
     ended = shop.generate("no identity", url=URL)
     assert ended.code == 0, ended.err

@@ -126,7 +126,8 @@ class Quiet:
         if wanted is None or present is None:
             filled = wanted is None and column.server_default is not None  # FetchedValue()
             return wanted != present and not filled
-        if postgres and isinstance(reflected.type, Boolean) != isinstance(column.type, Boolean):
+        truth = isinstance(reflected.type, Boolean) or isinstance(column.type, Boolean)
+        if postgres and truth and self.compare_type(reflected, column):
             return True  # there a truth value is no number: the old default does not come back
         if isinstance(getattr(column.server_default, "arg", None), str):
             wanted = "'" + wanted.replace("'", "''") + "'"
