@@ -34,9 +34,12 @@ CAST = re.compile(
     r"(?P<default>default for )?column \"(?P<column>[^\"]+)\" cannot be cast automatically to type"
     r" (?P<type>[^\n\[]+)"
 )
-DEPENDS = re.compile(r"cannot drop type .* because other objects depend on it")
 TABLE = re.compile(r"ALTER TABLE (?P<table>(?:\"[^\"]+\"|[\w$.])+) ALTER COLUMN")
-IDENTITY = re.compile(r"is an identity column")
+# What the server says, and the edit of the step that cures it.
+EDITS = (
+    (re.compile(r"cannot drop type .* because other objects depend on it"), defaults_aside),
+    (re.compile(r"is an identity column"), identity_goes),
+)
 FUNCTIONS = {"upgrade": "using", "downgrade": "back"}
 
 
@@ -62,12 +65,10 @@ class Cure:
                 return None
             self.text = changed
             return self.whole()
-        if DEPENDS.search(message) and (changed := defaults_aside(self.text, step)) != self.text:
-            self.text = changed
-            return self.whole()
-        if IDENTITY.search(message) and (changed := identity_goes(self.text, step)) != self.text:
-            self.text = changed
-            return self.whole()
+        for pattern, edit in EDITS:
+            if pattern.search(message) and (changed := edit(self.text, step)) != self.text:
+                self.text = changed
+                return self.whole()
         need = need_of(message) if step == "upgrade" else None
         if need is None or need in self.needs:
             return None
