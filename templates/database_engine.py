@@ -28,7 +28,9 @@ import os
 import re
 import select as io_select
 import socket
+import sqlite3
 import time
+import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -37,7 +39,7 @@ from typing import Any, Self, cast
 
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DisconnectionError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -397,7 +399,7 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
         cast(Any, dbapi_connection).isolation_level = None
         cursor = dbapi_connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(cursor)
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "reset")
@@ -423,6 +425,28 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
             connection.exec_driver_sql(f"PRAGMA query_only = {int(read_only)}")
             connection.info["query_only"] = read_only
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _switch_to_wal(cursor: DBAPICursor) -> None:
+    """Once; the file remembers it.
+
+    For this change SQLite does not wait for a writer, whatever the busy timeout: of two processes
+    that start together one is told "database is locked" at once. BEGIN IMMEDIATE does wait.
+    """
+    cursor.execute("PRAGMA busy_timeout")
+    end = time.monotonic() + cast(Any, cursor.fetchone())[0] / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            # Garbage collected later, its cursor would wait for the thread that waits below, and
+            # the whole process with it.
+            traceback.clear_frames(error.__traceback__)
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute("ROLLBACK")
 
 
 def _bound_waiting(engine: AsyncEngine, seconds: float | None) -> None:

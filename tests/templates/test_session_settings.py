@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -234,8 +234,24 @@ async def test_ddl_is_rolled_back(database: DatabaseSessionManager):
             await session.execute(text("SELECT extra FROM parent"))
 
 
+async def test_sqlite_starts_while_another_process_writes(tmp_path: Path):
+    """SQLite waits for no writer before the switch to WAL, whatever the busy timeout."""
+
+    async def start() -> str:
+        config = DatabaseConfig(f"sqlite:///{tmp_path}/new.db")
+        async with DatabaseSessionManager(config) as database, database.session() as session:
+            return str(await session.scalar(text("PRAGMA journal_mode")))
+
+    with closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("CREATE TABLE t (id INTEGER)")
+        starting = asyncio.ensure_future(start())
+        await asyncio.wait([starting], timeout=0.3)
+        writer.execute("COMMIT")
+        assert await starting == "wal"
+
+
 async def test_sqlite_processes_can_start_together(tmp_path: Path):
-    """The switch to WAL takes a lock that the busy timeout has to cover."""
     url = f"sqlite:///{tmp_path}/new.db"
     managers = [DatabaseSessionManager(DatabaseConfig(url)) for _ in range(8)]
 
