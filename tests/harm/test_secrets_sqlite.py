@@ -168,7 +168,7 @@ def test_four_scripts_leave_it_as_it_is(state: str, tmp_path: Path) -> None:
 def test_a_hot_journal_is_a_warning_and_no_damage(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     with file_in(path, "hot journal"):
-        step = sqlite_file.file_step(sqlite_file.look_at(path))
+        step = sqlite_file.file_step(sqlite_file.look_at(path, None))
     assert step.status == "warning"
     assert "not damaged" in step.message
     assert "x.db-journal" in step.message

@@ -316,9 +316,12 @@ def test_pending_revisions_share_a_transaction_unless_env_says_else(
     shop.add_revision("0003", "0002", "op.execute(\"ALTER TYPE mood ADD VALUE 'bad'\")")
     shop.add_revision("0004", "0003", 'op.execute("ALTER TABLE users VALIDATE CONSTRAINT c")')
     shop.add_revision("0005", "0004", "op.execute(\"UPDATE users SET mood = 'bad' WHERE id = 1\")")
+    shop.add_revision("0006", "0005", "op.execute(\"CREATE TYPE other AS ENUM ('bad')\")")
     for target, rule in (("0004", "validate-with-lock"), ("0005", "enum-value-in-transaction")):
         ended = shop.generate("--review", target, "--json", url=url)
         assert (rule in {name for name, _ in findings(ended)}) == (not own), ended.out + ended.err
+    ended = shop.generate("--review", "0006", "--json", url=url)
+    assert rule not in {name for name, _ in findings(ended)}, ended.out  # its own value (#12)
 
 
 @pytest.mark.any_sqlalchemy

@@ -80,6 +80,14 @@ def test_suspected_ones_are_a_line_each_and_few() -> None:
         lines[1] == "  app/routers/stats.py:1 [count-by-loading] All rows are loaded to count them."
     )
     assert lines[-1] == "  and 13 more (--json)"
+    # A few are told whole, and nothing below wants the short form of the command (#12).
+    long = replace(SUSPECTED, message=f"{'Rows ' * 40}end.")
+    text = as_text(
+        replace(forum(), findings=many(long, 2), command="optimize-queries.sh --app x:y")
+    )
+    assert text.count("end.") == 2
+    assert "..." not in text[text.index("Suspected:") :].split("\n\n")[0]
+    assert "Below, ..." not in text
 
 
 def test_a_flood_of_findings_is_cut_and_says_so() -> None:

@@ -1,5 +1,6 @@
 """A project without a database layer: one command, then models and endpoints."""
 
+import shlex
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 
 from projects import warm
 from projects.layouts import Layout, write
-from projects.setup_door import alembic, environment, setup, tree
+from projects.setup_door import SCRIPTS, alembic, environment, setup, tree
 from toolkit.project import read_project
 from toolkit.project.dependencies import missing_packages
 from toolkit.project.facts import UrlSource
@@ -283,13 +284,18 @@ def test_a_look_at_a_project_without_a_layer_is_no_refusal(project_factory: Fact
     assert "base         none yet" in looked.out
     assert "--scaffold PACKAGE" in looked.out
     line = looked.out.splitlines()[-1]
-    assert line == "next: setup-alembic.sh --scaffold app.db"
+    bash, door, *words = shlex.split(line.removeprefix("next: "))
+    assert (bash, Path(door), *words) == (
+        "bash",
+        SCRIPTS / "setup-alembic.sh",
+        "--scaffold",
+        "app.db",
+    )
     assert tree(layout.root) == before
     document = setup(layout.root, "--dry-run", "--json").document
     assert (document["status"], document["exit"]) == ("no-database-layer", 0)
     # The same without --dry-run has nothing that it could set up.
     assert setup(layout.root).code == 10
-    words = line.partition("setup-alembic.sh ")[2].split()
     followed = setup(layout.root, *words, "--no-prove", url="sqlite+aiosqlite:///x.db")
     assert followed.code == 0, followed.err
     assert len(followed.out.splitlines()) <= 60  # whoever reads it pays for each line

@@ -257,5 +257,9 @@ def test_an_env_as_alembic_init_leaves_it_gives_no_metadata() -> None:
     assert gives_no_metadata(text)
     filled = "from app.models import Base\ntarget_metadata = Base.metadata"
     assert not gives_no_metadata(text.replace("target_metadata = None", filled))
+    # Somebody pasted the line above the template's own, which has the last word (#12).
+    assert gives_no_metadata(
+        text.replace("config =", "target_metadata = Base.metadata\nconfig =", 1)
+    )
     assert not gives_no_metadata(text.replace("metadata=target_metadata", "metadata=app.metadata"))
     assert not gives_no_metadata("run(my_own)")

@@ -50,8 +50,10 @@ def is_memory(database: str | None, query: dict[str, str]) -> bool:
     )
 
 
-def look_at(path: Path, upgrade: str = "alembic upgrade head") -> Sqlite:
-    """Raises Broken when the file is missing or is no database."""
+def look_at(path: Path, upgrade: str | None) -> Sqlite:
+    """Raises Broken when the file is missing or is no database. `upgrade` is the command that
+    makes it, where the project has one set-up.
+    """
     parent = path.parent
     if not parent.is_dir():
         stop(
@@ -66,7 +68,10 @@ def look_at(path: Path, upgrade: str = "alembic upgrade head") -> Sqlite:
             Layer.DATABASE,
             f"There is no file {path}; it was not created.",
             f"{upgrade}   # it creates the file; or correct the path: three slashes"
-            " before a relative one, four before an absolute one.",
+            " before a relative one, four before an absolute one."
+            if upgrade
+            else "Start what creates it, mostly the application, or correct the path: three"
+            " slashes before a relative one, four before an absolute one.",
         )
     try:
         with path.open("rb") as file:

@@ -51,10 +51,10 @@ async def descend(target: Target, expected: Expected, add: Callable[[Step], None
     path, read_only = find_file(str(target.url.database), expected.folder)
     read_only = read_only or query.get("mode") == "ro" or "immutable" in query
     setups = expected.project.alembic if expected.project else ()
+    upgrade = None
     if expected.project and len(setups) == 1:
-        file = look_at(path, alembic_line(expected.project, setups[0], ["upgrade", "head"]))
-    else:
-        file = look_at(path)
+        upgrade = alembic_line(expected.project, setups[0], ["upgrade", "head"])
+    file = look_at(path, upgrade)
     add(file_step(file))
     if not expected.read_only:
         if read_only:

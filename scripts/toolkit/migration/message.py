@@ -4,6 +4,7 @@ import unicodedata
 
 from toolkit.migration.refusal import Refusal
 from toolkit.report.exits import Exit
+from toolkit.report.quoting import script
 
 LONGEST = 500
 
@@ -12,7 +13,8 @@ def clean_message(message: str) -> str:
     """One line of printable text; raises Refusal for what cannot be one."""
     one_line = " ".join(message.split())
     if not one_line:
-        raise usage("The message is empty.", 'Say what changes: generate-migration.sh "add users"')
+        again = f'{script("generate-migration.sh")} "add users"'
+        raise usage("The message is empty.", f"Say what changes: {again}")
     if len(one_line) > LONGEST:
         raise usage(
             f"The message has {len(one_line)} characters; {LONGEST} is the limit.",

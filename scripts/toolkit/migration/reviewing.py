@@ -38,6 +38,7 @@ from toolkit.migration.words import in_words
 from toolkit.project.facts import Project
 from toolkit.report.exits import Exit
 from toolkit.report.finding import Finding, Verdict
+from toolkit.report.quoting import script
 
 Say = Callable[[str], None]
 Trace = dict[str, Any]
@@ -144,7 +145,7 @@ def no_revisions() -> Refusal:
         "revision",
         Exit.USAGE,
         "The project has no revisions yet.",
-        'Generate one: generate-migration.sh "first tables"',
+        f'Generate one: {script("generate-migration.sh")} "first tables"',
     )
 
 
@@ -329,7 +330,7 @@ def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[st
             rule="not-migrated",
             verdict=Verdict.DRIFT,
             message=f"The models changed and no revision says so: {words}.",
-            evidence=("autogenerate would write it",),
+            evidence=("generate-migration.sh would write it",),
             source="operations",
         )
         for words in in_words(report["operations"])

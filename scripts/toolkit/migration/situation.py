@@ -29,7 +29,7 @@ from toolkit.project.facts import AlembicSetup, MappedClass, Project
 from toolkit.project.reach import unimported_models
 from toolkit.project.root import read_text
 from toolkit.report.exits import Exit
-from toolkit.report.quoting import word
+from toolkit.report.quoting import script, word
 
 Say = Callable[[str], None]
 
@@ -95,7 +95,7 @@ def choose_setup(project: Project, ini: Path | None = None) -> AlembicSetup:
             "no-alembic",
             Exit.NO_PROJECT,
             f"{project.root} has no Alembic set-up (an ini and the env.py that it names).",
-            "Run setup-alembic.sh first.",
+            f"Set it up first: {script('setup-alembic.sh')}",
         )
     if len(usable) > 1:
         raise Refusal(

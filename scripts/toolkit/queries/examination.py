@@ -25,6 +25,7 @@ from toolkit.queries.target import asked_for, used_most
 from toolkit.report.endings import ending_of
 from toolkit.report.exits import Exit
 from toolkit.report.masking import mask, secrets_of
+from toolkit.report.text import counted
 
 Say = Callable[[str], None]
 UNREACHABLE = (SQLAlchemyError, OSError, TimeoutError)
@@ -82,7 +83,8 @@ def read_code(seen: Seen) -> None:
     seen.say("reading the source")
     found = findings_of_code(seen.project)
     seen.findings += found
-    seen.told(Layer.CODE, began, f"{len(found)} suspicions from the source; nothing was run")
+    number = counted(len(found), "suspicion")
+    seen.told(Layer.CODE, began, f"{number} from the source; nothing was run")
 
 
 def watch(seen: Seen) -> None:

@@ -28,7 +28,7 @@ from toolkit.queries.result import Excerpt, Result
 from toolkit.queries.verify import asked, changes, gone
 from toolkit.report.door import put_json
 from toolkit.report.exits import Exit
-from toolkit.report.quoting import command as quoted_command
+from toolkit.report.quoting import script
 
 NEAR = 3
 """Lines of source before and after the one that is meant."""
@@ -127,7 +127,7 @@ def name_of(seen: Seen) -> str:
 
 def command_line(options: argparse.Namespace) -> str:
     """As a person would type it again, from where they are."""
-    words = ["optimize-queries.sh"]
+    words: list[str] = []
     if options.project != Path():
         words += ["--project", str(options.project)]
     for name in (
@@ -146,7 +146,7 @@ def command_line(options: argparse.Namespace) -> str:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if options.layers != tuple(Layer):
         words += ["--layers", ",".join(options.layers)]
-    return quoted_command(words)
+    return script("optimize-queries.sh", *words)
 
 
 def only(findings: Sequence[QueryFinding], fingerprint: str) -> list[QueryFinding]:

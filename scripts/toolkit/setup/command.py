@@ -21,7 +21,7 @@ from toolkit.project.root import read_text
 from toolkit.report.door import put_json, say
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.report.masking import in_a_line
-from toolkit.report.quoting import word
+from toolkit.report.quoting import script, word
 from toolkit.setup.apply import (
     BusyError,
     NotRestored,
@@ -471,10 +471,12 @@ def report(result: Result, options: argparse.Namespace) -> None:
         print(flush=True)
         report_problem(result.refused.problem, result.refused.details, as_json=False)
     elif result.plan.layer is not None:
-        print(f"next: setup-alembic.sh {again(options)}--scaffold {word(result.plan.layer)}")
+        ours = script("setup-alembic.sh")
+        print(f"next: {ours} {again(options)}--scaffold {word(result.plan.layer)}")
     elif not result.dry_run:
         upgrade = alembic_line(result.project, set_up(result), ["upgrade", "head"])
-        print(f'next: generate-migration.sh {again(options)}"what changes", then `{upgrade}`')
+        ours = script("generate-migration.sh")
+        print(f'next: {ours} {again(options)}"what changes", then `{upgrade}`')
 
 
 def again(options: argparse.Namespace) -> str:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from toolkit.project.databases import with_setting
 from toolkit.project.facts import AlembicSetup, Project, UrlSource
@@ -164,12 +165,20 @@ def _hand_written(
 
 
 def gives_no_metadata(text: str) -> bool:
-    """As `alembic init` leaves it: to import the models there would not help."""
+    """As `alembic init` leaves it, or by its last word: to import the models there would not
+    help.
+    """
+
+    def assigns(node: ast.AST) -> TypeGuard[ast.Assign]:
+        return isinstance(node, ast.Assign) and "target_metadata" in map(dotted, node.targets)
+
+    tree = ast.parse(text.removeprefix("\ufeff"))
+    overruled = list(filter(assigns, tree.body))[:-1]
     given = [
         node.value
-        for node in ast.walk(ast.parse(text.removeprefix("\ufeff")))
+        for node in ast.walk(tree)
         if (isinstance(node, ast.keyword) and node.arg == "target_metadata")
-        or (isinstance(node, ast.Assign) and "target_metadata" in map(dotted, node.targets))
+        or (assigns(node) and node not in overruled)
     ]
     own = [value for value in given if dotted(value) != "target_metadata"]
     return bool(own) and all(isinstance(one, ast.Constant) and one.value is None for one in own)

@@ -77,10 +77,27 @@ def not_yet_there(
     revision: Revision, statement: Mapping[str, Any], values: Mapping[str, tuple[str, str]]
 ) -> Iterator[Finding]:
     for value, (kind, added_in) in values.items():
-        if added_in != revision["revision"] and f"'{value}'" in statement["sql"]:
+        if (
+            added_in != revision["revision"]
+            and f"'{value}'" in statement["sql"]
+            and is_about(kind, revision, statement)
+        ):
             yield make(
                 "enum-value-in-transaction", Verdict.FAILS,
                 f"'{value}' of {kind} is used in the transaction in which {added_in} adds it, which"
                 f" PostgreSQL refuses. {SAY}",
                 revision, statement,
             )  # fmt: skip
+
+
+def is_about(kind: str, revision: Revision, statement: Mapping[str, Any]) -> bool:
+    """May the statement mean this type? Others have values of the same name, and texts (#12)."""
+    name = kind.replace('"', "").rpartition(".")[2]
+    columns = [
+        column["type"]
+        for table in statement.get("tables", {}).values()
+        for column in (table["columns"] or {}).values()
+    ]
+    # The tables are those before the revision: a column that it adds is in its own words.
+    words = [*columns, *(one["sql"] for one in revision["statements"])]
+    return any(name in one for one in words)

@@ -54,7 +54,7 @@ def head(result: Result, width: int) -> Iterator[str]:
     ]
     if costly:
         yield from wrapped(f"Most expensive: {'; '.join(costly)}.", width)
-    if result.findings and result.command:
+    if result.command and any(one.confidence != Confidence.SUSPECTED for one in result.new):
         yield f"Below, ... is: {one_line(result.command)}"
 
 
@@ -84,9 +84,15 @@ def findings(result: Result, width: int) -> Iterator[str]:
         title = "Further ones; each is shown in full by ... --only and the word in brackets"
         blocks.append([title, *cut(rest, 4 * IN_FULL)])
     if suspected:
-        lines = [one_line(f"  {brief(one)}", width - 2) for one in suspected]
         title = "Suspected: the source looks like it, and nothing was run"
-        blocks.append([title, *cut([f"  {line}" for line in lines], SUSPECTED)])
+        whole = [
+            line
+            for one in suspected
+            for line in wrapped(brief(one), width, first="  ", indent="      ")
+        ]
+        short = [f"  {one_line(brief(one), width - 2)}" for one in suspected]
+        # Without their ends they say where, not what: a few are told whole (#12).
+        blocks.append([title, *(whole if len(whole) <= SUSPECTED else cut(short, SUSPECTED))])
     for number, block in enumerate(blocks):
         yield from ["", *block] if number else block
 
