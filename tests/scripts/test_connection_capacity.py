@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from toolkit.connection import command
-from toolkit.connection.engine_settings import EngineSettings
+from toolkit.connection.engine_settings import EngineSettings, read_engine
 from toolkit.connection.expected import Expected, Room
 from toolkit.connection.ladder import judge_room
 from toolkit.connection.steps import Broken, Status, Step
+from toolkit.project import read_project
 
 pytestmark = pytest.mark.any_sqlalchemy
 
@@ -83,3 +84,16 @@ def test_the_page_computes_the_same():
     assert peak == (24.0, 39)
     assert "2,000 a second of\n12 ms: 24." in PAGE.read_text()
     assert ", 39, the pools" in PAGE.read_text()
+
+
+@pytest.mark.parametrize(("url", "line"), [("postgresql://h/x", 6), ("sqlite:///x.db", 4)])
+def test_an_engine_of_another_database_says_nothing(tmp_path: Path, url: str, line: int) -> None:
+    """`check_same_thread` would end in a TypeError of any other driver (#12)."""
+    (tmp_path / "db.py").write_text(
+        "import fastapi\nfrom sqlalchemy import create_engine\n\n"
+        "mine = create_engine(url, connect_args={'check_same_thread': False})\n\n"
+        "theirs = create_engine(url)\n"
+    )
+    settings = read_engine(read_project(tmp_path), url)
+    assert settings.origin == f"db.py:{line}"
+    assert bool(settings.connect_args) == (line == 4)

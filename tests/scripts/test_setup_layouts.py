@@ -249,6 +249,17 @@ def test_a_base_of_a_library_is_what_env_py_says(tmp_path: Path) -> None:
     shop.edit("app/db.py", "\n\nclass Base(DeclarativeBase):\n    pass\n", "")
     shop.write("alembic.ini", "[alembic]\nscript_location = alembic\nprepend_sys_path = .\n")
     shop.add_first()
+    # Where env.py names it, it is the base; tables of a second metadata are none of its (#12).
+    shop.write(
+        "app/importer.py",
+        "from sqlalchemy import Column, Integer, MetaData, Table\n\nmetadata = MetaData()\n"
+        "others = Table('others', metadata, Column('id', Integer))\n",
+    )
+    looked = setup(shop.root, "--dry-run", url=ADDRESS["sqlite"], PYTHONPATH=str(site))
+    assert "base         of_a_library:Base" in looked.out, looked.out
+    assert "nothing to do" in looked.out
+    (shop.root / "app" / "importer.py").unlink()
+    shop.edit("alembic/env.py", "Base.metadata", "getattr(Base, 'metadata')")
     before = shop.files()
     ended = setup(shop.root, url=ADDRESS["sqlite"], PYTHONPATH=str(site))
     assert ended.code == 0, ended.err

@@ -233,8 +233,8 @@ def run(options: argparse.Namespace) -> Report:
     found = Found([])
     try:
         project = find_project(options)
-        settings = settings_for(options, project)
         given = find_url(options, project)
+        settings = settings_for(options, project, given.text)
         # Reading the source and importing the settings is not the database's time (#12).
         deadline = time.monotonic() + options.timeout
         MASKER.learn(given.text)
@@ -304,9 +304,10 @@ def find_project(options: argparse.Namespace) -> Project | None:
         return None
 
 
-def settings_for(options: argparse.Namespace, project: Project | None) -> EngineSettings:
+def settings_for(options: argparse.Namespace, project: Project | None, url: str) -> EngineSettings:
     synchronous = project is not None and project.is_sync
-    settings = replace(read_engine(project, options.timeout), synchronous=synchronous)
+    made = read_engine(project, url, options.timeout)
+    settings = replace(made, synchronous=synchronous)
     said = {
         name: value
         for name, value in (

@@ -46,8 +46,10 @@ class EngineSettings:
         return self.pool_size + self.max_overflow
 
 
-def read_engine(project: Project | None, seconds: float = 0) -> EngineSettings:
+def read_engine(project: Project | None, url: str, seconds: float = 0) -> EngineSettings:
     """The settings of the project's engine; SQLAlchemy's own where the source says nothing.
+
+    Of several the one that could be made of this URL: `check_same_thread` is SQLite's (#12).
 
     Numbers that are not literals are those of the engine itself, which a process of its own
     makes within `seconds` (0: is not asked), and which connects to nothing (#14).
@@ -55,7 +57,10 @@ def read_engine(project: Project | None, seconds: float = 0) -> EngineSettings:
     if project is None:
         return EngineSettings()
     sources = [module for path in project.files if (module := source(path)) is not None]
-    calls = sorted(engine_calls(sources), key=lambda call: call[0])
+    calls = sorted(
+        engine_calls(sources),
+        key=lambda call: (not url.startswith("sqlite") and is_of_sqlite(call[2]), call[0]),
+    )
     rewrites = any(REWRITES.search(one.text) for one in sources if not is_outside_the_app(one.path))
     if not calls:
         return EngineSettings(rewrites_url=rewrites or None)
@@ -119,6 +124,11 @@ def engine_calls(
         for node in module.nodes:
             if isinstance(node, ast.Call) and (name := last_name(node.func)) in MAKERS:
                 yield (name != MAKERS[0], str(module.path), node.lineno), module.path, node
+
+
+def is_of_sqlite(call: ast.Call) -> bool:
+    given = next((one.value for one in call.keywords if one.arg == "connect_args"), None)
+    return "check_same_thread" in connect_args(given)[0]
 
 
 def is_outside_the_app(path: Path) -> bool:

@@ -354,8 +354,8 @@ def refuse_broken(project: Project, setup: AlembicSetup, result: AlembicResult) 
         )
     elif error.get("type") in {"ValidationError", "KeyError", "SettingsError"}:
         remedy = (
-            "A setting is missing: put it into the environment or .env. The database's address"
-            " may be any: no connection goes there."
+            "A setting is missing or not as it has to be: put it right in the environment or .env."
+            " The database's address may be any: no connection goes there."
         )
     raise Refusal(
         "project-does-not-load",

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterable, Iterator
 
-from toolkit.project.imports import FunctionNode, Module, dotted
+from toolkit.project.imports import FunctionNode, Module, Resolver, dotted
 from toolkit.project.metadata import MetadataIndex
 
 _NAME = "target_metadata"
@@ -20,6 +20,23 @@ def metadata_of_env(index: MetadataIndex, env: Module) -> tuple[str, ...]:
         # It is made here of what env.py mentions: copied together, say.
         found = reader.sources([n for n in env.nodes if isinstance(n, ast.expr)], env)
     return tuple(sorted({index.sources[one].reference for one in found}))
+
+
+def library_bases(resolver: Resolver, envs: Iterable[Module]) -> set[str]:
+    """Full names of the bases that an env.py imports from packages which are not the project's.
+
+    What they are made of is not read; but one of the project's own metadatas, which have other
+    tables, must not be taken in their place (#12).
+    """
+    tops = {name.partition(".")[0] for name in resolver.modules}
+    found = set()
+    for env in envs:
+        for node in _given(env):
+            text = dotted(node) or ""
+            qualified = resolver.qualify(env, text)
+            if text.endswith(".metadata") and qualified.partition(".")[0] not in tops:
+                found.add(qualified.removesuffix(".metadata"))
+    return {name for name in found if "." in name}
 
 
 def _given(env: Module) -> Iterator[ast.expr]:

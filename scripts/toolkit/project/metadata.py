@@ -97,7 +97,9 @@ def with_tables(resolver: Resolver) -> list[Module]:
 class MetadataIndex:
     """All metadata sources of a project, and which of them a class or name belongs to."""
 
-    def __init__(self, resolver: Resolver, extra_base: str | None = None) -> None:
+    def __init__(
+        self, resolver: Resolver, extra_base: str | None = None, of_libraries: Iterable[str] = ()
+    ) -> None:
         self.resolver = resolver
         self.classes = Classes(resolver)
         self.modules = with_tables(resolver)
@@ -107,6 +109,10 @@ class MetadataIndex:
         self._find_classes()
         if extra_base and extra_base not in self.sources:
             self._add_named(extra_base)
+        for qualified in of_libraries:
+            if self.owner(qualified) is None:
+                module, _, name = qualified.rpartition(".")
+                self._add_library(module, name, "declarative")
         self._join()
 
     def owner(self, qualified: str, seen: frozenset[str] = frozenset()) -> str | None:

@@ -1,6 +1,7 @@
 """Read a project: everything that can be told from its source."""
 
 import ast
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from toolkit.project.facts import MappedClass, Problem, Project, UrlSource
 from toolkit.project.imports import Module, Resolver, module_name, parses, read
 from toolkit.project.looks import ABOUT, create_all, secrets
 from toolkit.project.mapped import find_mapped, find_unowned
-from toolkit.project.meant import metadata_of_env
+from toolkit.project.meant import library_bases, metadata_of_env
 from toolkit.project.metadata import MetadataIndex
 from toolkit.project.passwords import learn_passwords
 from toolkit.project.root import Location, locate, read_text, remembered_servers
@@ -50,10 +51,10 @@ def read_project(
     resolver = Resolver(modules)
     learn_passwords(own, resolver.having(secrets))
     wanted = _qualified_base(base, resolver)
-    index = MetadataIndex(resolver, wanted)
+    alembic = find_alembic(location, resolver, ini, name, one=one_alembic)
+    index = MetadataIndex(resolver, wanted, library_bases(resolver, alembic.modules))
     unreadable += _broken(location, modules, hidden, everywhere=name_broken)
     mapped = find_mapped(index)
-    alembic = find_alembic(location, resolver, ini, name, one=one_alembic)
     meant = _Meant(index, mapped)
     if wanted is not None:
         meant.take(base or "", wanted)
@@ -84,7 +85,11 @@ def read_project(
         app_is_factory=application.is_factory,
         schemes=urls.schemes,
         scheme=urls.scheme,
-        notes=(*urls.notes, *_unowned(index, mapped)),
+        # As every other file of the project is named (#12).
+        notes=tuple(
+            note.removeprefix(f"{location.root}{os.sep}")
+            for note in (*urls.notes, *_unowned(index, mapped))
+        ),
         scratch_on=scratch_on,
         scratch_remembered=remembered_servers(location.root),
         passed_over=_passed_over(location),

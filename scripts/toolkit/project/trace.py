@@ -66,7 +66,10 @@ class Tracer:
                 return None
         elif isinstance(node, ast.Call) and node.args:
             text, key = dotted(node.func), node.args[0]
-            if text is None or text.rsplit(".", 1)[-1] not in _ENV_READERS:
+            if text is None:
+                return None
+            meant = self.resolver.qualify(place.module, text)  # `import config as settings` (#12)
+            if _ENV_READERS.isdisjoint(one.rpartition(".")[2] for one in (text, meant)):
                 return None
         else:
             return None
