@@ -518,7 +518,10 @@ def needs(value: int, other: int = 3):
 @pytest.mark.any_sqlalchemy
 def test_without_requests_the_plain_gets_are_sent(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(PLAIN, encoding="utf-8")
-    capture = watch_requests(project(tmp_path), "main:app", None)
+    said: list[str] = []
+    capture = watch_requests(project(tmp_path), "main:app", None, say=said.append)
+    assert said, "nothing was said"
+    assert all(re.fullmatch(r"\d+ plain GET requests", one) for one in said), said  # not "0 of all"
     assert [one.name for one in capture.units] == ["GET /plain"]
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from projects import warm
 from projects.layouts import Layout, write
-from projects.setup_door import SCRIPTS, alembic, environment, setup, tree
+from projects.setup_door import SCRIPTS, alembic, environment, generate, setup, tree
 from toolkit.project import read_project
 from toolkit.project.dependencies import missing_packages
 from toolkit.project.facts import UrlSource
+from toolkit.report.exits import Exit
 from toolkit.setup.application import with_lifespan
 from toolkit.setup.backups import FOLDER
 from toolkit.setup.plan import reads_dotenv
@@ -299,6 +300,10 @@ def test_a_look_at_a_project_without_a_layer_is_no_refusal(project_factory: Fact
     followed = setup(layout.root, *words, "--no-prove", url="sqlite+aiosqlite:///x.db")
     assert followed.code == 0, followed.err
     assert len(followed.out.splitlines()) <= 60  # whoever reads it pays for each line
+    # And the next one, too soon: the env.py of this skill stops, which is no fault of it (#12).
+    early = generate(layout.root, "what changes", url="sqlite+aiosqlite:///x.db")
+    assert early.code == Exit.NO_CHANGES, early.err
+    assert "Write models on app.db.base_model:Base" in early.err
 
 
 @pytest.mark.any_sqlalchemy

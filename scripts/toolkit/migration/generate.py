@@ -337,11 +337,11 @@ def autogenerate(
     if "does not provide a MetaData" in result.message:
         raise empty_metadata(bench, "env.py hands no metadata to Alembic")
     refuse_unimported(bench.project, bench.situation.setup, result)
+    if is_nothing_yet(bench, result):
+        raise Refusal("no-changes", Exit.NO_CHANGES, *nothing_yet(bench))
     bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
     refuse_unregistered(bench.project, bench.situation.setup, mapped, report)
     refuse_empty(bench, report)
-    if is_nothing_yet(bench, report):
-        raise Refusal("no-changes", Exit.NO_CHANGES, *nothing_yet(bench))
     if report["unused_renames"]:
         raise nothing_to_rename(report["unused_renames"], in_words(report["operations"]))
     if report["rename_candidates"] and not wanted.no_rename:
@@ -373,15 +373,18 @@ def draft_of(bench: Bench, report: Mapping[str, Any]) -> Draft | None:
 
 def refuse_empty(bench: Bench, report: Mapping[str, Any]) -> None:
     """Raise Refusal for a metadata without tables, where there are some or were some (#12)."""
-    if not report["tables"] and not is_nothing_yet(bench, report):
+    if not report["tables"]:
         raise empty_metadata(bench, "The metadata that env.py hands to Alembic has no tables")
 
 
-def is_nothing_yet(bench: Bench, report: Mapping[str, Any]) -> bool:
+def is_nothing_yet(bench: Bench, result: AlembicResult) -> bool:
     """No tables in env.py's metadata, in the source or in the migrations, as in a template for
-    projects: they agree, as `alembic check` says (#12).
+    projects: they agree, as `alembic check` says (#12). This skill's env.py stops there.
     """
-    return not (report["tables"] or report["operations"] or bench.project.models)
+    report = result.report
+    stopped = "no model has a table" in result.message and bench.situation.head is None
+    compared = not (result.error or report["tables"] or report["operations"])
+    return (stopped or compared) and not bench.project.models
 
 
 def nothing_yet(bench: Bench) -> tuple[str, str]:

@@ -317,14 +317,14 @@ def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[st
     project, setup = bench.project, bench.situation.setup
     result = bench.autogenerate("check", project.models)
     refuse_unimported(project, setup, result)
+    for path in result.report.get("files", ()):
+        Path(path).unlink()
+    if is_nothing_yet(bench, result):
+        return [], [" ".join(nothing_yet(bench))]
     bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
     report = result.report
     refuse_unregistered(project, setup, project.models, report)
     refuse_empty(bench, report)
-    for path in report["files"]:
-        Path(path).unlink()
-    if is_nothing_yet(bench, report):
-        return [], [" ".join(nothing_yet(bench))]
     findings = [
         Finding(
             rule="not-migrated",

@@ -70,7 +70,9 @@ class _Proving:
         else:
             self.must("check", what="`alembic check` fails")
             self.steps.append("check (no tables yet)")
-            self.notes.append("the metadata has no tables yet; write models, then run this again")
+            self.notes.append(
+                "the metadata has no tables yet: write models before the next command"
+            )
         if history:
             self.look_back()
         return Proof(self.bench.place, tables, tuple(self.steps), tuple(self.notes))

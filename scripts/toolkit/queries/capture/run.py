@@ -101,10 +101,12 @@ def watch_requests(
         file = place.private("job.json", json.dumps(job))
         many = "all plain GET" if requests is None else str(len(requests))
         command = f"{many} requests to {app}"
+        # How many that are is known where the application is, and not here.
+        what = "plain GET requests" if requests is None else f"of {many} requests"
 
         def say_answers(_seen: str) -> None:
             done = len(answers.read_text(encoding="utf-8").splitlines())
-            say(f"{done} of {many} requests")
+            say(f"{done} {what}")
 
         status, seconds, late = place.run(
             [sys.executable, "-P", str(place.folder / "worker" / "replay.py"), str(file)],
