@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from projects import warm
 from projects.shop import Shop
 from toolkit.database.defaults_worker import differs
+from toolkit.database.enum_worker import create, drop
 from toolkit.report.exits import Exit
 
 HEAD = """
@@ -134,7 +135,9 @@ STATES = "state = mapped_column(sa.Enum({values}, name='state'), server_default=
 @pytest.mark.any_sqlalchemy
 async def test_a_new_value_that_is_the_default_is_one_revision(enums: Enums) -> None:
     enums.begin("'open', 'done'", "open")
-    enums.models(table("note", STATES.format(values="'new', 'open', 'done'", default="new")))
+    unnamed = "number: Mapped[int | None] = mapped_column(unique=True)"  # which gets a name (#13)
+    states = STATES.format(values="'new', 'open', 'done'", default="new")
+    enums.models(table("note", states, unnamed))
     written = enums.generate("new")
     assert "ADD VALUE IF NOT EXISTS 'new' BEFORE 'open'" in written
     enums.alembic("upgrade", "head")
@@ -213,6 +216,16 @@ async def test_a_value_under_a_new_name_is_a_question(enums: Enums) -> None:
 
 
 @pytest.mark.any_sqlalchemy
+async def test_a_type_that_somebody_else_may_have_made_and_may_use(enums: Enums) -> None:
+    """Which is what create_type=False says: plain Alembic leaves it alone (#13)."""
+    kind = postgresql.ENUM("a", name="kind", create_type=False)
+    made, gone = str(create(kind).sqltext), str(drop(kind).sqltext)
+    await enums.ask(made, made, "CREATE TABLE theirs (c kind)", gone)
+    assert await enums.types() == {"kind": ["a"]}
+    await enums.ask("DROP TABLE theirs", gone)
+    assert await enums.types() == {}
+
+
 async def test_defaults_that_cannot_be_compared_by_the_server(enums: Enums) -> None:
     """Each of them was an error or a revision without end, as `compare_server_default` is."""
     enums.models(

@@ -306,6 +306,8 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
         target = context.opts["target_metadata"]
         metadatas.extend(target if isinstance(target, (list, tuple)) else [target])
         described = [metadata for metadata in metadatas if metadata is not None]
+        # First: it makes the way back anew, of which others' operations know nothing (#13).
+        load_beside("naming_worker").name_constraints(directives, context)
         load_beside("types_worker").install(request.get("dialects") or (), context)
         renames = request.get("renames", ())
         done, candidates = enums.write(context, described, directives, renames)
@@ -321,7 +323,6 @@ def autogenerate(config: Config, request: Report, report: Report, _guard: Module
         if request.get("take_out"):
             taker = load_beside("change_worker")
             report["taken_out"] = taker.take_out(context, described, directives)
-        load_beside("naming_worker").name_constraints(directives, context)
         load_beside("order_worker").arrange(directives)
         load_beside("batch_worker").install(context)
         if request.get("dialects"):

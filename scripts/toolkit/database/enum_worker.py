@@ -81,16 +81,26 @@ def create(enum: Any) -> PostgresqlOp:
     if isinstance(enum, postgresql.DOMAIN):
         made: Any = CreateDomainType(enum)
         statement = str(made.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
-        return PostgresqlOp(statement.strip(), f"create domain {name_of(enum)}")
-    values = ", ".join(literal(value) for value in enum.enums)
-    statement = f"CREATE TYPE {name_of(enum)} AS ENUM ({values})"
-    return PostgresqlOp(statement, f"create enum {name_of(enum)}")
+        words = f"create domain {name_of(enum)}"
+    else:
+        values = ", ".join(literal(value) for value in enum.enums)
+        statement = f"CREATE TYPE {name_of(enum)} AS ENUM ({values})"
+        words = f"create enum {name_of(enum)}"
+    return PostgresqlOp(unless(enum, "duplicate_object", statement.strip()), words)
 
 
 def drop(enum: Any) -> PostgresqlOp:
-    if isinstance(enum, postgresql.DOMAIN):
-        return PostgresqlOp(f"DROP DOMAIN {name_of(enum)}", f"drop domain {name_of(enum)}")
-    return PostgresqlOp(f"DROP TYPE {name_of(enum)}", f"drop enum {name_of(enum)}")
+    kind = "DOMAIN" if isinstance(enum, postgresql.DOMAIN) else "TYPE"
+    statement = unless(enum, "dependent_objects_still_exist", f"DROP {kind} {name_of(enum)}")
+    word = "domain" if kind == "DOMAIN" else "enum"
+    return PostgresqlOp(statement, f"drop {word} {name_of(enum)}")
+
+
+def unless(enum: Any, reason: str, statement: str) -> str:
+    """With create_type=False somebody else may have made the type, and use it (#13)."""
+    if getattr(enum, "create_type", True):
+        return statement
+    return f"DO $$ BEGIN {statement}; EXCEPTION WHEN {reason} THEN NULL; END $$"
 
 
 def write(
