@@ -125,21 +125,22 @@ def migration_options(dialect: sa.Dialect, connection: sa.Connection | None) -> 
             raise CommandError(f"model module {module!r} does not import: {reason(e)}") from e
     metadatas = given if isinstance(given := load_metadata(), list) else [given]
     schemas = {table.schema for one in metadatas for table in one.tables.values()}
-    sqlite, others = dialect.name == "sqlite", set[tuple[Any, ...]]()
+    sqlite, pg, others = dialect.name == "sqlite", dialect.name == "postgresql", set[Any]()
 
     def include_object(item: Any, name: str, kind: str, seen: bool, other: object) -> bool:
-        if kind == "unique_constraint" and dialect.name == "postgresql" and not seen:  # and a key
+        if kind == "unique_constraint" and pg and not seen:  # and a key
             return set(item.columns) != set(item.table.primary_key.columns)
-        if kind != "table":  # an index whose `ddl_if(dialect=...)` names another database
+        if kind != "table":  # `ddl_if(dialect=...)` of another; text, shown as column by all but pg
             wanted = getattr(getattr(item, "_ddl_if", None), "dialect", None) or dialect.name
-            return dialect.name in ([wanted] if isinstance(wanted, str) else wanted)
+            whole = pg or kind != "index" or not other or len(item.columns) == len(item.expressions)
+            return whole and dialect.name in ([wanted] if isinstance(wanted, str) else wanted)
         if any(fnmatchcase(one, two) for one in (name, item.fullname) for two in UNMANAGED_TABLES):
             return False
         if other is not None or item.info.get("is_view"):
             return other is not None
         if not seen:  # there, and no table: a view, a foreign table
             return not sa.inspect(connection).has_table(name, schema=item.schema)
-        if connection is not None and dialect.name == "postgresql" and not others:
+        if connection is not None and pg and not others:
             others.update(map(tuple, connection.exec_driver_sql(OTHERS)), [("", "")])
         if gone := (item.schema or dialect.default_schema_name, name) not in others:
             config.print_stdout(f"no model has {name}: if others have, name it in UNMANAGED_TABLES")
@@ -189,8 +190,7 @@ def migration_lock(connection: sa.Connection) -> Iterator[None]:
     if IN_PROCESS is None:
         # A statement that waits for a table makes every later query wait behind it: it gives up
         # soon. CREATE INDEX CONCURRENTLY waits for old transactions: lock_timeout = 0 there.
-        patience = "SET lock_timeout = '4s'" if pg else "SET SESSION lock_wait_timeout = 4"
-        connection.exec_driver_sql(patience)
+        connection.exec_driver_sql("SET lock_timeout = '4s'" if pg else "SET lock_wait_timeout = 4")
     # MySQL's lock is the server's; PostgreSQL's belongs to one schema of one database: each has its
     # own alembic_version. Its key is asked for once: a revision may set another search_path.
     if not pg:

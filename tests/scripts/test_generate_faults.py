@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from projects import warm
 from projects.shop import ADDRESS, Shop
 from toolkit.migration.alter_calls import default_aside, with_using
+from toolkit.migration.curing import CAST
 from toolkit.migration.fault import blame, need_of
 from toolkit.report.exits import Exit
 
@@ -185,6 +186,7 @@ class Row(Base):
         sa.CheckConstraint("born > 1900"),
         sa.Index("ix_lower", sa.func.lower(email), unique=True),
         sa.Index("ix_born", born.desc()),
+        sa.Index("ix_text", sa.text("born DESC")),
         {"sqlite_autoincrement": True},
     )
 """
@@ -243,6 +245,29 @@ def test_a_table_that_is_made_anew_keeps_all(shop: Shop) -> None:
     ):
         assert kept in words
     assert shop.generate("again", url=url).code == Exit.NO_CHANGES
+
+
+@pytest.mark.any_sqlalchemy
+def test_an_index_in_the_place_of_a_keys_own_goes_again_on_mysql(
+    shop: Shop, make_database: Callable[[str], str]
+) -> None:
+    """Plain Alembic's way back is refused: MySQL has given up the index of its own (#13)."""
+    key = "sa.Column('p', sa.Integer(), sa.ForeignKey('rows.id', ondelete='CASCADE'))"
+    shop.add_revision("first", None, f"op.create_table('rows', {KEY}, {key})")
+    models(
+        shop,
+        "p = mapped_column(sa.ForeignKey('rows.id', ondelete='CASCADE'), index=True)",
+        "n: Mapped[int | None]",
+    )
+    ended = shop.generate("an index", url=make_database("mysql"))
+    assert ended.code == 0, ended.err
+    assert "downgrade-leaves-trace" not in ended.out
+
+
+def test_an_array_is_converted_to_an_array() -> None:
+    message = 'column "c" cannot be cast automatically to type kind[]\n[SQL: ALTER TABLE t'
+    found = CAST.search(message)
+    assert found and found["type"] == "kind[]"
 
 
 CALLS = """
@@ -394,6 +419,9 @@ def test_an_identity_comes_and_goes_a_truth_value_becomes_a_number(shop: Shop) -
     assert ended.code == 0, ended.err
     assert "existing_server_default=sa.Identity(always=False)" in written(shop)
     assert shop.generate("again", url=URL).code == Exit.NO_CHANGES
+    shop.edit("app/models.py", "sa.Identity()", "sa.Identity(always=True, increment=5, cycle=True)")
+    ended = shop.generate("another identity", url=URL)
+    assert ended.code == 0, ended.err
     models(
         shop,
         "c: Mapped[int]",

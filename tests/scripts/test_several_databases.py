@@ -16,7 +16,7 @@ from projects import setup_door
 from projects.shop import Shop
 from toolkit.database import dialects_worker
 from toolkit.database.alembic_worker import indexed
-from toolkit.database.defaults_worker import differs, stored_alike
+from toolkit.database.defaults_worker import differs, stored_alike, whole_default
 from toolkit.database.urls import TITLES
 from toolkit.migration.several import merged, statements
 from toolkit.project.databases import kinds, remembered_in, setting, with_setting
@@ -362,3 +362,39 @@ async def test_two_words_for_one_type_are_no_change(
         names = await connection.run_sync(lambda own: sa.inspect(own).get_table_names())
         assert names == [table.name]
     await engine.dispose()
+
+
+async def test_what_sqlalchemy_does_not_read_of_a_default_of_mysql_is_asked_for(
+    make_database: Callable[[str], str],
+) -> None:
+    """It was a change for ever, and the way back lost it (#13)."""
+    wanted = {
+        "flag": (mysql.BIT(1), "b'0'"),
+        "word": (sa.String(9), "(concat('a','it''s'))"),
+        "later": (sa.DateTime(), "(now() + interval 1 day)"),
+        "plain": (sa.String(9), "'(b'"),
+        "none": (sa.String(9), None),
+    }
+    columns = [
+        sa.Column(name, kind, server_default=sa.text(default) if default else None)
+        for name, (kind, default) in wanted.items()
+    ]
+    engine = create_async_engine(make_database("mysql"))
+
+    def read(connection: sa.Connection) -> dict[str, str | None]:
+        sa.Table("t", sa.MetaData(), *columns).create(connection)
+        listeners = [("column_reflect", whole_default)]
+        there = sa.Table("t", sa.MetaData(), autoload_with=connection, listeners=listeners)
+        found = {one.name: one.server_default for one in there.columns}
+        there.drop(connection)
+        there.create(connection)  # its defaults are SQL
+        return {name: str(one.arg) if one else None for name, one in found.items()}
+
+    async with engine.begin() as connection:
+        found = await connection.run_sync(read)
+    await engine.dispose()
+    assert found.keys() == wanted.keys()
+    for name, (kind, default) in wanted.items():
+        there = found[name]
+        assert (there is None) == (default is None), name
+        assert there is None or not differs(there, str(default), kind, rewritten=False), there

@@ -12,11 +12,12 @@ import re
 from contextlib import suppress
 from typing import Any
 
+from alembic.ddl._autogen import ComparisonResult
 from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.runtime.environment import EnvironmentContext
-from sqlalchemy import JSON, Boolean, Column, Connection, String, text
+from sqlalchemy import JSON, Boolean, Column, Connection, Index, String, Table, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 CAST = re.compile(  # outside of quotes
@@ -94,6 +95,28 @@ def stored_alike(connection: Connection, there: Column[Any], wanted: Column[Any]
     return len(answers) == 2 and answers[0] is not None and answers[0] == answers[1]
 
 
+DEFAULT = """
+SELECT CAST(column_default AS CHAR) FROM information_schema.columns WHERE column_name = :name
+AND table_name = :of AND table_schema = COALESCE(:schema, DATABASE())
+"""
+
+
+def whole_default(inspector: Any, table: Table, column: Any) -> None:  # noqa: ANN401
+    """SQLAlchemy reads none of MySQL's defaults with a comma or a quote in it, as concat('a', 'b')
+    and b'0' have, and the half of one with a blank: a change that never ends (#13).
+    """
+    seen = column["default"]
+    whole = seen and seen.count("(") == seen.count(")")
+    if whole or inspector.dialect.name not in {"mysql", "mariadb"}:
+        return
+    place = {"name": column["name"], "of": table.name, "schema": table.schema}
+    there = inspector.bind.scalar(text(DEFAULT), place)
+    if there and there != "NULL":  # which is MariaDB's word for none
+        if not inspector.dialect.is_mariadb:
+            there = there.replace("\\'", "'")  # each quote there
+        column["default"] = there if there.startswith("b'") else f"({there})"
+
+
 class Quiet:
     """Not a callback of context.configure: Alembic calls one for generated columns, and fails."""
 
@@ -106,6 +129,16 @@ class Quiet:
             return False
         found: Connection | None = self.connection  # type: ignore[attr-defined]
         return found is None or not stored_alike(found, reflected, column)
+
+    def compare_indexes(self, wanted: Index, reflected: Index) -> ComparisonResult:
+        """SQLite and MySQL show `text("a DESC")` as the column a, which Alembic takes for another
+        index. The comparison of whole schemas sees what is one (#13).
+        """
+        text = len(wanted.columns) < len(wanted.expressions)
+        if text and not isinstance(self, PostgresqlImpl):
+            return ComparisonResult.Equal()
+        found: ComparisonResult = super().compare_indexes(wanted, reflected)  # type: ignore[misc]
+        return found
 
     def compare_server_default(
         self, reflected: Column[Any], column: Column[Any], wanted: str | None, present: str | None
@@ -136,6 +169,7 @@ class Quiet:
 
 def install() -> None:
     """From here on Alembic compares defaults this way, unless env.py says that it should not."""
+    event.listen(Table, "column_reflect", whole_default)
     for impl in (
         PostgresqlImpl,
         MySQLImpl,

@@ -75,10 +75,10 @@ def with_argument(source: str, call: ast.Call, argument: str) -> str:
     return "".join(lines)
 
 
-def identity_goes(source: str, function: str) -> str:
-    """A column that loses its identity is told that it has one, from the other function.
+def identity_told(source: str, function: str) -> str:
+    """A column whose identity goes or changes is told which one it has, from the other function.
 
-    Alembic writes `server_default=None` alone, which is DROP DEFAULT and refused.
+    Alembic writes `server_default` alone: DROP DEFAULT, or ADD GENERATED again, which are refused.
     """
     tree = ast.parse(source)
     other = find_function(tree, "upgrade" if function == "downgrade" else "downgrade")
@@ -89,8 +89,8 @@ def identity_goes(source: str, function: str) -> str:
     }
     for call, table in reversed(list(alter_calls(find_function(tree, function)))):
         identity = given.get((schema_of(call), table, column_of(call)))
-        goes = isinstance(argument_of(call, "server_default"), ast.Constant)
-        if identity and goes and not argument_of(call, "existing_server_default"):
+        changes = argument_of(call, "server_default")
+        if identity and changes and not argument_of(call, "existing_server_default"):
             source = with_argument(source, call, f"existing_server_default={identity}")
     return source
 

@@ -4,6 +4,7 @@ Where only a person knows, the refusal names the flag; where the models are not 
 what is missing (#13).
 """
 
+import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,19 +12,20 @@ from dataclasses import dataclass, field
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database.alembic_process import AlembicResult
-from toolkit.database.catalog import differences
+from toolkit.database.catalog import Catalog, Entry, differences
 from toolkit.database.scratch import execute
 from toolkit.migration.alter_calls import (
     default_aside,
     defaults_aside,
-    identity_goes,
+    identity_told,
     type_changes,
     with_using,
 )
 from toolkit.migration.bench import Bench
 from toolkit.migration.examine import Examination
 from toolkit.migration.fault import Need, need_of
-from toolkit.migration.missed.insert import add_imports, add_to
+from toolkit.migration.missed.constraints import create_foreign_key, drop_constraint
+from toolkit.migration.missed.insert import add_imports, add_to, find_function
 from toolkit.migration.missed.postgresql_text import quote
 from toolkit.migration.missed.source import execute as execute_lines
 from toolkit.migration.refusal import Refusal
@@ -32,14 +34,15 @@ from toolkit.report.quoting import word
 
 CAST = re.compile(
     r"(?P<default>default for )?column \"(?P<column>[^\"]+)\" cannot be cast automatically to type"
-    r" (?P<type>[^\n\[]+)"
+    r" (?P<type>[^\n\[]+(?:\[\])*)"
 )
 TABLE = re.compile(r"ALTER TABLE (?P<table>(?:\"[^\"]+\"|[\w$.])+) ALTER COLUMN")
 # What the server says, and the edit of the step that cures it.
 EDITS = (
     (re.compile(r"cannot drop type .* because other objects depend on it"), defaults_aside),
-    (re.compile(r"is an identity column"), identity_goes),
+    (re.compile(r"is (already )?an identity column"), identity_told),
 )
+NEEDED_BY_KEY = re.compile(r"Cannot drop index '[^']+': needed in a foreign key constraint")
 FUNCTIONS = {"upgrade": "using", "downgrade": "back"}
 
 
@@ -53,9 +56,15 @@ class Cure:
 
     def improved(self, bench: Bench, step: str, result: AlembicResult) -> str | None:
         """The text to try next; None if nothing is known. Raises Refusal with the next step."""
+        message = result.message
+        if step in FUNCTIONS and NEEDED_BY_KEY.search(message):
+            changed = keys_aside(self.text, step, bench.schema())
+            if changed == self.text:
+                return None
+            self.text = changed
+            return self.whole()
         if step not in FUNCTIONS or bench.scratch.kind != "postgresql":
             return None
-        message = result.message
         if found := CAST.search(message):
             place = place_of(found["column"], message)
             if not found["default"]:
@@ -84,6 +93,36 @@ class Cure:
         ]
         text = add_to(self.text, "upgrade", up, [])
         return add_imports(add_to(text, "downgrade", [], down))
+
+
+def keys_aside(source: str, function: str, there: Catalog) -> str:
+    """MySQL gives up its own index of a foreign key for one that is made, and drops none that a key
+    leans on: the key is dropped before, and made again with an index of its own (#13).
+    """
+    names = {
+        node.value
+        for node in ast.walk(find_function(ast.parse(source), function))
+        if isinstance(node, ast.Constant)
+    }
+    gone = [one for one in there["index"].values() if one["name"] in names]
+    keys = [
+        key
+        for key in there.get("foreign_key", {}).values()
+        if key["name"] not in names and any(leans_on(key, index) for index in gone)
+    ]
+    anew = [{**key, "name": None} if key["auto_named"] else key for key in keys]
+    return add_to(
+        source,
+        function,
+        [line for key in keys for line in drop_constraint("foreign_key", key, None)],
+        [line for key in anew for line in create_foreign_key(key, None)],
+    )
+
+
+def leans_on(key: Entry, index: Entry) -> bool:
+    columns = key["parts"]["columns"]
+    found = index["parts"]["columns"][: len(columns)]
+    return bool(index["table"] == key["table"] and found == columns)
 
 
 def place_of(column: str, message: str) -> str:
