@@ -342,6 +342,10 @@ MORE_CHANGES: dict[str, Change] = {
         lambda: computed("a * 2", unique=True),
         lambda: computed("a * 3", unique=True),
     ),
+    "no longer computed": (
+        lambda: computed("a * 2", unique=True),
+        lambda: base(Column("a", Integer), Column("x", Integer, index=True, unique=True)),
+    ),
     "deferrable unique": (
         lambda: plain(UniqueConstraint("a", name="uq_a")),
         lambda: plain(UniqueConstraint("a", name="uq_a", deferrable=True, initially="DEFERRED")),
@@ -545,6 +549,21 @@ async def test_what_env_py_keeps_from_alembic_is_left_alone(schemas: Schemas) ->
     assert len(find_missed(old, new, ignored=[["column", None, "t", "a"]])) == 1
     assert find_missed(old, new, ignored=[["table", None, "t", "t"]]) == []
     assert len(find_missed(old, new, ignored=[["table", "other", "t", "t"]])) == 2
+
+
+async def test_what_the_server_generates_may_stay_where_the_models_leave_it_to_it(
+    schemas: Schemas,
+) -> None:
+    """A mapped column without FetchedValue() would be written, which PostgreSQL refuses (#13)."""
+    old = await schemas.catalog(await schemas.made("postgresql", computed("a * 2")))
+    new = await schemas.catalog(
+        await schemas.made(
+            "postgresql", base(Column("a", Integer), Column("x", Integer, index=True))
+        )
+    )
+    (missed,) = find_missed(old, new)
+    assert "DROP EXPRESSION" in "".join(missed.upgrade_lines)
+    assert find_missed(old, new, ignored=[["generated", None, "t", "x"]]) == []
 
 
 def lines(early: bool, up: str, down: str) -> Missed:

@@ -123,7 +123,7 @@ def left_to_others(metadata: MetaData) -> Iterator[Any]:
 
 
 def ignored(context: Any, metadata: MetaData) -> Iterator[tuple[str, str | None, str, str]]:
-    """What include_object and include_name of env.py leave out."""
+    """What include_object and include_name of env.py leave out, and values of the server's own."""
     filters = AutogenContext(context, metadata, autogenerate=False)
 
     def included(item: Any, name: Any, kind: Any) -> bool:
@@ -140,6 +140,8 @@ def ignored(context: Any, metadata: MetaData) -> Iterator[tuple[str, str | None,
         for column in table.columns:
             if not included(column, column.name, "column"):
                 yield "column", table.schema, table.name, column.name
+            if column.server_default is not None and column.computed is None:
+                yield "generated", table.schema, table.name, column.name  # FetchedValue()
         items: list[Any] = [*table.constraints, *table.indexes]
         for item in items:
             kind = "index" if isinstance(item, Index) else kind_of(item)

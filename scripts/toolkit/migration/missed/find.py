@@ -47,7 +47,7 @@ EARLY = frozenset(ORDER[: ORDER.index("table")])
 
 # A value that these have in the migrated schema only is the migrations' own affair.
 WANTED_ONLY = frozenset(
-    {"default", "generated", "identity", "collation", "comment", "partition_by", "tablespace"}
+    {"default", "identity", "collation", "comment", "partition_by", "tablespace"}
 )
 # No model can say these.
 UNSAID = frozenset(
@@ -89,7 +89,8 @@ def find_missed(
 
     `parent` is the schema before the newest revision, which a downgrade leads back to.
     `ignored` are objects that env.py keeps from Alembic, as `create_all` of the worker lists
-    them: (kind, schema, table, name). `order` reports columns in another order, in words.
+    them: (kind, schema, table, name), or ("generated", ...) where the models say FetchedValue.
+    `order` reports columns in another order, in words.
     """
     left_out = {tuple(one) for one in ignored}
     found = [
@@ -265,7 +266,7 @@ def is_ignored(
         schema = None
     table = entry.get("table") or entry["name"]
     names = [("table", schema, table, table)]
-    names += [(one.kind, schema, table, entry["name"])]
+    names += [(kind, schema, table, entry["name"]) for kind in (one.kind, str(one.attribute))]
     # MySQL has no unique constraints, SQLAlchemy has.
     names += [("unique", schema, table, entry["name"])] if one.kind == "index" else []
     names += [

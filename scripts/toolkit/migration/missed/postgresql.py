@@ -97,9 +97,13 @@ class Writer:
     ) -> list[str]:
         if kind == "column":
             made = columns.alter(before, after, set(attributes), self.default_schema)
+            if "generated" in attributes and not after["generated"]:
+                return [*columns.no_longer_generated(after), *made]
             if "generated" in attributes:
+                if not (before["generated"] or back):
+                    return []  # the values that are there would be lost: a person writes it
                 drops, creates = self.dependents(before)
-                made = [*drops, *columns.replace(before, after), *creates]
+                made = [*drops, *columns.replace(after), *creates]
             return made
         if kind == "table":
             return self.alter_table(before, after, attributes)

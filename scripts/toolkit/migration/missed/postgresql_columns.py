@@ -89,20 +89,23 @@ def usual_of(identity: Entry) -> Entry:
     return {**usual, "type": "bigint", "maximum": largest}
 
 
-def replace(before: Entry, after: Entry) -> list[str]:
+def replace(after: Entry) -> list[str]:
     """Drop a generated column and make it anew: before PostgreSQL 17 nothing else does."""
     table, column = table_of(after), quote(after["name"])
     text = f"ALTER TABLE {table} ADD COLUMN {column} {after['type']}"
     if after["collation"]:
         text += f" COLLATE {after['collation']}"
-    if after["generated"]:
-        kind = "STORED" if after["generated"]["stored"] else "VIRTUAL"
-        text += f" GENERATED ALWAYS AS ({after['generated']['expression']}) {kind}"
-    elif after["default"]:
-        text += f" DEFAULT {after['default']}"
+    kind = "STORED" if after["generated"]["stored"] else "VIRTUAL"
+    text += f" GENERATED ALWAYS AS ({after['generated']['expression']}) {kind}"
     if not after["nullable"]:
         text += " NOT NULL"
     lines = execute(f"ALTER TABLE {table} DROP COLUMN {column}") + execute(text)
     if after["comment"]:
         lines += execute(f"COMMENT ON COLUMN {table}.{column} IS {string(after['comment'])}")
-    return lines if before["generated"] and after["generated"] else []
+    return lines
+
+
+def no_longer_generated(after: Entry) -> list[str]:
+    """It keeps the values that it has."""
+    place = f"ALTER TABLE {table_of(after)} ALTER COLUMN {quote(after['name'])}"
+    return execute(f"{place} DROP EXPRESSION")
