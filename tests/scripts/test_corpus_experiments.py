@@ -41,6 +41,7 @@ ON_POSTGRESQL = (
     *OLD_CODE,
     "SELECT id, email FROM active_users",
     "SELECT user_id, count FROM order_counts",
+    "REFRESH MATERIALIZED VIEW CONCURRENTLY order_counts",
     "SELECT id, user_id, number, status, total, note, placed, reference FROM orders",
     "INSERT INTO orders (id, user_id, number, total) VALUES (1000, 1, 1000, 1)",
     "UPDATE orders SET status = 'paid' WHERE id = 1",

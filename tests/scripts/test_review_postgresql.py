@@ -32,13 +32,15 @@ WITHOUT_FORM = """
     drop_materialized_view drop_primary_key drop_schema_cascade drop_sequence_cascade
     drop_trigger drop_type_cascade drop_unique_constraint drop_view enum_added_and_used
     enum_swap_with_more environment environment_by_helper environment_of_module exclusion
-    function_that_deletes identity_always lock_table merge_deletes other_connection
+    function_that_deletes identity_always lock_table materialized_view_made_again merge_deletes
+    other_connection
     owner_changed policy_dropped policy_narrower rename_enum_value rename_function revoke
     row_security row_security_after_column row_security_read_only row_security_restrictive
     row_security_tenant rows_by_helper rows_by_orm rows_by_statement_in_variable rows_for_update
     rows_in_comprehension rows_in_executemany rows_one_by_one rule_instead sequence_restart
     sequence_setval serial_to_identity set_unlogged several_locks several_statements
-    swap_by_copy swap_for_empty timestamp_zone trigger_function_raises trigger_refuses
+    swap_by_copy swap_for_empty timestamp_zone trigger_for_replication_only
+    trigger_function_raises trigger_refuses
     trigger_swallows trigger_wants_new_column truncate type_bool_to_int type_enum_swap
     type_enum_to_varchar type_made_again type_set_schema update_all_rows_core
     update_by_other_table update_by_with update_to_null vacuum_full view_in_place_read_only

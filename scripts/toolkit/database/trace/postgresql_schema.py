@@ -271,7 +271,7 @@ def other_changes(before: Schema, after: Schema, names: Names) -> Iterator[Chang
             yield {
                 "what": f"trigger-{what}", "name": name, "table": names.of(table),
                 "existed": names.existed(table), "internal": internal,
-                "enabled": now is not None and enabled != "D",
+                "enabled": now is not None and enabled not in {"D", "R"},  # R: for replication only
             }  # fmt: skip
 
 

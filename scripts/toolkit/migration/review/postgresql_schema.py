@@ -237,6 +237,17 @@ def dropped_relation(
                 change["relation"], facts_of(statement, change["relation"]), statement["sql"]
             ),
         )  # fmt: skip
+    elif (
+        kind == "m"
+        and change["relation"] in later
+        and no_longer_unique(revision, statement, change)
+    ):
+        yield make(
+            "view-loses-index", Verdict.BREAKS_OLD_CODE,
+            f"{name} is made again without a unique index: REFRESH MATERIALIZED VIEW CONCURRENTLY,"
+            " which code that still runs may do, is refused.",
+            revision, statement, table=change["table"],
+        )  # fmt: skip
     elif kind in "vm" and change["relation"] in later:
         gone = columns_gone(revision, change)
         yield make(
@@ -254,6 +265,23 @@ def dropped_relation(
             f"{name} is dropped; code that still runs may use it.",
             revision, statement, table=change["table"],
         )  # fmt: skip
+
+
+def no_longer_unique(revision: Revision, statement: Statement, dropped: Change) -> bool:
+    """Had the materialized view a unique index over all of it, and has it none now?"""
+
+    def whole(index: Mapping[str, Any]) -> bool:
+        definition = str(index["definition"])
+        return columns_in(definition) is not None and " WHERE " not in definition
+
+    changes = [one for other in revision["statements"] for one in other.get("changes", ())]
+    renamed = {one["relation"] for one in changes if one.get("to") == dropped["relation"]}
+    before = (facts_of(statement, dropped["relation"]).get("indexes") or {}).values()
+    return any(map(whole, before)) and not any(
+        whole(one) and one["table"] in {dropped["relation"], *renamed}
+        for one in changes
+        if one["what"] == "index-created"
+    )
 
 
 def columns_gone(revision: Revision, dropped: Change) -> list[str]:
