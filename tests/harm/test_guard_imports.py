@@ -148,6 +148,8 @@ def test_what_modules_usually_do_is_no_failure(production: Production, tmp_path:
         "home.mkdir(parents=True, exist_ok=True)\n"
         "open(home / 'app.log', 'a').write('x')\n"
         "subprocess.check_output(['git', '--version'])\n"
+        # As GitPython does, which refuses to be imported without an answer (#12).
+        "subprocess.check_output(['git', 'version'], stdin=subprocess.DEVNULL)\n"
         "try:\n    subprocess.run(['psql', '--version'])\nexcept FileNotFoundError:\n    pass\n"
         "ctypes.util.find_library('c'), platform.platform(), uuid.getnode()\n"
         "with tempfile.TemporaryDirectory() as folder:\n"

@@ -8,7 +8,7 @@ import pytest
 
 from projects.layouts import write
 from toolkit.project import ProjectError, read_project
-from toolkit.project.commands import program
+from toolkit.project.commands import alembic_line, program
 from toolkit.project.dependencies import install_line, missing_packages, pip_line
 from toolkit.report.exits import Exit, exit_code_table
 from toolkit.report.quoting import word
@@ -295,6 +295,20 @@ def test_a_program_is_named_so_that_whoever_reads_it_gets_the_project_s(
     assert "venv" not in pip_line(["a"]).replace(str(bin_), "")
     (tmp_path / "EXTERNALLY-MANAGED").touch()
     assert pip_line(["a"]) == "python -m venv .venv && .venv/bin/python -m pip install a"
+
+
+def test_alembic_is_run_by_a_package_manager_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container has the environment, and often no uv: that line would not run (#12)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    env = {"alembic/env.py": "from alembic import context\n", "alembic.ini": INI % "alembic"}
+    write(tmp_path, {"pyproject.toml": PROJECT, "uv.lock": "", "main.py": MAIN, **env})
+    project = read_project(tmp_path)
+    for found, line in (("/usr/bin/uv", "uv run alembic heads"), (None, "alembic heads")):
+        monkeypatch.setattr("shutil.which", lambda _name, found=found: found)
+        assert alembic_line(project, project.alembic[0], ["heads"]) == line
 
 
 def test_what_the_dependency_file_lists_is_not_added_again(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ SECRET = re.compile(
 )
 # What modules ask when they are imported, and what cannot change anything.
 QUESTIONS = {
-    "git": {"describe", "rev-parse", "rev-list", "log", "show", "name-rev", "--version"},
+    "git": {"describe", "rev-parse", "rev-list", "log", "show", "name-rev", "--version", "version"},
     "uname": None, "hostname": None, "ldconfig": {"-p"}, "lsb_release": None,
 }  # fmt: skip
 # Ours, also where the skill lies in the project that it looks at.
@@ -221,7 +221,8 @@ class Fence:
         name = os.fsdecode(path)
         if SECRET.search(name):
             raise self._note("secret", f"read {name}", WritingIsRefused)
-        if isinstance(flags, int) and flags & WRITING:
+        # subprocess.DEVNULL is opened for both, by who asks git for its version, too (#12).
+        if isinstance(flags, int) and flags & WRITING and name != os.devnull:
             self._may_change(name)
 
     def _may_change(self, path: Any, folder: Any = -1) -> None:

@@ -22,9 +22,9 @@ def alembic_line(
         line += ["cd", word(folder), "&&"]
     if not prepends_path:
         line.append(f"PYTHONPATH={word(project.import_root)}")
-    if project.package_manager in RUNNERS:
-        line += [project.package_manager, "run"]
-        line.append("alembic")
+    runner = project.package_manager
+    if runner in RUNNERS and shutil.which(runner):  # a container has the environment alone (#12)
+        line += [runner, "run", "alembic"]
     else:
         line.append(program("alembic"))
     if setup.ini.resolve() not in {folder / "alembic.ini", folder / "pyproject.toml"}:
