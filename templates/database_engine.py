@@ -438,13 +438,14 @@ def _switch_to_wal(cursor: DBAPICursor) -> None:
     while True:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
-            return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
             # Garbage collected later, its cursor would wait for the thread that waits below, and
             # the whole process with it.
             traceback.clear_frames(error.__traceback__)
+        else:
+            return
         cursor.execute("BEGIN IMMEDIATE")
         cursor.execute("ROLLBACK")
 
