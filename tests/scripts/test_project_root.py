@@ -16,6 +16,7 @@ from toolkit.report.quoting import word
 pytestmark = pytest.mark.any_sqlalchemy
 
 MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
+FACTORY = "from fastapi import FastAPI\n\n\ndef create(title):\n    return FastAPI(title=title)\n"
 PROJECT = "[project]\nname = 'x'\n"
 INI = "[alembic]\nscript_location = %s\n"
 
@@ -25,6 +26,14 @@ INI = "[alembic]\nscript_location = %s\n"
     [
         ({"main.py": MAIN}, ".", "main:app"),
         ({"app/main.py": MAIN}, ".", "app.main:app"),
+        (
+            {
+                "app/factory.py": FACTORY,
+                "asgi.py": "from app.factory import create\n\napi = create('shop')\n",
+            },
+            ".",
+            "asgi:api",
+        ),
         ({"src/main.py": MAIN}, "src", "main:app"),
         ({"src/shop/__init__.py": "", "src/shop/main.py": MAIN}, "src", "shop.main:app"),
         ({"src/shop/main.py": MAIN}, "src", "shop.main:app"),

@@ -145,7 +145,7 @@ class _Finder:
             name
             for module in self.resolver.naming(names)
             for name, function in self.resolver.bindings(module).functions.items()
-            if self._is_factory(module, function)
+            if self._gives(module, function)
         }
         return self.resolver.naming({"mount", *names, *makers})
 
@@ -157,10 +157,14 @@ class _Finder:
             return True
         place = self.resolver.locate(self.resolver.qualify(module, dotted(value.func) or "?"))
         function = self.resolver.bindings(place[0]).functions.get(place[1]) if place else None
-        return bool(place and function and self._is_factory(place[0], function))
+        return bool(place and function and self._gives(place[0], function))
 
     def _is_factory(self, module: Module, function: FunctionNode) -> bool:
-        if isinstance(function, ast.AsyncFunctionDef) or _needs_arguments(function):
+        """Can a server start it by its name?"""
+        return not _needs_arguments(function) and self._gives(module, function)
+
+    def _gives(self, module: Module, function: FunctionNode) -> bool:
+        if isinstance(function, ast.AsyncFunctionDef):
             return False
         if self._is_typed(module, function.returns):
             return True
