@@ -98,6 +98,7 @@ BY_DESIGN = {
     },
     "mysql": {
         "safe_allowed": "its finding is allowed in the file",
+        "swap_by_copy": "what is written meanwhile is lost, not the rows",
         "swap_for_empty": "the way back finds the old table",
         "unique_index_on_state": "whether rows are alike, an empty database does not tell",
         **dict.fromkeys(

@@ -1,4 +1,4 @@
-# expect: half-way style, rename-table breaks-old-code
+# expect: half-way style, swap-table data-loss
 """Another table by the old name."""
 
 from alembic import op

@@ -1,4 +1,4 @@
-# expect: rename-table breaks-old-code
+# expect: swap-table data-loss
 """Another table by the old name."""
 
 import sqlalchemy as sa

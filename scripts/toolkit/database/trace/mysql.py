@@ -61,7 +61,16 @@ KEYS = """
 SELECT table_name, constraint_name, constraint_type FROM information_schema.table_constraints
 WHERE table_schema = DATABASE()
 """
-VIEWS = "SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE()"
+VIEWS = """
+SELECT v.table_name, c.column_name FROM information_schema.views v
+JOIN information_schema.columns c
+ON c.table_schema = v.table_schema AND c.table_name = v.table_name
+WHERE v.table_schema = DATABASE() ORDER BY c.ordinal_position
+"""
+# Refused in place, and with LOCK=NONE; MariaDB takes the word INSTANT for it and copies as well.
+COPIED = re.compile(
+    r"\b(?:PARTITION\s+BY|REMOVE\s+PARTITIONING|(?:COALESCE|REORGANIZE)\s+PARTITION)\b", re.I
+)
 LIMIT = "SELECT @@SESSION.lock_wait_timeout"
 
 
@@ -77,7 +86,7 @@ class MySQLReader:
         self._forms = MARIADB if is_mariadb else MYSQL
         self._existed: set[str] = set()
         self._tables: Tables = {}
-        self._views: set[str] = set()
+        self._views: dict[str, list[str]] = {}
         self._keys: set[tuple[Any, ...]] = set()
         self._form: Form | None = None
 
@@ -95,6 +104,9 @@ class MySQLReader:
         if given["ALGORITHM"] or given["LOCK"]:
             algorithm, lock = (found[1].upper() if found else None for found in given.values())
             self._form = (algorithm or "", lock)
+            return sql
+        if COPIED.search(words):
+            self._form = ("COPY", "SHARED")
             return sql
         # Drivers take a doubled percent sign for one when they are given parameters.
         plain = words.replace("%%", "%")
@@ -124,8 +136,14 @@ class MySQLReader:
             if table in before:
                 changes.append({"what": "key-added", "table": table, "name": name, "kind": kind})
         if first_word(statement["sql"]) == "DROP":
-            gone = sorted(views - self._views)
+            gone = sorted(views.keys() - self._views.keys())
             changes += [{"what": "view-dropped", "table": view} for view in gone]
+        changes += [
+            {"what": "view-column-dropped", "table": view, "column": column}
+            for view, columns in views.items()
+            for column in columns
+            if column not in self._views.get(view, columns)
+        ]
         for change in changes:
             change["existed"] = change["table"] in self._existed
             if change["what"] == "table-renamed" and change["existed"]:
@@ -157,7 +175,9 @@ class MySQLReader:
                 or "auto_increment" in str(extra).lower(),
             }
         self._tables = tables
-        self._views = {text(name) for (name,) in read(connection, VIEWS)}
+        self._views = {}
+        for view, column in read(connection, VIEWS):
+            self._views.setdefault(text(view), []).append(text(column))
         self._keys = {tuple(map(text, row)) for row in read(connection, KEYS)}
 
 

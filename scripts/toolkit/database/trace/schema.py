@@ -13,6 +13,7 @@ Tables = dict[str, Columns]
 Change = dict[str, Any]
 
 NAME = r'[`"\[]?([^`"\]\s,;()]+)[`"\]]?'
+REPLACED = re.compile(rf"\s*CREATE\s+OR\s+REPLACE\s+TABLE\s+{NAME}", re.IGNORECASE)
 RENAMED = re.compile(
     rf"(?:RENAME\s+(?:COLUMN\s+)?{NAME}\s+TO|CHANGE\s+(?:COLUMN\s+)?{NAME})\s+{NAME}", re.IGNORECASE
 )
@@ -20,7 +21,10 @@ RENAMED = re.compile(
 
 def changes_between(before: Tables, after: Tables, sql: str) -> list[Change]:
     """What one statement did, in the order of the tables' names."""
-    changes: list[Change] = []
+    changes, before = renamed_in_order(before, sql)
+    if (found := REPLACED.match(sql)) and found[1] in before:
+        before = {name: columns for name, columns in before.items() if name != found[1]}
+        changes.append({"what": "table-dropped", "table": found[1]})
     gone, new = sorted(before.keys() - after.keys()), sorted(after.keys() - before.keys())
     for table in gone:
         # A rename keeps the columns; statements that rename several name them in order.
@@ -34,6 +38,18 @@ def changes_between(before: Tables, after: Tables, sql: str) -> list[Change]:
     for table in sorted(before.keys() & after.keys()):
         changes += column_changes(table, before[table], after[table], sql)
     return changes
+
+
+def renamed_in_order(before: Tables, sql: str) -> tuple[list[Change], Tables]:
+    """RENAME TABLE of several: one may get the name that another has given up."""
+    if not re.match(r"\s*RENAME\s+TABLES?\b", sql, re.IGNORECASE):
+        return [], before
+    changes: list[Change] = []
+    for table, new in re.findall(rf"{NAME}\s+TO\s+{NAME}", sql, re.IGNORECASE):
+        if table in before:
+            before = {new if name == table else name: one for name, one in before.items()}
+            changes.append({"what": "table-renamed", "table": table, "new": new})
+    return changes, before
 
 
 def is_rename(sql: str, table: str) -> bool:

@@ -153,7 +153,26 @@ def rebuild_findings(
     for name in (name for name in old if name in new):
         for change in altered(table, name, old[name], new[name]):
             yield from lost_or_renamed(revision, statement, {"existed": True, **change}, added)
+            if change["what"] == "type-changed" and cast_loses(revision, change):
+                yield make(
+                    "type-change-loses", Verdict.DATA_LOSS,
+                    f"{table}.{name} is copied by CAST, from {change['before']} to"
+                    f" {change['after']}: SQLite makes 0 of a text that is no number, 2026 of a"
+                    " date and 1 of 1.5 without a word, and a downgrade does not bring them back.",
+                    revision, statement, table=table,
+                )  # fmt: skip
     yield from not_copied(revision, statement, table, before, after)
+
+
+def cast_loses(revision: Revision, change: Change) -> bool:
+    """Does batch mode make a number of what may be none, or an integer of one with a fraction?"""
+    before, after = str(change["before"]).upper(), str(change["after"]).upper()
+    whole, number = re.search("INT|BOOL", before), re.search("REAL|FLOA|DOUB|NUM|DEC", before)
+    into_text = re.search("CHAR|CLOB|TEXT|BLOB|JSON", after)
+    cast = re.compile(rf"CAST\([^()]*\b{re.escape(change['column'])}\W* AS ", re.IGNORECASE)
+    if whole or into_text or (number and "INT" not in after):
+        return False
+    return any(cast.search(one["sql"]) for one in revision["statements"] if TEMPORARY in one["sql"])
 
 
 def renamed_by(revision: Revision, table: str) -> dict[str, str]:

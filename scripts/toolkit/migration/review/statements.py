@@ -33,6 +33,7 @@ ONE_ROW = re.compile(
     r"\bWHERE [\w.`\"]*(?:ID|KEY|CODE|NAME|EMAIL|SLUG)[`\"]? ?="
     r" ?(?:''|\d+|%S|%\(\w+\)S|\?|:\w+) ?;?$"
 )
+PARTITION_GOES = re.compile(r"^ALTER TABLE (?P<table>\S+) (?:DROP|TRUNCATE) PARTITION\b")
 BATCHED = re.compile(r"\bLIMIT\b|\bBETWEEN\b|\bROWID\b|[<>]|\bIN ?\(")
 # A rebuild's own line: the counter of the old table takes this one's place (#13).
 COUNTER_MOVES = re.compile(
@@ -81,6 +82,13 @@ def lost_or_renamed(
         )  # fmt: skip
     elif what == "column-dropped":
         yield dropped(revision, statement, change, added)
+    elif what == "table-renamed" and takes_name(revision, table):
+        yield make(
+            "swap-table", Verdict.DATA_LOSS,
+            f"Another table takes the name {table}: what is written to the old one until then is"
+            " not in it, and foreign keys and triggers stay with the old one.",
+            revision, statement, table=table,
+        )  # fmt: skip
     elif what == "table-renamed":
         yield make(
             "rename-table", Verdict.BREAKS_OLD_CODE,
@@ -112,6 +120,21 @@ def lost_or_renamed(
             f"The view {table} is dropped: code that still runs may read it.",
             revision, statement, table=table,
         )  # fmt: skip
+    elif what == "view-column-dropped":
+        yield make(
+            "view-loses-column", Verdict.BREAKS_OLD_CODE,
+            f"The view {table} has no {column} any more; code that still runs may read it.",
+            revision, statement, table=table,
+        )  # fmt: skip
+
+
+def takes_name(revision: Revision, table: str) -> bool:
+    """Does another table, not a view, come under the name that this one gives up?"""
+    return any(
+        table == (change["new"] if change["what"] == "table-renamed" else change["table"])
+        for _, change in changes_of(revision)
+        if change["what"] in {"table-renamed", "table-created"}
+    )
 
 
 def dropped(
@@ -196,6 +219,13 @@ def rows(revision: Revision, statement: Statement, created: set[str]) -> Iterato
     words = plain(statement["sql"])
     yield from refusing_trigger(revision, statement, created)
     yield from held_rows(revision, statement, words, created)
+    if not statement["error"] and PARTITION_GOES.match(words):
+        yield make(
+            "drop-partition", Verdict.DATA_LOSS,
+            "A partition is dropped or emptied with all its rows; a downgrade does not bring them"
+            " back.",
+            revision, statement,
+        )  # fmt: skip
     found = TARGET.match(" ".join(statement["sql"].split()))
     if statement["error"] or found is None or found["name"] in created:
         return
