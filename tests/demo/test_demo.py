@@ -235,6 +235,7 @@ def test_what_a_person_writes_is_typed(built: Path) -> None:
 # On a database that is somebody's
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.dialects("postgresql", "mysql")
 @pytest.mark.older_sqlalchemy_on("postgresql")
 async def test_a_second_run_starts_afresh_and_leaves_a_given_database_as_it_was(

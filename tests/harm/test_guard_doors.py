@@ -74,6 +74,7 @@ def run_all(root: Path, production: Production) -> dict[str, "subprocess.Complet
     return all_ended
 
 
+@pytest.mark.sweep(every=3)
 def test_a_project_as_in_fastapis_tutorial(production: Production, tmp_path: Path) -> None:
     """It works: create_all at import is no fault, only not what migrations are for."""
     root = tmp_path / "project"

@@ -158,7 +158,7 @@ def test_sqlite(case: Case, small: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", of("mysql"))
-@pytest.mark.sweep(every=5)
+@pytest.mark.sweep(every=15)
 def test_mysql(case: Case, make_database: Callable[[str], str]) -> None:
     url = make_database("mysql")
     experiment.prepare(CORPUS / "mysql" / "base.py", url, SMALL_ROWS)
@@ -178,7 +178,7 @@ def filled(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("case", of("postgresql"))
-@pytest.mark.sweep(every=5)
+@pytest.mark.sweep(every=20)
 def test_postgresql(case: Case, postgres_server: PostgresServer, filled: str) -> None:
     with copy_of(postgres_server, filled, f"asp_test_{uuid.uuid4().hex[:12]}") as url:
         assert make_url(url).database

@@ -179,6 +179,7 @@ def databases(postgres_server: PostgresServer) -> Iterator[tuple[str, str]]:
             postgres_server.drop_database(name)
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("kind", CHANGES)
 def test_nothing_is_lost_under_writers(
     kind: str, postgres_server: PostgresServer, databases: tuple[str, str]

@@ -55,7 +55,7 @@ def right(made: fifty.Made) -> int:
     return 15 if code else 0
 
 
-@pytest.mark.sweep(every=5)
+@pytest.mark.sweep(every=10)
 @pytest.mark.parametrize("row", fifty.ROWS, ids=fifty.title)
 def test_the_scripts_agree_with_alembic(row: pairs.Row, tmp_path: Path) -> None:
     made = fifty.write(tmp_path / "shop", row)
@@ -96,7 +96,7 @@ def test_fifty_rows_hold_most_pairs() -> None:
     assert there / every > 0.66
 
 
-@pytest.mark.sweep(every=4)
+@pytest.mark.sweep(every=6)
 @pytest.mark.parametrize("name", twelve.TWELVE)
 def test_a_revision_of_ours_is_as_good_as_alembics(name: str, tmp_path: Path) -> None:
     """Fails wherever ours fails and plain Alembic, in the same project, does not (#13)."""

@@ -56,7 +56,8 @@ def next_of(text: str) -> list[str]:
     return [one for one in found.groups() if one]
 
 
-@pytest.mark.parametrize("ini", ["alembic.ini", "my alembic.ini"])
+@pytest.mark.sweep(every=2)
+@pytest.mark.parametrize("ini", ["my alembic.ini", "alembic.ini"])
 def test_what_setup_says_to_do_works_from_another_folder(tmp_path: Path, ini: str) -> None:
     """The project's folder has a space in its name, the ini as well."""
     shop = Shop(tmp_path / "my shop")

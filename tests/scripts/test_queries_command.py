@@ -184,6 +184,7 @@ def rules(document: dict[str, Any]) -> set[str]:
     }
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.dialects("postgresql", "sqlite")
 @pytest.mark.older_sqlalchemy_on("postgresql")
 def test_from_the_report_to_the_cure(

@@ -163,7 +163,7 @@ def rewritten(report: dict[str, Any]) -> list[Finding]:
 
 @pytest.mark.parametrize("case", WITH_FORM, ids=lambda case: case.name)
 @pytest.mark.any_sqlalchemy
-@pytest.mark.sweep(every=5)
+@pytest.mark.sweep(every=10)
 def test_the_form_is_right_under_writers(
     case: Case, report: dict[str, Any], filled: Filled
 ) -> None:

@@ -68,6 +68,7 @@ def answers(layout: Layout, url: str) -> str:
 FOLDERS = ("flat", "monorepo", "own_toolkit", "src")
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("name", FOLDERS)
 @pytest.mark.dialects("sqlite")
 @pytest.mark.any_sqlalchemy
@@ -81,6 +82,7 @@ def test_a_project_ends_with_a_migrated_database_wherever_its_files_are(
 MODELS = ("dataclass_models", "sqlmodel")
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.dialects("sqlite")
 def test_a_project_ends_with_a_migrated_database_whatever_its_models_are(
@@ -89,6 +91,7 @@ def test_a_project_ends_with_a_migrated_database_whatever_its_models_are(
     assert_it_ends_with_a_migrated_database(project_factory(name), database_url)
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.any_sqlalchemy
 @pytest.mark.parametrize("name", sorted({*LAYOUTS} - {*FOLDERS, *MODELS, "app"}))
 @pytest.mark.dialects("postgresql")
@@ -98,7 +101,8 @@ def test_a_project_ends_with_a_migrated_database(
     assert_it_ends_with_a_migrated_database(project_factory(name), database_url)
 
 
-@pytest.mark.dialects("sqlite", "postgresql", "mysql")
+@pytest.mark.sweep(every=3)
+@pytest.mark.dialects("postgresql", "sqlite", "mysql")
 @pytest.mark.older_sqlalchemy_on("postgresql")
 def test_the_same_project_does_on_each_database(
     project_factory: Factory, database_url: str

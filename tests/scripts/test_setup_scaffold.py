@@ -78,7 +78,8 @@ async def test_two(client: httpx.AsyncClient) -> None:
 """
 
 
-@pytest.mark.dialects("sqlite", "postgresql", "mysql")
+@pytest.mark.sweep(every=3)
+@pytest.mark.dialects("postgresql", "sqlite", "mysql")
 @pytest.mark.older_sqlalchemy_on("postgresql")
 def test_after_one_command_only_models_and_endpoints_are_missing(
     project_factory: Factory, dialect: str, database_url: str

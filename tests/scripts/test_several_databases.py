@@ -125,6 +125,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     ("written_on", "others"),
     [

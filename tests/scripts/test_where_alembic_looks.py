@@ -122,6 +122,7 @@ def laid_out(root: Path, name: str) -> tuple[Shop, Path]:
     return shop, root / ini
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("name", PLACES)
 def test_a_revision_is_written_where_alembic_writes_it(name: str, tmp_path: Path) -> None:
     shop, ini = laid_out(tmp_path / "shop", name)

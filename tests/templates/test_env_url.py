@@ -57,6 +57,7 @@ def test_schemes(tmp_path: Path, make_database, scheme: str, driver: str) -> Non
     assert "CREATE TABLE alembic_version" in project.alembic("upgrade", "head", "--sql")
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     ("scheme", "missing", "driver"),
     [

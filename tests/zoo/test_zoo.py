@@ -21,7 +21,7 @@ CHEAP = [
 ]
 
 
-@pytest.mark.sweep(every=4)
+@pytest.mark.sweep(every=8)
 @pytest.mark.parametrize(
     ("animal", "database"),
     [pytest.param(*one, id="-".join((one[0].name, one[1]))) for one in CHEAP],
@@ -34,7 +34,7 @@ def test_ours_is_never_worse_than_plain_alembic(
     assert not cell.worse, f"plain: {cell.plain}, ours: {cell.ours}\n{cell.ours.why}"
 
 
-@pytest.mark.sweep(every=12)
+@pytest.mark.sweep(every=24)
 @pytest.mark.parametrize("database", DATABASES)
 @pytest.mark.parametrize("seed", range(16))
 def test_neither_is_it_by_chance(
