@@ -106,10 +106,12 @@ def test_check_and_generate_agree_on_no_tables(shop: Shop) -> None:
         assert "has no tables, and neither have the source and the migrations" in said
         assert "target_metadata in alembic/env.py" in said
     shop.add_first()
-    for arguments in ("--check", "nothing"):
-        ended = shop.generate(arguments)
-        assert ended.code == Exit.EMPTY_METADATA, ended.err
-        assert "target_metadata in alembic/env.py" in ended.err
+    for metadata in ("Base.metadata", "None"):
+        shop.edit("alembic/env.py", "Base.metadata", metadata)
+        for arguments in ("--check", "nothing"):
+            ended = shop.generate(arguments)
+            assert ended.code == Exit.EMPTY_METADATA, ended.err
+            assert "target_metadata in alembic/env.py" in ended.err
 
 
 SYNC_ENV = """

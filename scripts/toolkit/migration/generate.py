@@ -334,12 +334,10 @@ def autogenerate(
             "The file's name would be longer than the file system allows.",
             "Shorten the message, or set a smaller truncate_slug_length in the ini.",
         )
-    if "does not provide a MetaData" in result.message:
-        raise empty_metadata(bench, "env.py hands no metadata to Alembic")
     refuse_unimported(bench.project, bench.situation.setup, result)
     if is_nothing_yet(bench, result):
         raise Refusal("no-changes", Exit.NO_CHANGES, *nothing_yet(bench))
-    bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
+    expect_comparison(bench, result)
     refuse_unregistered(bench.project, bench.situation.setup, mapped, report)
     refuse_empty(bench, report)
     if report["unused_renames"]:
@@ -347,6 +345,13 @@ def autogenerate(
     if report["rename_candidates"] and not wanted.no_rename:
         raise may_be_renames(report["rename_candidates"])
     return report
+
+
+def expect_comparison(bench: Bench, result: AlembicResult) -> None:
+    """Raise Refusal where Alembic compared nothing."""
+    if "does not provide a MetaData" in result.message:
+        raise empty_metadata(bench, "env.py hands no metadata to Alembic")
+    bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
 
 
 def write_draft(bench: Bench, wanted: Wanted, mapped: Sequence[MappedClass]) -> Draft | None:

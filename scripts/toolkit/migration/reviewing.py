@@ -22,7 +22,12 @@ from toolkit.migration.examine import (
     examine,
     left_behind,
 )
-from toolkit.migration.generate import is_nothing_yet, nothing_yet, refuse_empty
+from toolkit.migration.generate import (
+    expect_comparison,
+    is_nothing_yet,
+    nothing_yet,
+    refuse_empty,
+)
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.review import review
 from toolkit.migration.review.one_transaction import STAYS_LOCKED
@@ -321,7 +326,7 @@ def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[st
         Path(path).unlink()
     if is_nothing_yet(bench, result):
         return [], [" ".join(nothing_yet(bench))]
-    bench.expect(result, "Alembic could not compare the models", "Repair env.py or the model.")
+    expect_comparison(bench, result)
     report = result.report
     refuse_unregistered(project, setup, project.models, report)
     refuse_empty(bench, report)

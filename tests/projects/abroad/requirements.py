@@ -219,7 +219,7 @@ def _is_old(requirement: str) -> bool:
         return bool(re.search(r"==\s*0\.0\.([0-9]|1[0-3])\b", requirement))
     return (
         name_of(requirement) == "sqlalchemy"
-        and bool(re.search(r"(==|<|~=|<=)\s*(1\.|2(\.0(\.0)?)?\s*($|,|;))", requirement))
+        and bool(re.search(r"(==|<|<=)\s*(1\.|2(\.0(\.0)?)?\s*($|,|;))|~=\s*1\.", requirement))
         and (">=2" not in requirement.replace(" ", ""))
     )
 
@@ -227,7 +227,7 @@ def _is_old(requirement: str) -> bool:
 def _below_two_one(requirement: str) -> bool:
     """Pinned to 2.0: as it is meant, with the last of that line."""
     return name_of(requirement) == "sqlalchemy" and bool(
-        re.search(r"(==|~=)\s*2\.0|<\s*2\.1|<=\s*2\.0", requirement)
+        re.search(r"==\s*2\.0|~=\s*2\.0\.|<\s*2\.1|<=\s*2\.0", requirement)
     )
 
 
