@@ -16,7 +16,7 @@ from projects import setup_door
 from projects.shop import Shop
 from toolkit.database import dialects_worker
 from toolkit.database.alembic_worker import indexed
-from toolkit.database.defaults_worker import differs, stored_alike, whole_default
+from toolkit.database.defaults_worker import differs, kept_alike, stored_alike, whole_default
 from toolkit.database.urls import TITLES
 from toolkit.migration.several import merged, statements
 from toolkit.project.databases import kinds, remembered_in, setting, with_setting
@@ -360,6 +360,30 @@ async def test_two_words_for_one_type_are_no_change(
             for _ in range(2):  # nothing is left behind
                 found = await connection.run_sync(stored_alike, table.c["a: b"], wanted)
                 assert found is alike
+        names = await connection.run_sync(lambda own: sa.inspect(own).get_table_names())
+        assert names == [table.name]
+    await engine.dispose()
+
+
+async def test_two_words_for_one_default_are_no_change(make_database: Callable[[str], str]) -> None:
+    """PostgreSQL is asked, as for types; what it refuses is another one (#13)."""
+    defaults = {
+        sa.Boolean(): ("'f'", "'t'"),
+        sa.Float(53): ("'1e3'", "'1e4'"),
+        sa.Interval(): ("'24 hours'", "'1 day'"),
+        sa.LargeBinary(): (r"'\xDEAD'", r"'\xBEEF'"),
+        sa.DateTime(): ("(now() + interval '2 day')", "(now() + interval '1 day')"),
+        sa.Integer(): ("'-1'", "'none'"),
+    }
+    table = sa.Table("Some one's", sa.MetaData())
+    for number, (kind, (same, _)) in enumerate(defaults.items()):
+        table.append_column(sa.Column(f"a: {number}", kind, server_default=sa.text(same)))
+    engine = create_async_engine(make_database("postgresql"))
+    async with engine.begin() as connection:
+        await connection.run_sync(table.create)
+        for column, (same, other) in zip(table.columns, defaults.values(), strict=True):
+            for wanted, alike in ((same, True), (other, False)):
+                assert await connection.run_sync(kept_alike, column, wanted) is alike, wanted
         names = await connection.run_sync(lambda own: sa.inspect(own).get_table_names())
         assert names == [table.name]
     await engine.dispose()

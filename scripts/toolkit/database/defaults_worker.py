@@ -17,7 +17,19 @@ from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.runtime.environment import EnvironmentContext
-from sqlalchemy import JSON, Boolean, Column, Connection, Index, String, Table, event, text
+from alembic.util import sqla_compat
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    DefaultClause,
+    Index,
+    String,
+    Table,
+    event,
+    text,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 CAST = re.compile(  # outside of quotes
@@ -95,6 +107,32 @@ def stored_alike(connection: Connection, there: Column[Any], wanted: Column[Any]
     return len(answers) == 2 and answers[0] is not None and answers[0] == answers[1]
 
 
+STORED_DEFAULT = """
+SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute
+ON attrelid = adrelid AND attnum = adnum
+WHERE attrelid = to_regclass(:of) AND attname = :name
+"""
+
+
+def kept_alike(connection: Connection, there: Column[Any], wanted: str) -> bool:
+    """Would PostgreSQL keep this default in the words of the one that is there?
+
+    It writes false for 'f', 1000 for 1e3, '24:00:00' for 24 hours (#13).
+    """
+    quote, new = connection.dialect.identifier_preparer.quote, f"_default_{id(there):x}"
+    kind = there.type.compile(dialect=connection.dialect)
+    table = ".".join(quote(part) for part in (there.table.schema, there.table.name) if part)
+    make = f"CREATE TEMPORARY TABLE {new} ({quote(there.name)} {kind} DEFAULT {wanted})"
+    answers = []
+    with suppress(SQLAlchemyError), connection.begin_nested() as nested:
+        connection.execute(text(make.replace(":", r"\:")))
+        for of in (table, new):
+            place = {"of": of, "name": there.name}
+            answers.append(connection.scalar(text(STORED_DEFAULT), place))
+        nested.rollback()
+    return len(answers) == 2 and answers[0] == answers[1]
+
+
 DEFAULT = """
 SELECT CAST(column_default AS CHAR) FROM information_schema.columns WHERE column_name = :name
 AND table_name = :of AND table_schema = COALESCE(:schema, DATABASE())
@@ -130,6 +168,14 @@ class Quiet:
         found: Connection | None = self.connection  # type: ignore[attr-defined]
         return found is None or not stored_alike(found, reflected, column)
 
+    def _compare_identity_default(self, wanted: object, present: object) -> tuple[Any, Any, bool]:
+        """SQLite and MySQL make none of what the models may say for PostgreSQL."""
+        if not isinstance(self, PostgresqlImpl):
+            return set(), set(), False
+        kept = super()._compare_identity_default  # type: ignore[misc]
+        found: tuple[Any, Any, bool] = kept(wanted, present)
+        return found
+
     def compare_indexes(self, wanted: Index, reflected: Index) -> ComparisonResult:
         """SQLite and MySQL show `text("a DESC")` as the column a, which Alembic takes for another
         index. The comparison of whole schemas sees what is one (#13).
@@ -164,7 +210,10 @@ class Quiet:
             return True  # there a truth value is no number: the old default does not come back
         if isinstance(getattr(column.server_default, "arg", None), str):
             wanted = "'" + wanted.replace("'", "''") + "'"
-        return differs(present, wanted, reflected.type, rewritten=postgres)
+        found: Connection | None = self.connection  # type: ignore[attr-defined]
+        return differs(present, wanted, reflected.type, rewritten=postgres) and not (
+            postgres and found is not None and kept_alike(found, reflected, wanted)
+        )
 
 
 def install() -> None:
@@ -177,6 +226,14 @@ def install() -> None:
         SQLiteImpl,
     ):  # a class that is made registers itself
         type(impl.__name__, (Quiet, impl), {"__dialect__": impl.__dialect__})
+    of_identity = sqla_compat._server_default_is_identity
+
+    def is_identity(*defaults: object) -> bool:
+        # Alembic asserts that beside an identity there is no other default.
+        mixed = any(isinstance(one, DefaultClause) for one in defaults)
+        return not mixed and bool(of_identity(*defaults))
+
+    sqla_compat._server_default_is_identity = is_identity
     original = EnvironmentContext.configure
 
     def configure(self: EnvironmentContext, *arguments: object, **options: object) -> None:
