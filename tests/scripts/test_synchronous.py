@@ -207,6 +207,8 @@ def test_a_synchronous_project_gets_an_environment_that_works(tmp_path: Path) ->
     ended = setup(shop.root, "--json")
     assert ended.code == 0, ended.err
     assert ended.document["proof"]["tables"] == ["users"]
+    # Nobody is told that it becomes asynchronous (#12).
+    assert "Alembic environment" in {one["reason"] for one in ended.document["changes"]}
     assert setup(shop.root, "--json").document["status"] == "nothing-to-do"
 
 

@@ -74,7 +74,8 @@ def plan_env(
     fresh = ours.with_block(completed(written, ours.block))
     before = read_text(path)
     if before is None:
-        return EnvPlan(FileChange(path, None, fresh.text(), "async Alembic environment"))
+        kind = "Alembic environment" if project.is_sync else "async Alembic environment"
+        return EnvPlan(FileChange(path, None, fresh.text(), kind))
     current = EnvFile.parse(before)
     if current is None:
         return _hand_written(path, before, fresh, project, wanted, setup=setup, force=force)
