@@ -683,7 +683,7 @@ def _(bench: Bench) -> Iterator[Run]:
     assert not folder.exists()
 
 
-@fault("SQLite: missing file", "database", Exit.DATABASE, says="next: Start what creates it")
+@fault("SQLite: missing file", "database", Exit.DATABASE, says="Start what creates it")
 def _(bench: Bench) -> Iterator[Run]:
     path = bench.folder / "missing.db"
     yield Run(sqlite(path))  # there is no Alembic here that could upgrade (#12)
