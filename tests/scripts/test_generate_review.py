@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -463,6 +464,15 @@ def test_check_says_what_has_no_revision(shop: Shop) -> None:
     assert "DRIFT [not-migrated]" in drift.out
     assert "add column users.bio" in drift.out
     assert shop.files() == before
+    many = "".join(f"\n    bio{number}: Mapped[str | None]" for number in range(30))
+    shop.edit("app/models.py", NICK, NICK + many)
+    drift = shop.generate("--check")
+    assert "... and 11 more; --json has them all" in drift.out
+    assert len(drift.out.splitlines()) < 30
+    [line] = [line for line in drift.out.splitlines() if line.startswith("Write it: ")]
+    written = shop.generate(*shlex.split(line)[4:])
+    assert written.code == 0, written.err
+    assert shop.generate("--check").code == 0
 
 
 @pytest.mark.any_sqlalchemy

@@ -18,7 +18,13 @@ from toolkit.migration.by_revision import by_revision
 from toolkit.migration.generate import Outcome, Wanted, generate
 from toolkit.migration.refusal import Refusal
 from toolkit.migration.renaming import read_renames
-from toolkit.migration.reviewing import Reviewed, add_size, review_existing, with_sizes
+from toolkit.migration.reviewing import (
+    NOT_MIGRATED,
+    Reviewed,
+    add_size,
+    review_existing,
+    with_sizes,
+)
 from toolkit.migration.situation import shown
 from toolkit.project.facts import Project
 from toolkit.report.door import put_json
@@ -26,6 +32,7 @@ from toolkit.report.endings import ending_of
 from toolkit.report.exits import Exit
 from toolkit.report.finding import Finding, Verdict
 from toolkit.report.masking import in_a_line, mask, secrets_of
+from toolkit.report.quoting import script
 from toolkit.report.sarif import as_sarif
 from toolkit.report.text import as_data, as_text, indented
 
@@ -168,14 +175,26 @@ def review_document(reviewed: Reviewed) -> dict[str, Any]:
 
 
 def show_review(reviewed: Reviewed) -> None:
-    if reviewed.findings:
-        found = near(reviewed.findings)
+    changes = [one for one in reviewed.findings if one.rule == NOT_MIGRATED]
+    if found := near([one for one in reviewed.findings if one not in changes]):
         several = len(reviewed.revisions) > 1
         print((by_revision(found, reviewed.revisions) if several else as_text(found)) + "\n")
+    if changes:
+        show_not_migrated(changes)
     number = len(reviewed.revisions)
     of = f"{number} revision{'s' * (number != 1)}"
     print(f"Reviewed {of} on {reviewed.scratch}: {counted(reviewed.findings)}.")
     show_notes(reviewed.notes, "note: ")
+
+
+def show_not_migrated(changes: Sequence[Finding]) -> None:
+    """One cause and one cure, so once for all of them."""
+    print(f"{Verdict.DRIFT.upper()} [{NOT_MIGRATED}]")
+    for one in changes[:MOST_WORDS]:
+        print("\n".join(indented(one.message, "  ")))
+    if len(changes) > MOST_WORDS:
+        print(f"  ... and {len(changes) - MOST_WORDS} more; --json has them all")
+    print(f"\nWrite it: {script(TOOL, 'what changed')}\n")
 
 
 def near(findings: Sequence[Finding]) -> list[Finding]:

@@ -47,6 +47,8 @@ from toolkit.report.quoting import script
 
 Say = Callable[[str], None]
 Trace = dict[str, Any]
+NOT_MIGRATED = "not-migrated"
+"""The rule of what the models have and no revision."""
 
 
 @dataclass(frozen=True)
@@ -332,7 +334,7 @@ def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[st
     refuse_empty(bench, report)
     findings = [
         Finding(
-            rule="not-migrated",
+            rule=NOT_MIGRATED,
             verdict=Verdict.DRIFT,
             message=f"The models changed and no revision says so: {words}.",
             evidence=("generate-migration.sh would write it",),
