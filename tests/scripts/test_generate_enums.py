@@ -219,7 +219,7 @@ async def test_a_value_under_a_new_name_is_a_question(enums: Enums) -> None:
 async def test_a_type_that_somebody_else_may_have_made_and_may_use(enums: Enums) -> None:
     """Which is what create_type=False says: plain Alembic leaves it alone (#13)."""
     kind = postgresql.ENUM("a", name="kind", create_type=False)
-    made, gone = str(create(kind).sqltext), str(drop(kind).sqltext)
+    made, gone = str(create(kind, {}).sqltext), str(drop(kind).sqltext)
     await enums.ask(made, made, "CREATE TABLE theirs (c kind)", gone)
     assert await enums.types() == {"kind": ["a"]}
     await enums.ask("DROP TABLE theirs", gone)

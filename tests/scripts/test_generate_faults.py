@@ -471,7 +471,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from app.db import Base
 
-Positive = postgresql.DOMAIN("positive", sa.Integer, check="VALUE > 0")
+Positive = postgresql.DOMAIN(
+    "positive", sa.String(9), check="VALUE > '0'", not_null=True, default="a", collation="C"
+)
 
 class Row(Base):
     __tablename__ = "rows"
@@ -489,11 +491,14 @@ class Other(Base):
 
 @pytest.mark.any_sqlalchemy
 def test_a_domain_comes_once_and_goes_with_the_last_column(shop: Shop) -> None:
-    """Alembic makes one with each table that has it, and leaves it there (#13)."""
+    """Alembic makes one with each table that has it, and leaves it there. SQLAlchemy reads its
+    NOT NULL as the column's, no length, and a collation twice (#13).
+    """
     shop.write("app/models.py", DOMAIN)
     ended = shop.generate("rows", url=URL)
     assert ended.code == 0, ended.err
-    assert "CREATE DOMAIN positive AS INTEGER CHECK (VALUE > 0)" in written(shop)
+    domain = """positive AS VARCHAR(9) COLLATE "C" DEFAULT 'a' NOT NULL CHECK (VALUE > '0')"""
+    assert f"CREATE DOMAIN {domain}" in written(shop).replace("\\'", "'")
     assert "DROP DOMAIN positive" in written(shop).partition("def downgrade")[2]
     assert shop.generate("again", url=URL).code == Exit.NO_CHANGES
     shop.write("app/models.py", DOMAIN + MORE)
@@ -501,16 +506,19 @@ def test_a_domain_comes_once_and_goes_with_the_last_column(shop: Shop) -> None:
     assert ended.code == 0, ended.err
     assert "create_type=False" in written(shop)
     assert " DOMAIN positive" not in written(shop)
-    # Another condition is told, and stops.
-    shop.edit("app/models.py", "VALUE > 0", "VALUE > 10")
+    # Another condition or collation is told, and stops.
+    shop.edit("app/models.py", "VALUE > '0'", "VALUE > '10'")
+    shop.edit("app/models.py", 'collation="C"', 'collation="POSIX"')
     ended = shop.generate("ten", url=URL)
     assert ended.code == Exit.DRIFT, ended.err + ended.out
-    assert "domain positive" in ended.err
+    assert re.search("(?s)domain positive.*VALUE.*POSIX", ended.err)
     plain = DOMAIN.replace("    size = sa.Column(Positive)\n", "")
     shop.write("app/models.py", plain)
     ended = shop.generate("no more", url=URL)
     assert ended.code == 0, ended.err
-    assert "DROP DOMAIN positive" in written(shop).partition("def downgrade")[0]
+    gone, back = written(shop).split("def downgrade")
+    assert "DROP DOMAIN positive" in gone
+    assert "CREATE DOMAIN positive AS character varying(9) COLLATE" in back
 
 
 COUNTED = """

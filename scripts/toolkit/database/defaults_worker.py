@@ -30,6 +30,7 @@ from sqlalchemy import (
     event,
     text,
 )
+from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.exc import SQLAlchemyError
 
 CAST = re.compile(  # outside of quotes
@@ -155,6 +156,22 @@ def whole_default(inspector: Any, table: Table, column: Any) -> None:  # noqa: A
         column["default"] = there if there.startswith("b'") else f"({there})"
 
 
+OWN = STORED_DEFAULT.replace("SELECT", "SELECT attnotnull,").replace(
+    "pg_attrdef JOIN pg_attribute", "pg_attrdef RIGHT JOIN pg_attribute"
+)
+
+
+def without_domain(inspector: Any, table: Table, column: Any) -> None:  # noqa: ANN401
+    """SQLAlchemy reads a domain's NOT NULL and DEFAULT as the column's: a change that never ends,
+    and a way back that gives the column both (#13).
+    """
+    if isinstance(column["type"], DOMAIN) and "computed" not in column:
+        quote = inspector.dialect.identifier_preparer.quote
+        of = ".".join(quote(part) for part in (table.schema, table.name) if part)
+        found = inspector.bind.execute(text(OWN), {"of": of, "name": column["name"]}).one()
+        column["nullable"], column["default"] = not found[0], found[1]
+
+
 class Quiet:
     """Not a callback of context.configure: Alembic calls one for generated columns, and fails."""
 
@@ -219,6 +236,7 @@ class Quiet:
 def install() -> None:
     """From here on Alembic compares defaults this way, unless env.py says that it should not."""
     event.listen(Table, "column_reflect", whole_default)
+    event.listen(Table, "column_reflect", without_domain)
     for impl in (
         PostgresqlImpl,
         MySQLImpl,

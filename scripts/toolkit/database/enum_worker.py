@@ -17,7 +17,7 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _repr_type
 from alembic.operations import ops
-from sqlalchemy import ARRAY, Column, Enum, inspect
+from sqlalchemy import ARRAY, Column, Enum, inspect, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.named_types import CreateDomainType
 from sqlalchemy.types import TypeDecorator
@@ -77,10 +77,12 @@ def literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def create(enum: Any) -> PostgresqlOp:
+def create(enum: Any, domains: Mapping[str, str]) -> PostgresqlOp:
     if isinstance(enum, postgresql.DOMAIN):
         made: Any = CreateDomainType(enum)
         statement = str(made.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+        if definition := domains.get(name_of(enum)):
+            statement = f"CREATE DOMAIN {name_of(enum)} AS {definition}"
         words = f"create domain {name_of(enum)}"
     else:
         values = ", ".join(literal(value) for value in enum.enums)
@@ -94,6 +96,36 @@ def drop(enum: Any) -> PostgresqlOp:
     statement = unless(enum, "dependent_objects_still_exist", f"DROP {kind} {name_of(enum)}")
     word = "domain" if kind == "DOMAIN" else "enum"
     return PostgresqlOp(statement, f"drop {word} {name_of(enum)}")
+
+
+DOMAINS = """
+SELECT n.nspname AS schema, t.typname AS name, concat_ws(' ',
+    format_type(t.typbasetype, t.typtypmod),
+    (SELECT format('COLLATE %I.%I', s.nspname, c.collname) FROM pg_collation c
+     JOIN pg_namespace s ON s.oid = c.collnamespace
+     WHERE c.oid = t.typcollation AND c.oid <> b.typcollation),
+    'DEFAULT ' || t.typdefault, CASE WHEN t.typnotnull THEN 'NOT NULL' END,
+    (SELECT string_agg(format('CONSTRAINT %I %s', conname, pg_get_constraintdef(o.oid)), ' '
+                       ORDER BY conname)
+     FROM pg_constraint o WHERE contypid = t.oid AND contype = 'c')) AS definition
+FROM pg_type t JOIN pg_type b ON b.oid = t.typbasetype JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE t.typtype = 'd' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+"""
+
+
+def domains_in(context: Any) -> dict[str, str]:
+    """The domains that the database has, and what PostgreSQL says that each is: SQLAlchemy reads
+    neither a length nor a second condition, and a COLLATE twice (#13).
+    """
+    if context.dialect.name != "postgresql":
+        return {}
+    found: dict[str, str] = {}
+    for schema, name, definition in context.connection.execute(text(DOMAINS)):
+        quoted = PREPARER.quote(name)
+        found[f"{PREPARER.quote(schema)}.{quoted}"] = definition
+        if schema == context.dialect.default_schema_name:
+            found[quoted] = definition
+    return found
 
 
 def unless(enum: Any, reason: str, statement: str) -> str:
@@ -115,11 +147,12 @@ def write(
     done: list[Rename] = []
     candidates: list[dict[str, Any]] = []
     columns = list(columns_of(metadatas))
-    present = labels_in(context)
+    domains = domains_in(context)
+    present = labels_in(context) | {name: [] for name in domains}
     for directive in directives:
         pairs = zip(directive.upgrade_ops_list, directive.downgrade_ops_list, strict=True)
         for upgrade, downgrade in pairs:
-            come_and_go(upgrade, downgrade, columns, present)
+            come_and_go(upgrade, downgrade, columns, present, domains)
             changed, maybe = change_values(upgrade, downgrade, columns, present, renames)
             done += changed
             candidates += maybe
@@ -169,11 +202,6 @@ def labels_in(context: Any) -> dict[str, list[str]]:
         labels[f"{PREPARER.quote(one['schema'])}.{quoted}"] = one["labels"]
         if one["schema"] == default:
             labels[quoted] = one["labels"]
-    for one in inspect(context.connection).get_domains(schema="*"):
-        quoted = PREPARER.quote(one["name"])
-        labels[f"{PREPARER.quote(one['schema'])}.{quoted}"] = []
-        if one["schema"] == default:
-            labels[quoted] = []
     return labels
 
 
@@ -196,7 +224,11 @@ def given(operations: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def come_and_go(
-    upgrade: Any, downgrade: Any, columns: Sequence[tuple[str, Any]], present: Mapping[str, Any]
+    upgrade: Any,
+    downgrade: Any,
+    columns: Sequence[tuple[str, Any]],
+    present: Mapping[str, Any],
+    domains: Mapping[str, str],
 ) -> None:
     """Create the types that are new, and drop those that no column has any more.
 
@@ -215,9 +247,9 @@ def come_and_go(
         and (name not in present if present else used.get(name, set()) <= come.keys())
     }
     gone = [enum for name, enum in restored.items() if name not in used]
-    upgrade.ops[:0] = [create(enum) for enum in new.values()]
+    upgrade.ops[:0] = [create(enum, {}) for enum in new.values()]
     upgrade.ops += [drop(enum) for enum in gone]
-    downgrade.ops[:0] = [create(enum) for enum in gone]
+    downgrade.ops[:0] = [create(enum, domains) for enum in gone]
     downgrade.ops += [drop(enum) for enum in new.values()]
 
 

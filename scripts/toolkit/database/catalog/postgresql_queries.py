@@ -142,10 +142,13 @@ WHERE t.typtype = 'e' AND {own("pg_type", "t.oid")}
 UNION ALL
 SELECT 'domain', n.nspname, NULL, t.typname, jsonb_build_object(
     'type', format_type(t.typbasetype, t.typtypmod), 'nullable', NOT t.typnotnull,
+    'collation', CASE WHEN t.typcollation <> b.typcollation
+                      THEN t.typcollation::regcollation::text END,
     'default', t.typdefault, 'checks', (SELECT jsonb_agg(pg_get_constraintdef(o.oid)
         ORDER BY pg_get_constraintdef(o.oid)) FROM pg_constraint o
         WHERE o.contypid = t.oid AND o.contype = 'c'))::text
 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+JOIN pg_type b ON b.oid = t.typbasetype
 WHERE t.typtype = 'd' AND {own("pg_type", "t.oid")}
 UNION ALL
 SELECT 'sequence', n.nspname, NULL, c.relname, jsonb_build_object({SEQUENCE},

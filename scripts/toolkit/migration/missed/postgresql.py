@@ -57,9 +57,10 @@ class Writer:
         if kind == "domain":
             null = "" if entry["nullable"] else " NOT NULL"
             default = f" DEFAULT {entry['default']}" if entry["default"] else ""
-            checks = "".join(f" {text}" for text in entry["checks"] or ())
-            text = f"CREATE DOMAIN {qualified(entry)} AS {entry['type']}{default}{null}{checks}"
-            return execute(text)
+            collation = f" COLLATE {entry['collation']}" if entry["collation"] else ""
+            rest = "".join(f" {text}" for text in entry["checks"] or ())
+            rest = f"{collation}{default}{null}{rest}"
+            return execute(f"CREATE DOMAIN {qualified(entry)} AS {entry['type']}{rest}")
         if kind == "extension":
             return execute(f"CREATE EXTENSION IF NOT EXISTS {quote(entry['name'])}")
         if kind in {"function", "trigger"}:
