@@ -8,17 +8,14 @@ were plain ones.
 import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
-import sqlalchemy
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
-from sqlalchemy.types import TypeEngine
 
 from toolkit.database.catalog import Catalog, Difference, Entry, differences
 from toolkit.migration.missed.insert import add_imports, add_to, find_function
 from toolkit.migration.missed.source import call, execute, literal, sql
-from toolkit.migration.missed.sqlite import create_index
+from toolkit.migration.missed.sqlite import create_index, source_of
 from toolkit.migration.several import only_on
 
 BOTH = ("upgrade", "downgrade")
@@ -127,20 +124,6 @@ def retyped(column: Entry) -> dict[str, str | None]:
     more = {"collation": column["collation"]} if column["collation"] else {}
     old = SQLiteDialect()._resolve_type_affinity(column["type"])  # type: ignore[no-untyped-call]
     return {"existing_type": f"sa.{old!r}", "type_": source_of(column["type"], **more)}
-
-
-def source_of(kind: str, **more: str) -> str:
-    """A type of SQLite as SQLAlchemy's."""
-    dialect = SQLiteDialect()
-    word, _, length = kind.rstrip(")").partition("(")
-    made: Any = getattr(sqlalchemy, word, None)  # a word that reflection does not know
-    with suppress(TypeError, ValueError):
-        made = made(*([int(length)] if length else []))
-    if not isinstance(made, TypeEngine) or made.compile(dialect=dialect) != kind:
-        made = dialect._resolve_type_affinity(kind)  # type: ignore[no-untyped-call]
-    for name, value in more.items():
-        setattr(made, name, value)
-    return f"sa.{made!r}"
 
 
 def there(lines: Sequence[str], *, several: bool) -> list[str]:

@@ -213,6 +213,7 @@ def add_column(found: Table, item: list[Token]) -> None:
         "name": column.name,
         "type": written(rest[:end]).upper(),
         "nullable": True,
+        "on_conflict": None,
         "default": None,
         "collation": None,
         "generated": None,
@@ -268,6 +269,7 @@ def read_clause(found: Table, entry: Entry, column: Token, clause: list[Token]) 
     first = bare[0].word if bare else ""
     if first == "NOT":
         entry["nullable"] = False
+        entry["on_conflict"] = joined(bare[2:]) or None
     elif first == "DEFAULT":
         entry["default"] = written(stripped(bare[1:]))
     elif first == "COLLATE":
