@@ -76,7 +76,6 @@ class Writer:
             )
         return []
 
-
     def leans_on(self, column: Entry) -> bool:
         """Is there what SQLite can't drop the column for?"""
         word = re.compile(rf"\b{re.escape(column['name'])}\b", re.IGNORECASE)
