@@ -35,7 +35,15 @@ SMALL_ROWS = (
     "INSERT INTO orders (id, user_id, total, state) VALUES (1, 1, 5, 'new'), (2, 2, 6, 'paid'),"
     " (7, 7, 7, 'new'), (8, 7, 8, 'new')",
 )
-ON_SQLITE = (*OLD_CODE, *OF_ORDERS, "SELECT id, t FROM notes", "INSERT INTO notes (t) VALUES ('n')")
+ON_SQLITE = (
+    *OLD_CODE,
+    *OF_ORDERS,
+    "SELECT id, t FROM notes",
+    "INSERT INTO notes (t) VALUES ('n')",
+    # An order has the number of its mark, which is deleted by then.
+    "INSERT INTO orders (id, total) SELECT coalesce(max(seq), 0) + 1, 1 FROM sqlite_sequence"
+    " WHERE name = 'marks'",
+)
 ON_MYSQL = (*OLD_CODE, *OF_ORDERS, "SELECT id, email FROM active_users")
 ON_POSTGRESQL = (
     *OLD_CODE,
@@ -46,6 +54,10 @@ ON_POSTGRESQL = (
     "INSERT INTO orders (id, user_id, number, total) VALUES (1000, 1, 1000, 1)",
     "UPDATE orders SET status = 'paid' WHERE id = 1",
     "INSERT INTO orders (id, user_id, number) VALUES (1, 1, 1) ON CONFLICT (number) DO NOTHING",
+    "INSERT INTO orders (id, user_id) VALUES (1, 1)"
+    " ON CONFLICT ON CONSTRAINT orders_pkey DO NOTHING",
+    "INSERT INTO orders (id, user_id, number) VALUES (1000, 1, 1)"
+    " ON CONFLICT ON CONSTRAINT orders_number_key DO NOTHING",
     "INSERT INTO items (id, order_id, sku, kind) VALUES (1000, 1, 's', 'k')",
     "INSERT INTO items (order_id, sku, kind) VALUES (1, 's', 'k')",
     "INSERT INTO settings (key, value) VALUES ('old1', 'v') ON CONFLICT (key) DO NOTHING",
@@ -97,6 +109,7 @@ BY_DESIGN = {
         "unique_index_on_state": "whether rows are alike, an empty database does not tell",
     },
     "mysql": {
+        "event_that_deletes": "its time does not come during the test",
         "safe_allowed": "its finding is allowed in the file",
         "swap_by_copy": "what is written meanwhile is lost, not the rows",
         "swap_for_empty": "the way back finds the old table",
@@ -144,7 +157,8 @@ def judge(case: Case, url: str, kind: str, old_code: tuple[str, ...]) -> None:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("experiments") / "base.db"
-    rows = (*SMALL_ROWS, "INSERT INTO notes (id, t) VALUES (1, 'x')")
+    marked = ("INSERT INTO marks (id) VALUES (2), (900)", "DELETE FROM marks WHERE id = 900")
+    rows = (*SMALL_ROWS, "INSERT INTO notes (id, t) VALUES (1, 'x')", *marked)
     experiment.prepare(CORPUS / "sqlite" / "base.py", f"sqlite:///{file}", rows)
     return file
 

@@ -33,10 +33,17 @@ def upgrade() -> None:
         sa.Column("total", sa.Integer, nullable=False),
         sa.Column("state", sa.String(10), server_default="new", nullable=False),
     )
+    op.create_table(
+        "marks",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("t", sa.Text),
+        sqlite_autoincrement=True,
+    )
     op.execute("CREATE TRIGGER orders_touch AFTER UPDATE ON orders BEGIN SELECT 1; END")
     op.create_table("notes", sa.Column("id", sa.Integer, primary_key=True), sa.Column("t", sa.Text))
 
 
 def downgrade() -> None:
+    op.drop_table("marks")
     op.drop_table("orders")
     op.drop_table("users")

@@ -12,12 +12,11 @@ Nothing is undone here by a ROLLBACK: each change of the schema is its own trans
 """
 
 import re
-from typing import Any
 
 from sqlalchemy import Connection
 
 from .recorder import COMMENTS, Statement, first_word, read
-from .schema import Tables, changes_between
+from .schema import Tables, changes_between, note_replaced
 
 Form = tuple[str, str | None]
 """An ALGORITHM and a LOCK; None: the server's choice."""
@@ -58,8 +57,11 @@ WHERE c.table_schema = DATABASE() AND t.table_type <> 'VIEW'
 ORDER BY c.table_name, c.ordinal_position
 """
 KEYS = """
-SELECT table_name, constraint_name, constraint_type FROM information_schema.table_constraints
-WHERE table_schema = DATABASE()
+SELECT t.table_name, t.constraint_name, t.constraint_type, GROUP_CONCAT(k.column_name)
+FROM information_schema.table_constraints t LEFT JOIN information_schema.key_column_usage k
+ON k.table_schema = t.table_schema AND k.table_name = t.table_name
+AND k.constraint_name = t.constraint_name
+WHERE t.table_schema = DATABASE() GROUP BY 1, 2, 3
 """
 VIEWS = """
 SELECT v.table_name, c.column_name FROM information_schema.views v
@@ -87,7 +89,7 @@ class MySQLReader:
         self._existed: set[str] = set()
         self._tables: Tables = {}
         self._views: dict[str, list[str]] = {}
-        self._keys: set[tuple[Any, ...]] = set()
+        self._keys: dict[tuple[str, ...], str] = {}
         self._form: Form | None = None
 
     def begin_revision(self, connection: Connection) -> None:
@@ -123,6 +125,7 @@ class MySQLReader:
 
     def after_statement(self, connection: Connection, statement: Statement) -> None:
         statement["changes"] = []
+        note_replaced(statement, self._tables)
         if self._form is not None:
             algorithm, lock = self._form
             statement["algorithm"] = algorithm or None
@@ -132,9 +135,10 @@ class MySQLReader:
         before, keys, views = self._tables, self._keys, self._views
         self._look(connection)
         changes = changes_between(before, self._tables, statement["sql"])
-        for table, name, kind in sorted(self._keys - keys):
+        for table, name, kind in sorted(self._keys.keys() - keys.keys()):
             if table in before:
-                changes.append({"what": "key-added", "table": table, "name": name, "kind": kind})
+                key = {"what": "key-added", "table": table, "name": name, "kind": kind}
+                changes.append({**key, "columns": self._keys[table, name, kind].split(",")})
         if first_word(statement["sql"]) == "DROP":
             gone = sorted(views.keys() - self._views.keys())
             changes += [{"what": "view-dropped", "table": view} for view in gone]
@@ -166,19 +170,25 @@ class MySQLReader:
             generated = (
                 "GENERATED" in str(extra).upper() and "DEFAULT_GEN" not in str(extra).upper()
             )
+            filled = default not in (None, "NULL")
+            own = not (generated or filled or "auto_increment" in str(extra).lower())
+            expression = "DEFAULT_GEN" in str(extra).upper() or "(" in text(default)
             tables.setdefault(str(table), {})[str(column)] = {
                 "type": text(kind),
                 "nullable": nullable == "YES",
                 # MariaDB says NULL of a column that may have no value.
-                "default": default not in (None, "NULL")
-                or generated
-                or "auto_increment" in str(extra).lower(),
+                "default": not own,
+                # In all rows that are there: a constant, or MySQL's own for NOT NULL.
+                "one_value": (filled and not expression) or (own and nullable != "YES"),
             }
         self._tables = tables
         self._views = {}
         for view, column in read(connection, VIEWS):
             self._views.setdefault(text(view), []).append(text(column))
-        self._keys = {tuple(map(text, row)) for row in read(connection, KEYS)}
+        self._keys = {
+            (text(table), text(name), text(kind)): text(columns)
+            for table, name, kind, columns in read(connection, KEYS)
+        }
 
 
 def is_alter(words: str) -> bool:

@@ -243,6 +243,8 @@ def constraint_changes(before: Schema, after: Schema, names: Names) -> Iterator[
             yield {**change, "what": "constraint-dropped"}
         elif valid and not was[3]:
             yield {**change, "what": "constraint-validated"}
+        elif name != was[0]:
+            yield {**change, "what": "constraint-renamed", "name": was[0], "to": name}
 
 
 def other_changes(before: Schema, after: Schema, names: Names) -> Iterator[Change]:

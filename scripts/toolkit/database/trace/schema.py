@@ -14,6 +14,11 @@ Change = dict[str, Any]
 
 NAME = r'[`"\[]?([^`"\]\s,;()]+)[`"\]]?'
 REPLACED = re.compile(rf"\s*CREATE\s+OR\s+REPLACE\s+TABLE\s+{NAME}", re.IGNORECASE)
+REPLACES = re.compile(
+    rf"\s*(?:REPLACE\s+(?:INTO\s+)?|INSERT\s+OR\s+REPLACE\s+INTO\s+){NAME}\s*\(([^()]*)\)\s*"
+    r"(?:VALUES?|SELECT)\b",
+    re.IGNORECASE,
+)
 RENAMED = re.compile(
     rf"(?:RENAME\s+(?:COLUMN\s+)?{NAME}\s+TO|CHANGE\s+(?:COLUMN\s+)?{NAME})\s+{NAME}", re.IGNORECASE
 )
@@ -38,6 +43,14 @@ def changes_between(before: Tables, after: Tables, sql: str) -> list[Change]:
     for table in sorted(before.keys() & after.keys()):
         changes += column_changes(table, before[table], after[table], sql)
     return changes
+
+
+def note_replaced(statement: dict[str, Any], tables: Tables) -> None:
+    """What REPLACE does not name, and so takes away from a row that has the key."""
+    if found := REPLACES.match(statement["sql"]):
+        named = {one.strip(' `"[]\n').lower() for one in found[2].split(",")}
+        left = [one for one in tables.get(found[1], ()) if one.lower() not in named]
+        statement["replaced"] = {"table": found[1], "left": left}
 
 
 def renamed_in_order(before: Tables, sql: str) -> tuple[list[Change], Tables]:

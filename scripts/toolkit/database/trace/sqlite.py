@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from .recorder import Statement, first_word, read
-from .schema import Tables, changes_between
+from .schema import Tables, changes_between, note_replaced
 
 CHANGES_SCHEMA = {"CREATE", "ALTER", "DROP"}
 OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
@@ -60,6 +60,7 @@ class SQLiteReader:
 
     def after_statement(self, connection: Connection, statement: Statement) -> None:
         statement["changes"] = []
+        note_replaced(statement, self._tables)
         if first_word(statement["sql"]) not in CHANGES_SCHEMA:
             return
         before, definitions, views = self._tables, self._definitions, self._views

@@ -9,6 +9,7 @@ A change of the schema is committed by itself. A revision of several that stops 
 the others behind, and cannot be run again: said once for each, as style.
 """
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -46,8 +47,10 @@ def findings_of_revision(revision: Revision) -> list[Finding]:
             if verb(statement["sql"]) != "TRUNCATE":
                 found += lost_or_renamed(revision, statement, change, added)
             found += required(revision, statement, change)
+            found += of_one_value(revision, statement, change, added)
         found += kept_waiting(revision, statement, changes)
         found += rows(revision, statement, created)
+        found += later(revision, statement)
     if several > 1:
         found.append(half_way(revision, several))
     return found
@@ -77,6 +80,36 @@ def view_of(statement: Statement) -> Iterator[str]:
     words = plain(statement["sql"]).replace("`", "").split()
     if words[:1] == ["CREATE"] and "VIEW" in words[:6]:
         yield words[words.index("VIEW") + 1]
+
+
+def of_one_value(
+    revision: Revision, statement: Statement, change: Change, added: list[Change]
+) -> Iterator[Finding]:
+    """UNIQUE on new columns that have one value in all rows."""
+    if change["what"] != "key-added" or change["kind"] == "FOREIGN KEY" or not change["existed"]:
+        return
+    table = change["table"]
+    alike = {one["column"] for one in added if one["table"] == table and one["one_value"]}
+    updated = any(verb(other["sql"]) == "UPDATE" for other in revision["statements"])
+    if set(change["columns"]) <= alike and not updated:
+        yield make(
+            "add-unique-constant", Verdict.FAILS,
+            f"{', '.join(change['columns'])} of {table} is new, has one value in all rows and is to"
+            " be unique: refused as soon as there are two. Add it as NULL, fill it, and make it"
+            " unique then.",
+            revision, statement, table=table,
+        )  # fmt: skip
+
+
+def later(revision: Revision, statement: Statement) -> Iterator[Finding]:
+    """What an event does when its time comes."""
+    words = plain(statement["sql"])
+    if re.match(r"CREATE .*\bEVENT\b.* DO .*\b(?:DELETE|TRUNCATE|DROP)\b", words):
+        yield make(
+            "event-deletes", Verdict.DATA_LOSS,
+            "An event takes rows away when its time comes; a downgrade does not bring them back.",
+            revision, statement,
+        )  # fmt: skip
 
 
 def required(revision: Revision, statement: Statement, change: Change) -> Iterator[Finding]:

@@ -63,10 +63,17 @@ def findings_of_revision(revision: Revision) -> list[Finding]:
         found += work_findings(revision, statement, held)
         found += lock_findings(revision, statement)
         found += findings_of_rows(revision, statement, before, held)
+    refused = {place_of(one) for one in found if one.rule == "add-unique-constant"}
+    # Its form would be refused, too.
+    found = [one for one in found if one.rule != "unique-scan" or place_of(one) not in refused]
     found = indexes_together(revision, found)
     if not any(one.verdict.rank < Verdict.BRIEF_LOCK.rank for one in found):
         found += several_locks(revision)
     return found
+
+
+def place_of(finding: Finding) -> tuple[str | None, int | None]:
+    return finding.table, finding.line
 
 
 def findings_of_run(trace: Mapping[str, Any]) -> list[Finding]:

@@ -12,6 +12,8 @@ SET_TO_NUMBER = re.compile(
     r"\bSETVAL ?\( ?(?:''(?: ?:: ?REGCLASS)?|PG_GET_SERIAL_SEQUENCE ?\( ?'' ?, ?'' ?\)) ?, ?\d"
 )
 RESTARTED = re.compile(r"^ALTER (?:SEQUENCE|TABLE) .*\bRESTART\b")
+BACKWARDS = re.compile(r"^ALTER (?:SEQUENCE|TABLE) .*\bINCREMENT (?:BY )?-")
+MAXIMUM = re.compile(r"^ALTER (?:SEQUENCE|TABLE) .*\bMAXVALUE (?P<number>\d+)")
 SAYS_NUMBER = re.compile(r"\bSETVAL ?\(|\bRESTART\b|\bSTART (?:WITH )?\d")
 
 
@@ -19,7 +21,16 @@ def findings_of_numbers(revision: Revision, statement: Statement) -> Iterator[Fi
     words = plain(statement["sql"])
     if statement["error"]:
         return
-    if (RESTARTED.search(words) or SET_TO_NUMBER.search(words)) and not makes_sequence(revision):
+    again = RESTARTED.search(words) or SET_TO_NUMBER.search(words) or BACKWARDS.search(words)
+    maximum = MAXIMUM.search(words)
+    if maximum and int(maximum["number"]) < 2**31 - 1 and not makes_sequence(revision):
+        yield make(
+            "sequence-maximum", Verdict.FAILS,
+            "A maximum below the number that was given last is refused, and one that is reached"
+            " ends the inserts: which it is, an empty database does not tell. Look at last_value.",
+            revision, statement,
+        )  # fmt: skip
+    if again and not makes_sequence(revision):
         yield make(
             "sequence-restarts", Verdict.BREAKS_OLD_CODE,
             "The sequence goes on from a number that rows may have already: inserts fail on the"

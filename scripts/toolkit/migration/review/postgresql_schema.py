@@ -68,6 +68,17 @@ def part_findings(revision: Revision, statement: Statement, change: Change) -> I
             revision, statement, table=table,
             rewrite="" if gently else partitions.detached(change, statement),
         )  # fmt: skip
+    elif what == "constraint-renamed" and change["type"] in "pux":
+        if keeps_name(revision, change):
+            return
+        yield make(
+            "rename-constraint", Verdict.BREAKS_OLD_CODE,
+            f"{change['name']} of {shown(table)} becomes {change['to']}: ON CONFLICT ON CONSTRAINT"
+            f" {change['name']}, which code that still runs may say, is refused.",
+            revision, statement, table=table,
+        )  # fmt: skip
+    elif what in {"constraint-added", "index-created"}:
+        yield from of_one_value(revision, statement, change)
     elif what == "constraint-dropped" and change["type"] in "pu":
         yield from lost_uniqueness(revision, statement, change, change["name"])
     elif what == "index-dropped":
@@ -153,6 +164,43 @@ def lost_uniqueness(
         " ON CONFLICT on them fails in code that still runs, and duplicates come in.",
         revision, statement, table=table,
     )  # fmt: skip
+
+
+def keeps_name(revision: Revision, renamed: Change) -> bool:
+    """Does it take the place of one that is gone, or another one its name?"""
+    gone, come = set(), set()
+    for statement in revision["statements"]:
+        for change in statement.get("changes", ()):
+            if change["what"] in {"constraint-dropped", "constraint-renamed"}:
+                gone.add(change["name"])
+            if change["what"] in {"constraint-added", "constraint-renamed"}:
+                come.add(change.get("to", change["name"]))
+    return renamed["to"] in gone or renamed["name"] in come
+
+
+def of_one_value(revision: Revision, statement: Statement, change: Change) -> Iterator[Finding]:
+    """UNIQUE on new columns, which a constant default has filled alike."""
+    table, definition = change["table"], str(change["definition"])
+    filled = {
+        made["column"]
+        for other in revision["statements"]
+        for made in other.get("changes", ())
+        if made["what"] == "column-added" and made["table"] == table
+        if not re.search(r"\(|^NULL\b|^$", made.get("expression", ""))
+    }
+    columns = set(columns_in(definition) or ())
+    whole = " WHERE " not in definition and not (
+        change["what"] == "index-created" and of_constraint(statement, change)
+    )
+    updated = any(plain(other["sql"]).startswith("UPDATE ") for other in revision["statements"])
+    if whole and columns and columns <= filled and not updated:
+        yield make(
+            "add-unique-constant", Verdict.FAILS,
+            f"{', '.join(sorted(columns))} of {shown(table)} is new, has one value in all rows and"
+            " is to be unique: refused as soon as there are two. Add it without a default, fill it,"
+            " and make it unique then.",
+            revision, statement, table=table,
+        )  # fmt: skip
 
 
 def of_constraint(statement: Statement, index: Change) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from toolkit.database.trace.schema import altered
-from toolkit.migration.review.findings import Revision, Statement, make
+from toolkit.migration.review.findings import Revision, Statement, make, verb
 from toolkit.migration.review.statements import Change, changes_of, failed, lost_or_renamed, rows
 from toolkit.report.finding import Finding, Verdict
 
@@ -43,6 +43,15 @@ def findings_of_revision(revision: Revision) -> list[Finding]:
             found += required(revision, statement, change)
         found += rows(revision, statement, created)
         found += refused_with_rows(revision, statement)
+        if verb(statement["sql"]) == "VACUUM" and not statement["error"]:
+            found.append(
+                make(
+                    "vacuum", Verdict.BLOCKS,
+                    "The whole file is written anew, and nobody else writes meanwhile; within a"
+                    " transaction SQLite refuses it. Not in a migration: do it by hand.",
+                    revision, statement,
+                )
+            )  # fmt: skip
     for table, (statement, before, after) in rebuilt.items():
         found += rebuild_findings(revision, statement, table, before, after)
     return found
@@ -220,6 +229,14 @@ def not_copied(
             f"{unnamed - kept} CHECK of {table} has no name, and batch mode does not copy it: give"
             " it a name, or say it again in table_args of batch_alter_table.",
             revision, statement, table=table, evidence=[f"before: {before['sql']}"],
+        )  # fmt: skip
+    if "AUTOINCREMENT" in before["sql"].upper() and "AUTOINCREMENT" not in after["sql"].upper():
+        yield make(
+            "autoincrement-lost", Verdict.BREAKS_OLD_CODE,
+            f"{table} is no longer AUTOINCREMENT: the key of a row that was deleted is given once"
+            " more, to another one. Say it again (sqlite_autoincrement in table_kwargs of"
+            " batch_alter_table), and keep the counter in sqlite_sequence.",
+            revision, statement, table=table,
         )  # fmt: skip
     lost = sorted(set(before["triggers"]) - set(after["triggers"]))
     back = " ".join(

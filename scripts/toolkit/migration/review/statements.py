@@ -219,6 +219,15 @@ def rows(revision: Revision, statement: Statement, created: set[str]) -> Iterato
     words = plain(statement["sql"])
     yield from refusing_trigger(revision, statement, created)
     yield from held_rows(revision, statement, words, created)
+    replaced = statement.get("replaced") or {}
+    if replaced.get("left") and replaced["table"] not in created and not statement["error"]:
+        yield make(
+            "replace-row", Verdict.DATA_LOSS,
+            f"A row of {replaced['table']} that has the key is deleted and made anew: what it has"
+            f" in {', '.join(replaced['left'])} is gone, and what refers to it by CASCADE. An"
+            " upsert (ON CONFLICT DO UPDATE, ON DUPLICATE KEY UPDATE) leaves the rest.",
+            revision, statement, table=replaced["table"],
+        )  # fmt: skip
     if not statement["error"] and PARTITION_GOES.match(words):
         yield make(
             "drop-partition", Verdict.DATA_LOSS,
