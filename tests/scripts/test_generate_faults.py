@@ -521,6 +521,22 @@ def test_a_domain_comes_once_and_goes_with_the_last_column(shop: Shop) -> None:
     assert "CREATE DOMAIN positive AS character varying(9) COLLATE" in back
 
 
+@pytest.mark.any_sqlalchemy
+def test_a_unique_constraint_with_include_comes_and_goes(shop: Shop) -> None:
+    """Plain Alembic's revision ends with a KeyError wherever it adds one (#13)."""
+    columns = ("a: Mapped[int]", "b: Mapped[int]")
+    unique = '__table_args__ = (sa.UniqueConstraint("a", name="uq", postgresql_include=["b"]),)'
+    body = "op.create_table('rows', " + KEY
+    body += ", sa.Column('a', sa.Integer(), nullable=False)"
+    body += ", sa.Column('b', sa.Integer(), nullable=False))"
+    shop.add_revision("first", None, body, "op.drop_table('rows')")
+    for given in ((*columns, unique), columns):
+        models(shop, *given)
+        ended = shop.generate("unique", url=URL)
+        assert ended.code == 0, ended.err
+        assert "ALTER TABLE rows ADD CONSTRAINT uq UNIQUE (a) INCLUDE (b)" in written(shop)
+
+
 COUNTED = """
 import sqlalchemy as sa
 from app.db import Base

@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from alembic.operations import ops
+from sqlalchemy import Column, MetaData, Table, UniqueConstraint
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import AddConstraint
+from sqlalchemy.types import NullType
 
 LONGEST = {"postgresql": 63, "mysql": 64, "mariadb": 64}
 ENDINGS: tuple[tuple[type[Any], str, str], ...] = (
@@ -30,6 +34,27 @@ def name_constraints(directives: list[Any], context: Any) -> None:  # noqa: ANN4
             if unnamed:
                 downgrade.ops[:] = []
                 upgrade.reverse_into(downgrade)
+            for modified in (*upgrade.ops, *downgrade.ops):
+                if isinstance(modified, ops.ModifyTableOps):
+                    modified.ops[:] = map(with_include, modified.ops)
+
+
+def with_include(operation: Any) -> Any:  # noqa: ANN401
+    """UNIQUE ... INCLUDE as SQL: of op.create_unique_constraint it is a KeyError (#13)."""
+    included = isinstance(operation, ops.CreateUniqueConstraintOp) and operation.kw.get(
+        "postgresql_include"
+    )
+    if not included:
+        return operation
+    columns = dict.fromkeys((*columns_of(operation), *map(str, included)))
+    made: list[Any] = [Column(name, NullType()) for name in columns]
+    table = Table(operation.table_name, MetaData(), *made, schema=operation.schema)
+    # NULLS DISTINCT is what there is without, and before version 15 no word.
+    given = {name: value for name, value in operation.kw.items() if value is not False}
+    constraint = UniqueConstraint(*columns_of(operation), name=operation.constraint_name, **given)
+    table.append_constraint(constraint)
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    return ops.ExecuteSQLOp(str(AddConstraint(constraint).compile(dialect=dialect)).strip())
 
 
 def unnamed_in(container: Any) -> Iterator[tuple[str, Any, dict[Any, str]]]:  # noqa: ANN401
