@@ -24,6 +24,7 @@ from sqlalchemy import (
     Column,
     Connection,
     DefaultClause,
+    Dialect,
     Index,
     String,
     Table,
@@ -83,33 +84,48 @@ def stored_alike(connection: Connection, there: Column[Any], wanted: Column[Any]
     TINYBLOB of BLOB(20). A series of revisions that change nothing would not end (#13).
     """
     name, dialect = connection.dialect.name, connection.dialect
-    quote, new = dialect.identifier_preparer.quote, f"_type_{id(wanted):x}"
-    kind = wanted.type.compile(dialect=dialect)
-    table = ".".join(quote(part) for part in (there.table.schema, there.table.name) if part)
+    new, kind = f"_type_{id(wanted):x}", wanted.type.compile(dialect=dialect)
     if name == "sqlite":
         place = (there.table.name, there.table.schema or "main", there.name)
         ask = "SELECT type FROM pragma_table_info(?, ?) WHERE name = ?"
         return bool(connection.exec_driver_sql(ask, place).scalar() == kind)
-    make = text(f"CREATE TEMPORARY TABLE {new} ({quote(there.name)} {kind})".replace(":", r"\:"))
     if name == "postgresql":
         ask = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute"
         ask += " WHERE attrelid = to_regclass(:of) AND attname = :name"
     else:
         ask = "SHOW COLUMNS FROM {} WHERE field = :name"
-    answers = []
-    with suppress(SQLAlchemyError), connection.begin_nested() as nested:
-        connection.execute(make)
-        for of in (table, new):
-            row = connection.execute(text(ask.format(of)), {"of": of, "name": there.name}).first()
-            answers.append(row and row[-1 if name == "postgresql" else 1])
-        nested.rollback()
+    rows = of_both(connection, there, new, kind, ask)
     if name != "postgresql":
         connection.exec_driver_sql(f"DROP TEMPORARY TABLE IF EXISTS {new}")
+    answers = [row and row[-1 if name == "postgresql" else 1] for row in rows]
     return len(answers) == 2 and answers[0] is not None and answers[0] == answers[1]
 
 
-STORED_DEFAULT = """
-SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute
+def of_both(
+    connection: Connection, there: Column[Any], new: str, definition: str, ask: str
+) -> list[Any]:
+    """What the server answers about the column that is there, and about one of this definition in
+    the temporary table `new`; fewer than two rows where it refuses.
+    """
+    column = connection.dialect.identifier_preparer.quote(there.name)
+    make = f"CREATE TEMPORARY TABLE {new} ({column} {definition})"
+    rows = []
+    with suppress(SQLAlchemyError), connection.begin_nested() as nested:
+        connection.execute(text(make.replace(":", r"\:")))
+        for of in (quoted(connection.dialect, there.table), new):
+            asked = {"of": of, "name": there.name}
+            rows.append(connection.execute(text(ask.format(of)), asked).first())
+        nested.rollback()
+    return rows
+
+
+def quoted(dialect: Dialect, table: Table) -> str:
+    quote = dialect.identifier_preparer.quote
+    return ".".join(quote(part) for part in (table.schema, table.name) if part)
+
+
+OWN = """
+SELECT pg_get_expr(adbin, adrelid), attnotnull FROM pg_attribute LEFT JOIN pg_attrdef
 ON attrelid = adrelid AND attnum = adnum
 WHERE attrelid = to_regclass(:of) AND attname = :name
 """
@@ -120,17 +136,10 @@ def kept_alike(connection: Connection, there: Column[Any], wanted: str) -> bool:
 
     It writes false for 'f', 1000 for 1e3, '24:00:00' for 24 hours (#13).
     """
-    quote, new = connection.dialect.identifier_preparer.quote, f"_default_{id(there):x}"
     kind = there.type.compile(dialect=connection.dialect)
-    table = ".".join(quote(part) for part in (there.table.schema, there.table.name) if part)
-    make = f"CREATE TEMPORARY TABLE {new} ({quote(there.name)} {kind} DEFAULT {wanted})"
-    answers = []
-    with suppress(SQLAlchemyError), connection.begin_nested() as nested:
-        connection.execute(text(make.replace(":", r"\:")))
-        for of in (table, new):
-            place = {"of": of, "name": there.name}
-            answers.append(connection.scalar(text(STORED_DEFAULT), place))
-        nested.rollback()
+    new = f"_default_{id(there):x}"
+    rows = of_both(connection, there, new, f"{kind} DEFAULT {wanted}", OWN)
+    answers = [row and row[0] for row in rows]
     return len(answers) == 2 and answers[0] == answers[1]
 
 
@@ -156,20 +165,14 @@ def whole_default(inspector: Any, table: Table, column: Any) -> None:  # noqa: A
         column["default"] = there if there.startswith("b'") else f"({there})"
 
 
-OWN = STORED_DEFAULT.replace("SELECT", "SELECT attnotnull,").replace(
-    "pg_attrdef JOIN pg_attribute", "pg_attrdef RIGHT JOIN pg_attribute"
-)
-
-
 def without_domain(inspector: Any, table: Table, column: Any) -> None:  # noqa: ANN401
     """SQLAlchemy reads a domain's NOT NULL and DEFAULT as the column's: a change that never ends,
     and a way back that gives the column both (#13).
     """
     if isinstance(column["type"], DOMAIN) and "computed" not in column:
-        quote = inspector.dialect.identifier_preparer.quote
-        of = ".".join(quote(part) for part in (table.schema, table.name) if part)
-        found = inspector.bind.execute(text(OWN), {"of": of, "name": column["name"]}).one()
-        column["nullable"], column["default"] = not found[0], found[1]
+        place = {"of": quoted(inspector.dialect, table), "name": column["name"]}
+        default, required = inspector.bind.execute(text(OWN), place).one()
+        column["nullable"], column["default"] = not required, default
 
 
 class Quiet:

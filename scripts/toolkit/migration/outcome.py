@@ -176,7 +176,7 @@ def review_document(reviewed: Reviewed) -> dict[str, Any]:
 
 def show_review(reviewed: Reviewed) -> None:
     changes = [one for one in reviewed.findings if one.rule == NOT_MIGRATED]
-    if found := near([one for one in reviewed.findings if one not in changes]):
+    if found := near([one for one in reviewed.findings if one.rule != NOT_MIGRATED]):
         several = len(reviewed.revisions) > 1
         print((by_revision(found, reviewed.revisions) if several else as_text(found)) + "\n")
     if changes:

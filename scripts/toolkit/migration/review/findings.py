@@ -1,7 +1,7 @@
 """Small things that every dialect's rules use."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from toolkit.migration.review.forms.writing import Form, in_place_of
@@ -10,12 +10,21 @@ from toolkit.report.finding import Finding, Verdict
 Revision = Mapping[str, Any]
 """One entry of a trace's `revisions`."""
 Statement = Mapping[str, Any]
+Change = dict[str, Any]
+"""One entry of a statement's `changes`."""
 
 COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 STRINGS = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)
 TO_NULL = re.compile(r"\bSET\b.*[^<>!]= ?NULL\b")
 """Of an UPDATE's plain words: values are taken away, and none is put in their place."""
 LONGEST = 160
+
+
+def changes_of(revision: Revision) -> Iterator[tuple[Statement, Change]]:
+    """What each statement did, in order."""
+    for statement in revision["statements"]:
+        for change in statement.get("changes", ()):
+            yield statement, change
 
 
 def make(

@@ -15,14 +15,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from toolkit.migration.expand_contract.writing import execute, quote
-from toolkit.migration.review.findings import Revision, Statement, make, plain, verb
-from toolkit.migration.review.statements import (
+from toolkit.migration.review.findings import (
     Change,
+    Revision,
+    Statement,
     changes_of,
-    failed,
-    lost_or_renamed,
-    rows,
+    make,
+    plain,
+    verb,
 )
+from toolkit.migration.review.statements import failed, lost_or_renamed, rows
 from toolkit.report.finding import Finding, Verdict
 
 GENTLE = {"INSTANT", "NOCOPY", "INPLACE"}

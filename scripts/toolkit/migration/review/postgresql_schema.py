@@ -4,14 +4,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from toolkit.migration.review.findings import Revision, Statement, make, plain, shown
+from toolkit.migration.review.findings import (
+    Change,
+    Revision,
+    Statement,
+    changes_of,
+    make,
+    plain,
+    shown,
+)
 from toolkit.migration.review.forms import partitions, renames
 from toolkit.migration.review.forms.rows import facts_of
 from toolkit.migration.review.postgresql_columns import column_findings
 from toolkit.migration.review.postgresql_triggers import findings_of_trigger
 from toolkit.report.finding import Finding, Verdict
-
-Change = dict[str, Any]
 
 
 def schema_findings(revision: Revision, statement: Statement, later: set[str]) -> Iterator[Finding]:
@@ -145,19 +151,18 @@ def lost_uniqueness(
     facts = facts_of(statement, table)
     known = {**(facts.get("constraints") or {}), **(facts.get("indexes") or {})}.get(name)
     columns = sorted((known or {}).get("uses") or ())
-    for other in revision["statements"]:
-        for made in other.get("changes", ()):
-            if made.get("table") != table:
-                continue
-            again = made["what"] == "constraint-added" or (
-                made["what"] == "index-created" and not of_constraint(other, made)
-            )
-            if again and serves_as(str(made.get("definition")), columns, known or {}):
-                return
-            if made["what"] == "column-dropped" and made["column"] in columns:
-                return  # said with the column
-            if made["what"] == "relation-dropped":
-                return
+    for other, made in changes_of(revision):
+        if made.get("table") != table:
+            continue
+        again = made["what"] == "constraint-added" or (
+            made["what"] == "index-created" and not of_constraint(other, made)
+        )
+        if again and serves_as(str(made.get("definition")), columns, known or {}):
+            return
+        if made["what"] == "column-dropped" and made["column"] in columns:
+            return  # said with the column
+        if made["what"] == "relation-dropped":
+            return
     yield make(
         "drop-unique", Verdict.BREAKS_OLD_CODE,
         f"{name} keeps {', '.join(columns) or 'its columns'} of {shown(table)} unique no longer:"
@@ -169,12 +174,11 @@ def lost_uniqueness(
 def keeps_name(revision: Revision, renamed: Change) -> bool:
     """Does it take the place of one that is gone, or another one its name?"""
     gone, come = set(), set()
-    for statement in revision["statements"]:
-        for change in statement.get("changes", ()):
-            if change["what"] in {"constraint-dropped", "constraint-renamed"}:
-                gone.add(change["name"])
-            if change["what"] in {"constraint-added", "constraint-renamed"}:
-                come.add(change.get("to", change["name"]))
+    for _, change in changes_of(revision):
+        if change["what"] in {"constraint-dropped", "constraint-renamed"}:
+            gone.add(change["name"])
+        if change["what"] in {"constraint-added", "constraint-renamed"}:
+            come.add(change.get("to", change["name"]))
     return renamed["to"] in gone or renamed["name"] in come
 
 
@@ -183,8 +187,7 @@ def of_one_value(revision: Revision, statement: Statement, change: Change) -> It
     table, definition = change["table"], str(change["definition"])
     filled = {
         made["column"]
-        for other in revision["statements"]
-        for made in other.get("changes", ())
+        for _, made in changes_of(revision)
         if made["what"] == "column-added" and made["table"] == table
         if not re.search(r"\(|^NULL\b|^$", made.get("expression", ""))
     }
@@ -228,14 +231,13 @@ def columns_in(definition: str) -> list[str] | None:
 
 def takes_name(revision: Revision, renamed: Change) -> bool:
     """Does another table, not a view, come under the old name?"""
-    for statement in revision["statements"]:
-        for change in statement.get("changes", ()):
-            if change.get("kind") not in ("r", "p"):
-                continue
-            if change["what"] == "relation-created" and change["relation"] == renamed["relation"]:
-                return True
-            if change["what"] == "relation-renamed" and change["to"] == renamed["relation"]:
-                return True
+    for _, change in changes_of(revision):
+        if change.get("kind") not in ("r", "p"):
+            continue
+        if change["what"] == "relation-created" and change["relation"] == renamed["relation"]:
+            return True
+        if change["what"] == "relation-renamed" and change["to"] == renamed["relation"]:
+            return True
     return False
 
 
@@ -255,21 +257,20 @@ def view_in_its_place(
     """A view under the old name serves old code if it has all columns and takes writes."""
     names = set(facts_of(statement, renamed["table"]).get("columns") or ())
     own = any("INSTEAD OF" in plain(one["sql"]) for one in revision["statements"])
-    for other in revision["statements"]:
-        for made in other.get("changes", ()):
-            if made["what"] != "relation-created" or made["relation"] != renamed["relation"]:
-                continue
-            lacks = sorted(names - set(made["columns"] or ()))
-            if lacks or not (made.get("writable", True) or own):
-                name = shown(renamed["relation"])
-                yield make(
-                    "view-in-its-place", Verdict.BREAKS_OLD_CODE,
-                    f"The view {name} has no {', '.join(lacks)}: code that still runs asks for it."
-                    if lacks
-                    else f"The view {name} can't be written to, which code that still runs may do:"
-                    " PostgreSQL lets a view of one table through that only picks columns.",
-                    revision, other, table=renamed["table"],
-                )  # fmt: skip
+    for other, made in changes_of(revision):
+        if made["what"] != "relation-created" or made["relation"] != renamed["relation"]:
+            continue
+        lacks = sorted(names - set(made["columns"] or ()))
+        if lacks or not (made.get("writable", True) or own):
+            name = shown(renamed["relation"])
+            yield make(
+                "view-in-its-place", Verdict.BREAKS_OLD_CODE,
+                f"The view {name} has no {', '.join(lacks)}: code that still runs asks for it."
+                if lacks
+                else f"The view {name} can't be written to, which code that still runs may do:"
+                " PostgreSQL lets a view of one table through that only picks columns.",
+                revision, other, table=renamed["table"],
+            )  # fmt: skip
 
 
 def dropped_relation(
@@ -322,7 +323,7 @@ def no_longer_unique(revision: Revision, statement: Statement, dropped: Change) 
         definition = str(index["definition"])
         return columns_in(definition) is not None and " WHERE " not in definition
 
-    changes = [one for other in revision["statements"] for one in other.get("changes", ())]
+    changes = [one for _, one in changes_of(revision)]
     renamed = {one["relation"] for one in changes if one.get("to") == dropped["relation"]}
     before = (facts_of(statement, dropped["relation"]).get("indexes") or {}).values()
     return any(map(whole, before)) and not any(
@@ -334,11 +335,10 @@ def no_longer_unique(revision: Revision, statement: Statement, dropped: Change) 
 
 def columns_gone(revision: Revision, dropped: Change) -> list[str]:
     """Columns of a view that what comes under its name does not have."""
-    for statement in revision["statements"]:
-        for change in statement.get("changes", ()):
-            if change["what"] == "relation-created" and change["relation"] == dropped["relation"]:
-                now = change["columns"]
-                return [one for one in dropped["columns"] if now and one not in now]
+    for _, change in changes_of(revision):
+        if change["what"] == "relation-created" and change["relation"] == dropped["relation"]:
+            now = change["columns"]
+            return [one for one in dropped["columns"] if now and one not in now]
     return []
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from toolkit.database.trace.schema import altered
-from toolkit.migration.review.findings import Revision, Statement, make, verb
-from toolkit.migration.review.statements import Change, changes_of, failed, lost_or_renamed, rows
+from toolkit.migration.review.findings import Change, Revision, Statement, changes_of, make, verb
+from toolkit.migration.review.statements import failed, lost_or_renamed, rows
 from toolkit.report.finding import Finding, Verdict
 
 TEMPORARY = "_alembic_tmp_"

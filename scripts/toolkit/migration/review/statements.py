@@ -7,21 +7,20 @@ has created.
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from toolkit.migration.review.findings import (
     COMMENTS,
     TO_NULL,
+    Change,
     Revision,
     Statement,
+    changes_of,
     make,
     plain,
     verb,
 )
 from toolkit.report.finding import Finding, Verdict
 from toolkit.report.quoting import word
-
-Change = dict[str, Any]
 
 TARGET = re.compile(
     r'^(?:UPDATE|DELETE(?:\s+[`"]?\w+[`"]?)?\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[`"]?(?P<name>\w+)',
@@ -58,12 +57,6 @@ def failed(revision: Revision, database: str, debris: str = "") -> Iterator[Find
         revision, statement,
         evidence=[f"{database if statement else 'Python'}: {words}"], line=error["line"],
     )  # fmt: skip
-
-
-def changes_of(revision: Revision) -> Iterator[tuple[Statement, Change]]:
-    for statement in revision["statements"]:
-        for change in statement.get("changes", ()):
-            yield statement, change
 
 
 def lost_or_renamed(
