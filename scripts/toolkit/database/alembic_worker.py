@@ -16,6 +16,7 @@ import difflib  # noqa: F401  (used later, when a project may have a module of i
 import gc
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import runpy
@@ -61,7 +62,7 @@ LIBRARIES = frozenset({
 
 
 def main() -> int:
-    requests = os.fdopen(os.dup(0), "rb", buffering=0)
+    requests = os.fdopen(os.dup(0), "rb")  # with a buffer: a request has thousands of characters
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     silence = os.open(os.devnull, os.O_RDONLY)
     os.dup2(silence, 0)
@@ -75,10 +76,11 @@ def main() -> int:
         load(request["libraries"])
         if request["action"] == "trace":  # once, and not by each command: nothing writes bytecode
             load_beside("trace_worker").reader_for(request["scratch"], load_beside("guard"))
+        known = len(sys.modules)
         child = os.fork()
         if child == 0:
             answers.close()
-            return answer(request, requests)
+            return answer(request, requests.raw, known)
         with contextlib.suppress(OSError):  # it may have ended already
             os.setpgid(child, child)
         answers.write(b"%d\n" % child)
@@ -103,8 +105,8 @@ def load(libraries: list[str]) -> None:
         gc.freeze()
 
 
-def answer(request: Report, lifeline: Any) -> int:
-    """Carry out one request, in the child."""
+def answer(request: Report, lifeline: Any, known: int) -> int:
+    """Carry out one request, in the child; the first `known` modules were imported before."""
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
     for number, name in ((1, "stdout"), (2, "stderr")):
@@ -122,7 +124,9 @@ def answer(request: Report, lifeline: Any) -> int:
         run(request, report, guard, fence)
     except BaseException as error:
         report["error"] = describe_error(error, Path(request["root"]), guard, fence)
-    report["libraries"] = sorted(name for name in sys.modules if name.split(".")[0] in LIBRARIES)
+    # Only the new ones: to look at each name copies the page that it shares with the parent (#10).
+    new = itertools.islice(reversed(sys.modules), max(0, len(sys.modules) - known))
+    report["libraries"] = sorted(name for name in new if name.split(".")[0] in LIBRARIES)
     Path(request["result"]).write_text(json.dumps(report), encoding="utf-8")
     return 1 if "error" in report else 0
 
