@@ -75,14 +75,19 @@ check: ## Lint, then the tests on SQLAlchemy 2.1, and on 2.0 what may differ the
 	@# The slowest are told, so that growth is seen (#10).
 	@$(MAKE) --no-print-directory test test-floor PYTEST_ARGS="$(PYTEST_ARGS) --durations=20"
 
-sweeps: .venv/installed ## Run every case of the wide sweeps (before a release)
+sweeps: .venv/installed .venv-floor/installed ## Run what the samples leave out (before a release)
 	.venv/bin/python -m pytest -m sweep $(PYTEST_ARGS)
+	.venv-floor/bin/python -m pytest $(PYTEST_ARGS)
 
 commands: .venv/installed ## Write references/commands.md from the scripts' own --help
 	@PYTHONPATH=scripts .venv/bin/python tests/documents/commands.py
 
 picture: .venv/installed ## Draw the picture of README.md from what the scripts print
 	@.venv/bin/python tests/documents/picture.py
+
+PLACES ?= 60
+mutants: .venv/installed ## Break templates and toolkit at PLACES=60 places and see which tests notice (an hour)
+	.venv/bin/python tests/benchmarks/mutants.py --places $(PLACES)
 
 evals: .venv/installed ## Prove the checkers of the agent's tasks, on right and wrong answers
 	@.venv/bin/python evals/run.py

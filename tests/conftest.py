@@ -109,6 +109,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[SWEPT] = keep(config, items, sampled(items))
     if int(sqlalchemy.__version__.split(".")[1]) < LATEST:
         config.stash[LEFT_OUT] = keep(config, items, wants_older_sqlalchemy)
+        if config.getoption("sample"):
+            config.stash[SWEPT] += keep(config, items, by_turns(items))
 
 
 def keep(
@@ -152,6 +154,31 @@ def sampled(items: list[pytest.Item]) -> Callable[[pytest.Item], bool]:
             left_out.add(item.nodeid)
         seen[test] += 1
     return lambda item: item.nodeid not in left_out
+
+
+def by_turns(items: list[pytest.Item]) -> Callable[[pytest.Item], bool]:
+    """Of the databases that a test is run on one, another for each test: what an older SQLAlchemy
+    does otherwise it seldom does on one database only. `make sweeps` has all (#10).
+    """
+    databases: dict[tuple[str, ...], list[str]] = {}
+    for item in items:
+        test, dialect = test_and_dialect(item)
+        databases.setdefault(test, []).append(dialect)
+    turns = {test: number for number, test in enumerate(databases)}
+
+    def has_its_turn(item: pytest.Item) -> bool:
+        test, dialect = test_and_dialect(item)
+        return databases[test][turns[test] % len(databases[test])] == dialect
+
+    return has_its_turn
+
+
+def test_and_dialect(item: pytest.Item) -> tuple[tuple[str, ...], str]:
+    callspec = getattr(item, "callspec", None)
+    parameters = callspec.params if callspec else {}
+    test = item.nodeid.partition("[")[0]
+    others = [f"{name}={value!r}" for name, value in parameters.items() if name != "dialect"]
+    return (test, *others), str(parameters.get("dialect"))
 
 
 def wants_older_sqlalchemy(item: pytest.Item) -> bool:

@@ -70,7 +70,7 @@ engine.dispose()
 
 def practise() -> None:
     """A project in a folder that goes again; RuntimeError if any of it stays in this process."""
-    path = list(sys.path)
+    path, known = list(sys.path), set(sys.path_importer_cache)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         scripts = Path("alembic")
         (scripts / "versions").mkdir(parents=True)
@@ -83,6 +83,8 @@ def practise() -> None:
             with contextlib.redirect_stdout(io.StringIO()):
                 alembic.config.main(command.split())
     sys.path[:] = path
+    for name in set(sys.path_importer_cache) - known:  # "." is of that folder
+        del sys.path_importer_cache[name]
     sys.modules.pop("practised_models").Base.registry.dispose()
     for forget in typing._cleanups:  # type: ignore[attr-defined]  (its caches hold the models)
         forget()

@@ -1,0 +1,209 @@
+"""Break the templates and the toolkit at places spread over all rooms, and see which tests notice.
+
+Shows what the suite would let through: a mutant that lives is a missing test, a line that is not
+needed, or a change that nobody can see (#10). Costs about a CPU minute for each mutant.
+
+Conditions are turned round, `and` and `or`, comparisons, numbers and truth values exchanged, lines
+dropped, which cosmic-ray does not do. That happens in a copy of what is committed. The tests that
+name the module are tried first, then those of its room, as `make test` runs them; what lives then
+is tried with the cases that only `make sweeps` has.
+"""
+
+import argparse
+import ast
+import copy
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLKIT = Path("scripts/toolkit")
+TEMPLATES = Path("templates")
+# The tests of the scripts as a whole, by the first folder of the room.
+ROOMS = {
+    "connection": ["scripts/test_connection*", "scripts/test_old_*"],
+    "database": ["scripts/test_catalog*", "scripts/test_[grs]*", "harm/test_[egps]*"],
+    "fence": ["harm/test_[eg]*", "scripts/test_guard*", "scripts/test_project_prove*"],
+    "files": ["harm/test_files*", "scripts/test_setup_apply*"],
+    "migration": ["scripts/test_[emrt]*", "scripts/test_generate*", "scripts/test_several*"],
+    "project": ["scripts/test_[fpsw]*"],
+    "queries": ["scripts/test_queries*", "scripts/test_planted*"],
+    "report": ["scripts/test_[dfmpt]*", "harm/test_secrets*"],
+    "setup": ["scripts/test_[fs]*", "demo/test_*"],
+    "templates": ["templates/test_*", "examples/test_*", "faults/test_*"],
+}
+OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one file, whose path counts from the skill's root."""
+
+    file: Path
+    line: int
+    was: str
+    becomes: str
+    text: str
+    """The whole file."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--places", type=int, default=60, help="how many mutants")
+    parser.add_argument("--seed", type=int, default=10, help="which ones")
+    parser.add_argument("--only", default="", help="of files whose path has this in it")
+    options = parser.parse_args()
+    noticed = 0
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        skill = Path(folder, "skill")
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(skill)], check=True)
+        (skill / ".venv").symlink_to(ROOT / ".venv")
+        chosen = choose(skill, options.places, random.Random(options.seed), options.only)
+        for number, mutant in enumerate(chosen, 1):
+            started = time.monotonic()
+            failure = failure_with(skill, mutant)
+            noticed += bool(failure)
+            print(
+                f"{number}. {mutant.file}:{mutant.line}: {mutant.was} -> {mutant.becomes}\n"
+                f"   {failure or 'LIVES'} ({time.monotonic() - started:.0f} s)",
+                flush=True,
+            )
+    print(f"{noticed} of {len(chosen)} mutants were noticed")
+    return 0
+
+
+def choose(skill: Path, places: int, by: random.Random, only: str) -> list[Mutant]:
+    """As many of each room as of each other, and twelve times as many of the templates."""
+    rooms: dict[Path, list[Path]] = {}
+    for top in (TOOLKIT, TEMPLATES):
+        for path in sorted((skill / top).rglob("*.py")):
+            if only in str(file := path.relative_to(skill)) and path.read_text("utf-8").strip():
+                rooms.setdefault(file.parent, []).append(file)
+    for files in rooms.values():
+        by.shuffle(files)
+    order = [room for room in rooms for _ in range(12 if room == TEMPLATES else 1)]
+    found: dict[str, Mutant] = {}
+    for turn in range(places * 3):
+        files = rooms[order[turn % len(order)]]
+        files.append(file := files.pop(0))
+        if possible := list(mutants_of(skill, file)):
+            mutant = by.choice(possible)
+            found[mutant.text] = mutant
+        if len(found) == places:
+            break
+    return list(found.values())
+
+
+def mutants_of(skill: Path, file: Path) -> Iterator[Mutant]:
+    text = (skill / file).read_text(encoding="utf-8")
+    lines = text.encode().splitlines(keepends=True)
+    for node in ast.walk(ast.parse(text)):
+        becomes = changed(node)
+        if becomes is None or not isinstance(node, ast.stmt | ast.expr):
+            continue
+        assert node.end_lineno is not None and node.end_col_offset is not None
+        before = b"".join(lines[: node.lineno - 1]) + lines[node.lineno - 1][: node.col_offset]
+        end = node.end_lineno - 1
+        after = lines[end][node.end_col_offset :] + b"".join(lines[end + 1 :])
+        mutated = (before + becomes.encode() + after).decode()
+        yield Mutant(file, node.lineno, ast.unparse(node), becomes, mutated)
+
+
+def changed(node: ast.AST) -> str | None:
+    """Other code for this node; None where there is none that it could be."""
+    match node:
+        case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise() | ast.Continue():
+            return "pass"
+        case ast.Compare(ops=[operator]):
+            other = copy.deepcopy(node)
+            other.ops = [OPPOSITES[type(operator)]()]
+            return f"({ast.unparse(other)})"
+        case ast.BoolOp(op=operator):
+            either = copy.deepcopy(node)
+            either.op = ast.Or() if isinstance(operator, ast.And) else ast.And()
+            return f"({ast.unparse(either)})"
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return f"bool({ast.unparse(operand)})"
+        case ast.Constant(value=bool(value)):
+            return str(not value)
+        case ast.Constant(value=int(number)):
+            return str(number + 1)
+    return None
+
+
+def failure_with(skill: Path, mutant: Mutant) -> str:
+    """The first test that fails; empty if none does."""
+    path = skill / mutant.file
+    before = path.read_text(encoding="utf-8")
+    path.write_text(mutant.text, encoding="utf-8")
+    try:
+        named, room = tests_of(skill, mutant.file)
+        sample = ["--sample"]
+        for tests, options in ((named, sample), (room, sample), (room, ["-m", "sweep"])):
+            if tests and (failure := first_failure(skill, [*options, *tests])):
+                return failure + (" IN SWEEPS ONLY" if "-m" in options else "")
+        return ""
+    finally:
+        path.write_text(before, encoding="utf-8")
+        shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+
+
+def tests_of(skill: Path, file: Path) -> tuple[list[str], list[str]]:
+    """Files of tests: those that name the module, and all others of its room."""
+    module = ".".join(file.with_suffix("").parts).removeprefix("scripts.")
+    package, _, name = module.rpartition(".")
+    words = re.compile(
+        rf"\b{name}\b"
+        if file.parent == TEMPLATES
+        else rf"\b{module}\b|from {package} import .*\b{name}\b|\b{file.parent.name}/{file.name}"
+    )
+    inside = file.relative_to(TOOLKIT) if TOOLKIT in file.parents else file
+    tests = sorted((skill / "tests").rglob("test_*.py"))
+    named = [test for test in tests if words.search(test.read_text("utf-8"))]
+    room = [
+        test
+        for pattern in ROOMS[inside.parts[0]]
+        for test in tests
+        if test.match(f"tests/{pattern}") and test not in named
+    ]
+    return [str(test) for test in named], [str(test) for test in room]
+
+
+def first_failure(skill: Path, arguments: list[str]) -> str:
+    python = str(skill / ".venv/bin/python")
+    ended = subprocess.run(
+        [python, "-m", "pytest", "-x", "-q", "-n", "2", "--dist", "worksteal", *arguments],
+        cwd=skill,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode in (0, 5):  # all passed, or none were there
+        return ""
+    lines = ended.stdout.splitlines()
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    return failed[0][:120] if failed else f"pytest ended with {ended.returncode}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
