@@ -243,7 +243,7 @@ def test_the_last_connection_is_left_to_others(bench: Bench) -> None:
 
 def test_the_time_for_all_together_holds(bench: Bench) -> None:
     with slow_line(bench.pg.port, 0.4) as port:
-        run = Run(bench.url(port=port), ("--timeout", "3"))
+        run = Run(bench.url(port=port), ("--timeout", "3"), whole=True)
         ended = call(run, bench.empty, "--json")
     assert ended.code != 0
     assert "--timeout" in ended.document["next"] or "log" in ended.document["next"]

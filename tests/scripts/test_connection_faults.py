@@ -526,7 +526,7 @@ def _(bench: Bench) -> Iterator[Run]:
     says='"statement_cache_size": 0',
 )
 def _(bench: Bench) -> Iterator[Run]:
-    yield Run(bench.bouncer.url("shop"))
+    yield Run(bench.bouncer.url("shop"), whole=True)
 
 
 @fault(
@@ -537,7 +537,7 @@ def _(bench: Bench) -> Iterator[Run]:
     says='"prepare_threshold": None',
 )
 def _(bench: Bench) -> Iterator[Run]:
-    yield Run(bench.bouncer.url("shop", "psycopg"))
+    yield Run(bench.bouncer.url("shop", "psycopg"), whole=True)
 
 
 @fault(
@@ -583,6 +583,7 @@ def _(bench: Bench) -> Iterator[Run]:
         "port": url.port,
         "user": account,
         "password": private.PASSWORD,
+        "ssl_disabled": True,
     }
     with contextlib.ExitStack() as held, bench.my_global("max_connections", "10"):
         for _ in range(20):
@@ -748,9 +749,9 @@ def _(bench: Bench) -> Iterator[Run]:
 # What is in order
 
 
-@healthy("PostgreSQL, asyncpg", says="all answered")
+@healthy("PostgreSQL, asyncpg", says="20 tasks at once on 10 connections: all answered")
 def _(bench: Bench) -> Iterator[Run]:
-    yield Run(bench.url())
+    yield Run(bench.url(), whole=True)
 
 
 @healthy("PostgreSQL, psycopg", says="with psycopg")
@@ -780,12 +781,14 @@ def _(bench: Bench) -> Iterator[Run]:
 @healthy("PgBouncer with asyncpg's cure in the project", needs="PgBouncer", says="is set for it")
 def _(bench: Bench) -> Iterator[Run]:
     shop = bench.engine_project(', connect_args={"statement_cache_size": 0}')
-    yield Run(bench.bouncer.url("shop"), cwd=shop.root, variable="DATABASE_URL", by_name=False)
+    url = bench.bouncer.url("shop")
+    yield Run(url, cwd=shop.root, variable="DATABASE_URL", by_name=False, whole=True)
 
 
 @healthy("PgBouncer with psycopg's cure", needs="PgBouncer", says="transaction mode")
 def _(bench: Bench) -> Iterator[Run]:
-    yield Run(bench.bouncer.url("shop", "psycopg"), ("--connect-arg", "prepare_threshold=None"))
+    more = ("--connect-arg", "prepare_threshold=None")
+    yield Run(bench.bouncer.url("shop", "psycopg"), more, whole=True)
 
 
 @healthy("PgBouncer in session mode", needs="PgBouncer", says="session mode")
