@@ -143,9 +143,12 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture
 def built(first: tuple[Path, str], tmp_path: Path) -> Path:
-    """A copy of it for one test to spoil."""
+    """A copy of it for one test to spoil; of what no test does, a link (#10)."""
     skill = tmp_path / "a skill"
-    shutil.copytree(first[0], skill)
+    for name in ("examples", "demo"):
+        shutil.copytree(first[0] / name, skill / name)
+    for name in ("scripts", "templates"):
+        (skill / name).symlink_to(first[0] / name)
     return skill
 
 
@@ -201,7 +204,7 @@ def test_the_commands_to_go_on_by_hand_work(first: tuple[Path, str]) -> None:
     text = "\n".join(script)
     result = subprocess.run(
         ["bash", "-c", text],
-        env=environment(None),
+        env={**environment(None), **warm.environment()},
         capture_output=True,
         text=True,
         timeout=900,

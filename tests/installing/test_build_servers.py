@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from projects import warm
 from projects.shop import ADDRESS, Shop
 
 pytestmark = pytest.mark.any_sqlalchemy
@@ -62,7 +63,7 @@ def test_each_command_of_the_workflow_is_one(command: str) -> None:
     assert shown.returncode == 0, shown.stderr
     given = re.search(r'PYTEST_ARGS="(.*)"', command)
     if given:
-        ended = run(sys.executable, "-m", "pytest", "--co", "-q", *given[1].split(), cwd=ROOT)
+        ended = run(warm.python(), "-m", "pytest", "--co", "-q", *given[1].split(), cwd=ROOT)
         assert ended.returncode == 0, ended.stdout
 
 
@@ -123,8 +124,8 @@ def test_the_hook_stops_a_commit_whose_models_have_no_migration(
     commit(shop.root)
     attempt = [*PRE_COMMIT, "try-repo", str(repository), "migrations-agree", "--all-files"]
     variables = {
+        **warm.environment(),
         "DATABASE_URL": ADDRESS["sqlite"],
-        "VIRTUAL_ENV": sys.prefix,
         "PRE_COMMIT_HOME": str(tmp_path / "home"),
     }
     good = run(*attempt, cwd=shop.root, **variables)
