@@ -65,6 +65,8 @@ def test_a_cure_that_fits_nowhere_is_an_error(cured: Path) -> None:
         cures.apply(cured, ["cartesian"])
 
 
+# The DDL for PostgreSQL is carried out in test_queries_plans.py and test_queries_command.py (#10).
+@pytest.mark.sweep(every=2)
 @pytest.mark.any_sqlalchemy
 @pytest.mark.dialects("sqlite", "postgresql")
 def test_cured_a_request_sends_as_many_statements_for_many_rows_as_for_few(
