@@ -31,7 +31,6 @@ OF_SCRIPTS = [
     if path.name in ("connections.md", "migration-review.md", "slow-queries.md")
 ]
 OTHER_REFERENCES = [path for path in REFERENCES if path not in OF_SCRIPTS]
-OTHERS = ("sqlite", "mysql")
 ON_THEIR_OWN = [
     path
     for path in OTHER_REFERENCES
@@ -113,25 +112,17 @@ def carry_out(path: Path, blocks: list[Block], url: str, tmp_path: Path) -> tupl
     return answer["done"], f"{name_of(path)}:{failed}: {answer['error']}" if failed else ""
 
 
-@pytest.mark.sweep(every=3)  # each on one of the two (#10)
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(README, marks=pytest.mark.any_sqlalchemy),
-        GUIDES[0],
+        pytest.param(GUIDES[0], marks=pytest.mark.older_sqlalchemy_on("postgresql")),
+        *(pytest.param(path, marks=pytest.mark.any_sqlalchemy) for path in [README, *OF_SCRIPTS]),
     ],
     ids=name_of,
 )
 @pytest.mark.dialects("sqlite", "postgresql")
-def test_every_block_of_the_guides_runs(path: Path, run_blocks: Run) -> None:
-    """What they have the scripts do on MySQL, the tests of the scripts show."""
-    run_blocks(path)
-
-
-@pytest.mark.parametrize("path", OF_SCRIPTS, ids=name_of)
-@pytest.mark.any_sqlalchemy
-@pytest.mark.dialects("sqlite", "postgresql")
 def test_every_block_about_the_scripts_runs(path: Path, run_blocks: Run) -> None:
+    """What they have the scripts do on MySQL, the tests of the scripts show."""
     run_blocks(path)
 
 
@@ -141,11 +132,10 @@ def test_every_block_runs_also_what_is_not_for_postgresql(path: Path, run_blocks
     run_blocks(path)
 
 
-# On PostgreSQL all, and of the others, as long as they are an odd number, each on one: on all three
-# in `make sweeps` (#10).
+# On MySQL each second one; all in `make sweeps` (#10).
 @pytest.mark.parametrize("path", ALIKE, ids=name_of)
 @pytest.mark.dialects(
-    "postgresql", *(pytest.param(name, marks=pytest.mark.sweep(every=2)) for name in OTHERS)
+    "sqlite", "postgresql", pytest.param("mysql", marks=pytest.mark.sweep(every=2))
 )
 @pytest.mark.older_sqlalchemy_on("postgresql")
 def test_every_block_runs(path: Path, run_blocks: Run) -> None:
