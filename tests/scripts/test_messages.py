@@ -83,7 +83,7 @@ def test_a_primary_key_that_is_unique_too(tmp_path: Path, database_url: str) -> 
             (root / name).write_text(
                 text.replace("primary_key=True", "primary_key=True, unique=True")
             )
-    ended = setup(root, url=database_url)
+    ended = setup(root, "--no-prove", url=database_url)  # the revision's proof has it run (#10)
     assert ended.code == 0, ended.err
     assert generate(root, "first", url=database_url).code == 0
     ini = root / "alembic.ini"

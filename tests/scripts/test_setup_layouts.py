@@ -68,7 +68,7 @@ def answers(layout: Layout, url: str) -> str:
 FOLDERS = ("flat", "monorepo", "own_toolkit", "src")
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("name", FOLDERS)
 @pytest.mark.dialects("sqlite")
 @pytest.mark.any_sqlalchemy

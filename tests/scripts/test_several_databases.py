@@ -164,8 +164,11 @@ def test_a_revision_is_right_on_each_database(
 
 
 @pytest.mark.any_sqlalchemy
-def test_what_is_said_is_refused_and_what_is_guessed_is_told(project: Path) -> None:
+def test_what_is_said_is_refused_and_what_is_guessed_is_told(
+    project: Path, make_database: Callable[[str], str]
+) -> None:
     """SQLite's driver may be there for tests that make their tables without a revision."""
+    make_database("postgresql")  # else each run starts a server of its own
     shop = Shop(project / "shop")
     shop.edit("pyproject.toml", '"alembic"', '"alembic", "aiosqlite", "asyncpg"')
     shop.write("app/models.py", SQLITE_ONLY)

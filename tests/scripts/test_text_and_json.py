@@ -46,7 +46,7 @@ def told(document: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.any_sqlalchemy
-@pytest.mark.sweep(every=6)
+@pytest.mark.sweep(every=7)
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_both_tell_the_same(
     tmp_path: Path, make_database: Callable[..., str], situation: str
