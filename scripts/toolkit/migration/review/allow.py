@@ -122,6 +122,8 @@ def apply_comments(findings: Sequence[Finding], sources: Mapping[str, str]) -> l
 
 @lru_cache(maxsize=256)
 def comments_of(source: str) -> tuple[Comment, ...]:
+    if "migration-review" not in source and SQUAWK not in source:
+        return ()  # as nearly all: to look at each token takes as long as all other rules
     try:
         tree = ast.parse(source)
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
