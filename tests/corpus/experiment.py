@@ -18,6 +18,8 @@ from alembic.operations import Operations
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
+from servers import mysql
+
 DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "sqlite": "pysqlite"}
 REFUSED = (sa.exc.SQLAlchemyError, NotImplementedError)
 """By the database, or by Alembic, or by the revision itself."""
@@ -46,12 +48,17 @@ def engine_for(url: str) -> Iterator[sa.Engine]:
     address = make_url(url)
     kind = address.get_backend_name()
     kind = "mysql" if kind == "mariadb" else kind
-    # A connection each: what one has set (foreign keys) is not for the next.
+    # A connection each: what one has set (foreign keys) is not for the next. On PostgreSQL that
+    # goes with the transaction, and a connection costs more than all else does (#10).
+    pool: dict[str, Any] = {} if kind == "postgresql" else {"poolclass": NullPool}
+    # Only ends a hang: the driver's own 10 seconds are not enough on a busy machine.
+    settings: dict[str, Any] = {} if kind == "sqlite" else {"connect_timeout": 300}
+    if kind == "postgresql":
+        settings["prepare_threshold"] = None  # the plan of before would be an error after it
+    elif kind == "mysql":
+        settings["ssl_disabled"] = not mysql.offers_tls(address.set(database=None))
     engine = sa.create_engine(
-        address.set(drivername=f"{kind}+{DRIVERS[kind]}"),
-        poolclass=NullPool,
-        # Only ends a hang: the driver's own 10 seconds are not enough on a busy machine.
-        connect_args={} if kind == "sqlite" else {"connect_timeout": 300},
+        address.set(drivername=f"{kind}+{DRIVERS[kind]}"), connect_args=settings, **pool
     )
     try:
         yield engine

@@ -1,7 +1,7 @@
-"""Runs the revisions of a corpus, each on a database of its own, and reads what they expect."""
+"""Runs the revisions of a corpus, each on the base, and reads what they expect."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,28 @@ with engine.connect() as connection:
         context.run_migrations()
 engine.dispose()
 """
+# Revisions beside each other, each undone at its end: the next one finds the base again (#10).
+SIBLINGS_ENV = ENV.replace(
+    "context.configure(connection=connection)",
+    "context.configure(connection=connection, transaction_per_migration=True)",
+).replace(
+    'create_async_engine("{url}")\n',
+    'create_async_engine("{url}")\n    engine.dialect.do_commit = engine.dialect.do_rollback\n',
+)
+# The same where a change of the schema cannot be undone: what was there is made anew.
+MADE_ANEW_ENV = ENV.replace(
+    "context.configure(connection=connection)",
+    """def make_anew(**_):
+        connection.rollback()
+        for statement in {statements}:
+            connection.exec_driver_sql(statement)
+
+    context.configure(connection=connection, on_version_apply=make_anew)""",
+)
+TOGETHER = 24
+"""Revisions in one command: a worker of several runs that part of the corpus that it tests."""
+NOT_UNDONE = re.compile(r"autocommit_block|COMMIT|\.engine\.| fails\b")
+"""What a rollback does not undo, and what ends the command for those that come after it."""
 URLS = {
     "postgresql": "postgresql+asyncpg://nobody@127.0.0.1:1/none",
     "mysql": "mysql+aiomysql://nobody@127.0.0.1:1/none",
@@ -68,6 +90,10 @@ class Case:
     def is_safe(self) -> bool:
         return not self.expected
 
+    @property
+    def may_be_undone(self) -> bool:
+        return not NOT_UNDONE.search(self.path.read_text(encoding="utf-8"))
+
 
 def cases(folder: Path) -> list[Case]:
     """All but the base; a file without a readable first line is an error."""
@@ -77,6 +103,15 @@ def cases(folder: Path) -> list[Case]:
             found.append(Case(path.stem, path, expectation(path)))
     assert found, f"no revisions in {folder}"
     return found
+
+
+def siblings(case: Case, corpus: list[Case]) -> list[str]:
+    """Those that are run with it, each on the base; one whose effects stay is run alone (#10)."""
+    if not case.may_be_undone:
+        return [case.name]
+    undone = [one.name for one in corpus if one.may_be_undone]
+    first = undone.index(case.name) // TOGETHER * TOGETHER
+    return undone[first : first + TOGETHER]
 
 
 def expectation(path: Path) -> frozenset[tuple[str, str]]:
@@ -89,13 +124,24 @@ def expectation(path: Path) -> frozenset[tuple[str, str]]:
 
 
 class Workplace:
-    """A project with the corpus in its versions folder."""
+    """A project with the corpus in its versions folder, or `only` these of it and the base:
+    Alembic reads all that are there, whichever is to be run (#10)."""
 
-    def __init__(self, root: Path, folder: Path, *, url: str = "", env: str = ENV) -> None:
+    def __init__(
+        self,
+        root: Path,
+        folder: Path,
+        *,
+        url: str = "",
+        env: str = ENV,
+        only: Collection[str] | None = None,
+    ) -> None:
         self.root = root
         versions = root / "alembic" / "versions"
         versions.mkdir(parents=True)
         for path in folder.glob("*.py"):
+            if only is not None and path.stem not in {"base", *only}:
+                continue
             (versions / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
         (root / "alembic" / "env.py").write_text(env.replace("{url}", url or URLS[folder.name]))
         (root / "pyproject.toml").write_text('[project]\nname = "corpus"\nversion = "0"\n')
@@ -104,6 +150,16 @@ class Workplace:
         self.ini.write_text("[alembic]\nscript_location = %(here)s/alembic\npath_separator = os\n")
         self.versions = versions
         self.project = read_project(root)
+
+    @contextmanager
+    def holding(self, path: Path) -> Iterator[None]:
+        """With one revision more."""
+        copy = self.versions / path.name
+        copy.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        try:
+            yield
+        finally:
+            copy.unlink()
 
     def run(self, *arguments: str, url: str, action: str = "trace") -> dict[str, Any]:
         """The worker's report."""
@@ -115,10 +171,20 @@ class Workplace:
         return run_alembic(self.project, arguments, scratch, ini=self.ini, extra=extra).report
 
 
+def by_revision(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The report of several revisions, as if each had been run alone."""
+    trace = report["trace"]
+    assert "error" not in report, report["error"]["message"]
+    return {
+        one["revision"]: {**report, "trace": {**trace, "revisions": [one]}}
+        for one in trace["revisions"]
+    }
+
+
 @contextmanager
 def copy_of(server: Any, template: str, name: str) -> Iterator[str]:
     """A PostgreSQL database made from `template`; its URL."""
-    server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    server.create_database(name, template)
     try:
         yield server.url(name)
     finally:

@@ -21,7 +21,7 @@ AS_USUAL = "import warnings\n\nwarnings.simplefilter('ignore')\n"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    return Workplace(tmp_path_factory.mktemp("corpus") / "p", FOLDER, env=AS_USUAL + ENV)
+    return Workplace(tmp_path_factory.mktemp("corpus") / "p", FOLDER, env=AS_USUAL + ENV, only=())
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,9 @@ def database(base: Path, make_database: Callable[[str], str]) -> str:
 
 def run(place: Workplace, database: str, name: str) -> tuple[dict[str, Any], list[Finding]]:
     """The trace of one revision on top of the base, and its findings."""
-    trace = place.run("upgrade", name, url=database)["trace"]
-    return trace, findings_of(trace)
+    with place.holding(FOLDER / f"{name}.py"):
+        trace = place.run("upgrade", name, url=database)["trace"]
+        return trace, findings_of(trace)
 
 
 def verdicts(findings: list[Finding]) -> set[tuple[str, str]]:
@@ -75,6 +76,6 @@ def test_the_synchronous_driver_tells_the_same(
     name: str, tmp_path_factory: pytest.TempPathFactory, database: str
 ) -> None:
     folder = tmp_path_factory.mktemp("sync") / "p"
-    place = Workplace(folder, FOLDER, url="sqlite:///none.db", env=AS_USUAL + SYNC_ENV)
+    place = Workplace(folder, FOLDER, url="sqlite:///none.db", env=AS_USUAL + SYNC_ENV, only=())
     _, findings = run(place, database, name)
     assert verdicts(findings) == {case.name: set(case.expected) for case in CASES}[name]
