@@ -46,10 +46,51 @@ def copy_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Fill
     return original
 
 
+@pytest.fixture(scope="session")
+def copy_mysql(mysql_server: Any) -> Iterator[Callable[[str, Fill], list[str]]]:
+    """The statements that make a copy, in an empty database: there is no other way (#10)."""
+    made: dict[str, list[str]] = {}
+
+    def original(name: str, fill: Fill) -> list[str]:
+        database = f"asp_original_{name}"
+        if database not in made:
+            mysql_server.create_database(database)
+            made[database] = []
+            fill(mysql_server.url(database))
+            made[database] = copying(mysql_server, database)
+        return made[database]
+
+    yield original
+    for database in made:
+        mysql_server.drop_database(database)
+
+
+def copying(server: Any, database: str) -> list[str]:
+    """Tables with their rows, and triggers; anything else is an error."""
+    found = dict(server.execute("SHOW FULL TABLES", database))
+    assert set(found.values()) <= {"BASE TABLE"}, found
+    statements = ["SET foreign_key_checks = 0"]
+    for table in found:
+        columns = ", ".join(
+            f"`{column[0]}`"
+            for column in server.execute(f"SHOW COLUMNS FROM `{table}`", database)
+            if "GENERATED" not in column[5]
+        )
+        statements += [
+            server.execute(f"SHOW CREATE TABLE `{table}`", database)[0][1],
+            f"INSERT INTO `{table}` ({columns}) SELECT {columns} FROM `{database}`.`{table}`",
+        ]
+    triggers = [row[0] for row in server.execute("SHOW TRIGGERS", database)]
+    # Behind the rows, which they would change.
+    return statements + [
+        server.execute(f"SHOW CREATE TRIGGER `{name}`", database)[0][2] for name in triggers
+    ]
+
+
 @pytest.fixture
 def filled(request: pytest.FixtureRequest, make_database: Make) -> Callable[[str, str, Fill], str]:
     """Call it with a dialect, a name, and what fills an empty database of that name, given its
-    URL: the URL of a database like that. MySQL cannot copy, and is filled each time.
+    URL: the URL of a database like that.
     """
 
     def make(dialect: str, name: str, fill: Fill) -> str:
@@ -61,7 +102,9 @@ def filled(request: pytest.FixtureRequest, make_database: Make) -> Callable[[str
             original = request.getfixturevalue("copy_sqlite")(name, fill)
             shutil.copyfile(original, str(make_url(url).database))
         else:
-            fill(url)
+            statements = request.getfixturevalue("copy_mysql")(name, fill)
+            server = request.getfixturevalue("mysql_server")
+            server.execute_all(statements, str(make_url(url).database))
         return url
 
     return make
