@@ -462,7 +462,7 @@ async def test_seed_row_29_streams_in_batches_and_in_bounded_memory(
     database: DatabaseSessionManager,
 ):
     await delete_everything_of_cleo(database)
-    await add_posts(database, 10_000)
+    await add_posts(database, 3_000)
 
     async def streamed(batch: int) -> tuple[int, int]:
         """Rows, and the most bytes in use."""
@@ -476,11 +476,11 @@ async def test_seed_row_29_streams_in_batches_and_in_bounded_memory(
         tracemalloc.stop()
         return rows, peak
 
-    await streamed(100)  # fills the caches
+    await streamed(50)  # fills the caches
     with statements(database) as sent:
-        small, large = await streamed(100), await streamed(20_000)
+        small, large = await streamed(50), await streamed(20_000)
     assert len(sent) == 2
-    assert small[0] == large[0] == 10_000 + 15 - 5 - 2
+    assert small[0] == large[0] == 3_000 + 15 - 5 - 2
     assert small[1] < large[1] / 4
 
 
