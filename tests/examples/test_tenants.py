@@ -192,7 +192,7 @@ def test_schemas_are_migrated_side_by_side_and_again(
     project.revision(2, "op.create_table('more', sa.Column('id', sa.Integer, primary_key=True))")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    names = [f"t{number}" for number in range(5)]
+    names = ["t1", "t2", "t3"]
 
     def ask(statement: str) -> list[object]:
         async def run() -> list[object]:
@@ -216,7 +216,7 @@ def test_schemas_are_migrated_side_by_side_and_again(
     done = [f"{name} r2" for name in names if name != "t3"]
     assert sorted(ask(versions)) == sorted([*done, "t3 r1"])
     ask("DROP TABLE tenant_t3.more")
-    assert migrate_schemas("alembic.ini", database_url, names, at_once=2) == {}
+    assert migrate_schemas("alembic.ini", database_url, names, at_once=1) == {}
     assert sorted(ask(versions)) == [f"{name} r2" for name in names]
     tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
     assert ask(tables) == [0]

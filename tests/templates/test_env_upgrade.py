@@ -1,8 +1,6 @@
 """env.py runs migrations: every dialect, several processes, a caller's connection, no debris."""
 
 import asyncio
-import os
-import sys
 import textwrap
 from pathlib import Path
 
@@ -408,14 +406,11 @@ async def test_a_busy_pooler_is_refused_too(
 
         done = asyncio.Event()
         busy = [asyncio.create_task(traffic()) for _ in range(4)]
-        # In processes of their own: those that are warm wait for each other.
-        alembic = (sys.executable, "-m", "alembic", "upgrade", "head")
-        environment = {**os.environ, "DATABASE_URL": project.url}
-        options = {"cwd": project.root, "env": environment, "stderr": asyncio.subprocess.PIPE}
         outputs = []
         for _ in range(3):
-            pods = [await asyncio.create_subprocess_exec(*alembic, **options) for _ in range(PODS)]
-            outputs += [(await pod.communicate())[1].decode() for pod in pods]
+            pods = [project.start("-m", "alembic", "upgrade", "head") for _ in range(PODS)]
+            outputs += [(await asyncio.to_thread(pod.communicate))[0] for pod in pods]
+            assert all(pod.returncode for pod in pods)
         done.set()
         await asyncio.gather(*busy)
     assert all("PgBouncer in transaction mode" in one for one in outputs)
