@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.any_sqlalchemy]
 
 
 async def test_soak(show_at_the_end: Callable[[str], None]) -> None:
-    """`make soak` for fifteen seconds, with three wrong ways beside the right one: caught, each."""
+    """`make soak` for six seconds, with three wrong ways beside the right one: caught, each."""
     with soak_cluster() as cluster:
         run = Soak(cluster, 17, ["right", *WRONG])
 
@@ -24,7 +24,7 @@ async def test_soak(show_at_the_end: Callable[[str], None]) -> None:
                 and counts["answered-early"][LOST] > 20
             )
 
-        await run.run(15, all_are_caught)
+        await run.run(6, all_are_caught)
         caught = {way: await run.problems(way) for way in WRONG}
         problems = await run.problems("right")
     show_at_the_end(run.table(problems) + "\n" + "\n".join(map(str, caught.items())))
