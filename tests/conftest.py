@@ -24,6 +24,7 @@ import pytest
 import sqlalchemy
 
 from projects import warm
+from selection import by_turns, is_quick, keep, sampled, wants_older_sqlalchemy
 from servers import mysql, postgres, replication
 from templates import distributed
 
@@ -35,18 +36,6 @@ CALLED = pytest.StashKey[set[tuple[str, str]]]()
 LEFT_OUT = pytest.StashKey[int]()
 SWEPT = pytest.StashKey[int]()
 TABLES = pytest.StashKey[list[str]]()
-STARTS_PROGRAMS = {
-    "subprocess",
-    "projects.warm",
-    "projects.connection_bench",
-    "projects.findings",
-    "projects.plans_capture",
-    "projects.shop",
-    "projects.setup_door",
-    "faults.soak",
-    "templates.env_project",
-    "zoo.compare",
-}
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 pytest_plugins = ["projects.fixtures", "projects.examples", "harm.fixtures", "faults.fixtures"]
@@ -111,83 +100,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[LEFT_OUT] = keep(config, items, wants_older_sqlalchemy)
         if config.getoption("sample"):
             config.stash[SWEPT] += keep(config, items, by_turns(items))
-
-
-def keep(
-    config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]
-) -> int:
-    """Leave out the others; how many they are."""
-    kept: dict[bool, list[pytest.Item]] = {True: [], False: []}
-    for item in items:
-        kept[wanted(item)].append(item)
-    items[:] = kept[True]
-    config.hook.pytest_deselected(items=kept[False])
-    return len(kept[False])
-
-
-def is_quick(item: pytest.Item) -> bool:
-    """By what the test asks for and what its file imports: nobody has to mark anything (#10)."""
-    fixtures = set(getattr(item, "fixturenames", ()))
-    callspec = getattr(item, "callspec", None)
-    parameters = callspec.params if callspec else {}
-    if fixtures & {"postgres_server", "mysql_server", "cluster"} or any(
-        value in ("postgresql", "mysql") for value in parameters.values()
-    ):
-        return False
-    if "make_database" in fixtures and "dialect" not in parameters:  # of whichever kind
-        return False
-    values = vars(getattr(item, "module", None)).values()
-    origins = {getattr(value, "__module__", getattr(value, "__name__", "")) for value in values}
-    return not origins & STARTS_PROGRAMS
-
-
-def sampled(items: list[pytest.Item]) -> Callable[[pytest.Item], bool]:
-    """Of each test with the marker `sweep(every=N)` the first case and each Nth after it (#10)."""
-    seen: Counter[str] = Counter()
-    left_out = set()
-    for item in items:
-        marker = item.get_closest_marker("sweep")
-        if marker is None:
-            continue
-        test = item.nodeid.partition("[")[0]
-        if seen[test] % marker.kwargs["every"]:
-            left_out.add(item.nodeid)
-        seen[test] += 1
-    return lambda item: item.nodeid not in left_out
-
-
-def by_turns(items: list[pytest.Item]) -> Callable[[pytest.Item], bool]:
-    """Of the databases that a test is run on one, another for each test: what an older SQLAlchemy
-    does otherwise it seldom does on one database only. `make sweeps` has all (#10).
-    """
-    databases: dict[tuple[str, ...], list[str]] = {}
-    for item in items:
-        test, dialect = test_and_dialect(item)
-        databases.setdefault(test, []).append(dialect)
-    turns = {test: number for number, test in enumerate(databases)}
-
-    def has_its_turn(item: pytest.Item) -> bool:
-        test, dialect = test_and_dialect(item)
-        return databases[test][turns[test] % len(databases[test])] == dialect
-
-    return has_its_turn
-
-
-def test_and_dialect(item: pytest.Item) -> tuple[tuple[str, ...], str]:
-    callspec = getattr(item, "callspec", None)
-    parameters = callspec.params if callspec else {}
-    test = item.nodeid.partition("[")[0]
-    others = [f"{name}={value!r}" for name, value in parameters.items() if name != "dialect"]
-    return (test, *others), str(parameters.get("dialect"))
-
-
-def wants_older_sqlalchemy(item: pytest.Item) -> bool:
-    if item.get_closest_marker("any_sqlalchemy"):
-        return False
-    marker = item.get_closest_marker("older_sqlalchemy_on")
-    callspec = getattr(item, "callspec", None)
-    dialect = callspec.params.get("dialect") if callspec else None
-    return marker is None or dialect is None or dialect in marker.args
 
 
 @pytest.fixture(scope="module", autouse=True)
