@@ -66,25 +66,27 @@ def by_turns(items: list[pytest.Item]) -> Callable[[pytest.Item], bool]:
     """Of the databases that a test is run on one, another for each test: what an older SQLAlchemy
     does otherwise it seldom does on one database only. `make sweeps` has all (#10).
     """
-    databases: dict[tuple[str, ...], list[str]] = {}
+    databases: dict[str, set[str]] = {}
     for item in items:
         test, dialect = test_and_dialect(item)
-        databases.setdefault(test, []).append(dialect)
-    turns = {test: number for number, test in enumerate(databases)}
+        databases.setdefault(test, set()).add(dialect)
+    # Sorted: the tests may run in random order, and each worker has to come to the same.
+    turns = {test: number for number, test in enumerate(sorted(databases))}
 
     def has_its_turn(item: pytest.Item) -> bool:
         test, dialect = test_and_dialect(item)
-        return databases[test][turns[test] % len(databases[test])] == dialect
+        among = sorted(databases[test])
+        return among[turns[test] % len(among)] == dialect
 
     return has_its_turn
 
 
-def test_and_dialect(item: pytest.Item) -> tuple[tuple[str, ...], str]:
+def test_and_dialect(item: pytest.Item) -> tuple[str, str]:
+    """Its name but for the database's, and that; empty where it has none."""
     callspec = getattr(item, "callspec", None)
-    parameters = callspec.params if callspec else {}
-    test = item.nodeid.partition("[")[0]
-    others = [f"{name}={value!r}" for name, value in parameters.items() if name != "dialect"]
-    return (test, *others), str(parameters.get("dialect"))
+    dialect = str(callspec.params.get("dialect", "")) if callspec else ""
+    test, _, case = item.nodeid.partition("[")
+    return f"{test}[{case.replace(dialect, '', 1)}", dialect
 
 
 def wants_older_sqlalchemy(item: pytest.Item) -> bool:

@@ -421,7 +421,7 @@ async def detached():
 @app.get("/held")
 async def held(session: AsyncSession = Session):
     await session.scalar(select(func.count(User.id)))
-    await asyncio.sleep(0.2)  # finds: connection-held
+    await asyncio.sleep(0.6)  # finds: connection-held
     return {}
 
 
@@ -752,7 +752,9 @@ def test_the_worst_is_told_with_numbers(run: Run) -> None:
     assert run.finding("GET /far").message == "GET /far skips 1,100 rows to get 10"
     assert "7 times" in run.finding("POST /commit-in-loop").message
     held = run.finding("GET /held")
-    assert held.cost_ms == pytest.approx(200, abs=90)
+    # Looked at now and then, on a busy machine seldom (#10): "or more", as it says.
+    waits = [one.data for one in run.capture.events if one.kind == "held-connection"]
+    assert held.cost_ms in [one["waited_ms"] for one in waits if one["waited_ms"] < one["held_ms"]]
     [left] = [one for one in run.capture.events if one.kind == "left-open"]
     assert left.data["in_transaction"]
     routes = {one.name: one for one in routes_of(run.capture)}

@@ -4,6 +4,7 @@ Only regular files are opened: a pipe would wait for a writer, and a device has 
 What Python cannot import either, such as a pipe with the name of a module, is no source.
 """
 
+import contextlib
 import io
 import os
 import re
@@ -77,10 +78,8 @@ def text_of(path: Path) -> str:
         (b"", "utf-8-sig"),
     ):
         if content.startswith(mark):
-            try:
+            with contextlib.suppress(UnicodeDecodeError):
                 return universal(content.decode(encoding))
-            except UnicodeDecodeError:
-                continue
     return universal(content.decode("latin-1"))
 
 

@@ -163,7 +163,7 @@ async def refresh_preview(session: SessionDep, post_id: int) -> Any:
 
 async def fetch_preview(title: str) -> str:
     """What the preview service says."""
-    await asyncio.sleep(0.3)  # fault: held capture proved
+    await asyncio.sleep(0.6)  # fault: held capture proved
     return f"preview of {title}"
 
 
