@@ -1,8 +1,10 @@
 """What another user put into a folder above the project is not believed (#11)."""
 
+import grp
 import hashlib
 import json
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 from harm.other_user import MALLORY, give, needs_root, shared
 from projects.layouts import LAYOUTS
 from projects.setup_door import SCRIPTS, environment, setup, tree
+from toolkit.files.trust import is_own_group
 from toolkit.setup.apply import JOURNAL, BusyError, Transaction, recover
 from toolkit.setup.changes import FileChange
 
@@ -169,6 +172,21 @@ def test_an_environment_that_others_can_exchange_is_not_run(
     assert ended.returncode == 0, ended.stderr
     assert "can be changed by others" in ended.stderr
     assert not mark.exists()
+
+
+def test_a_group_is_ones_own_where_it_is_the_users_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `useradd` makes it, by the machine's own accounts."""
+    names = {group.gr_gid: group.gr_name for group in grp.getgrall()}
+    account = next(
+        one for one in pwd.getpwall() if one.pw_uid and names.get(one.pw_gid) == one.pw_name
+    )
+    other = next(number for number in names if number not in (0, account.pw_gid))
+    is_own = is_own_group.__wrapped__
+    monkeypatch.setattr(os, "geteuid", lambda: account.pw_uid)
+    monkeypatch.setattr(os, "getegid", lambda: account.pw_gid)
+    assert is_own(0) and is_own(account.pw_gid) and not is_own(other)
+    monkeypatch.setattr(os, "getegid", lambda: other)
+    assert not is_own(account.pw_gid) and not is_own(other)
 
 
 @needs_root
