@@ -12,6 +12,7 @@ STARTS_PROGRAMS = {
     "projects.findings",
     "projects.plans_capture",
     "projects.shop",
+    "servers.replication",
     "projects.setup_door",
     "faults.soak",
     "templates.env_project",
