@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -32,11 +33,15 @@ def keep(
     return len(kept[False])
 
 
+def parameters_of(item: pytest.Item) -> dict[str, Any]:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params if callspec else {}
+
+
 def is_quick(item: pytest.Item) -> bool:
     """By what the test asks for and what its file imports: nobody has to mark anything (#10)."""
     fixtures = set(getattr(item, "fixturenames", ()))
-    callspec = getattr(item, "callspec", None)
-    parameters = callspec.params if callspec else {}
+    parameters = parameters_of(item)
     if fixtures & {"postgres_server", "mysql_server", "cluster"} or any(
         value in ("postgresql", "mysql") for value in parameters.values()
     ):
@@ -84,8 +89,7 @@ def by_turns(items: list[pytest.Item]) -> Callable[[pytest.Item], bool]:
 
 def test_and_dialect(item: pytest.Item) -> tuple[str, str]:
     """Its name but for the database's, and that; empty where it has none."""
-    callspec = getattr(item, "callspec", None)
-    dialect = str(callspec.params.get("dialect", "")) if callspec else ""
+    dialect = str(parameters_of(item).get("dialect", ""))
     test, _, case = item.nodeid.partition("[")
     return f"{test}[{case.replace(dialect, '', 1)}", dialect
 
@@ -94,6 +98,5 @@ def wants_older_sqlalchemy(item: pytest.Item) -> bool:
     if item.get_closest_marker("any_sqlalchemy"):
         return False
     marker = item.get_closest_marker("older_sqlalchemy_on")
-    callspec = getattr(item, "callspec", None)
-    dialect = callspec.params.get("dialect") if callspec else None
+    dialect = parameters_of(item).get("dialect")
     return marker is None or dialect is None or dialect in marker.args

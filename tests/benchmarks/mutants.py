@@ -76,7 +76,6 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         skill = Path(folder, "skill")
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(skill)], check=True)
-        (skill / ".venv").symlink_to(ROOT / ".venv")
         chosen = choose(skill, options.places, random.Random(options.seed), options.only)
         for number, mutant in enumerate(chosen, 1):
             started = time.monotonic()
@@ -151,22 +150,23 @@ def changed(node: ast.AST) -> str | None:
 
 
 def failure_with(skill: Path, mutant: Mutant) -> str:
-    """The first test that fails; empty if none does."""
+    """The first test that fails, and does not without the mutant; empty if none does."""
     path = skill / mutant.file
     before = path.read_text(encoding="utf-8")
     path.write_text(mutant.text, encoding="utf-8")
+    tests = tests_of(skill, mutant.file)
+    # PostgreSQL's tests come after all of SQLite's: few files at a time are sooner red.
+    few = [["--sample", *some] for some in (tests[:1], tests[1:4], tests[4:]) if some]
     try:
-        tests = tests_of(skill, mutant.file)
-        # PostgreSQL's tests come after all of SQLite's: few files at a time are sooner red.
-        for some in filter(None, (tests[:1], tests[1:4], tests[4:])):
-            if failure := first_failure(skill, ["--sample", *some]):
-                return failure
-        if failure := first_failure(skill, ["-m", "sweep", *tests]):
-            return f"{failure} IN SWEEPS ONLY"
-        return ""
+        for arguments in (*few, ["-m", "sweep", *tests]):
+            if failure := first_failure(skill, arguments):
+                break
     finally:
         path.write_text(before, encoding="utf-8")
         shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+    if failure and first_failure(skill, [failure]):
+        sys.exit(f"{failure} fails without a mutant, too: mend that first")
+    return f"{failure} IN SWEEPS ONLY" if failure and "-m" in arguments else failure
 
 
 def tests_of(skill: Path, file: Path) -> list[str]:
@@ -192,9 +192,9 @@ def tests_of(skill: Path, file: Path) -> list[str]:
 
 
 def first_failure(skill: Path, arguments: list[str]) -> str:
-    python = str(skill / ".venv/bin/python")
+    """The name of the test; empty if all pass."""
     ended = subprocess.run(
-        [python, "-m", "pytest", "-x", "-q", "-n", "2", "--dist", "worksteal", *arguments],
+        [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "--dist", "worksteal", *arguments],
         cwd=skill,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
         capture_output=True,
@@ -204,8 +204,10 @@ def first_failure(skill: Path, arguments: list[str]) -> str:
     if ended.returncode in (0, 5):  # all passed, or none were there
         return ""
     lines = ended.stdout.splitlines()
-    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    return failed[0][:120] if failed else f"pytest ended with {ended.returncode}"
+    failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    if not failed:
+        sys.exit(f"pytest ended with {ended.returncode} and no test's name: {lines[-1:]}")
+    return failed[0].partition(" ")[2].partition(" - ")[0]
 
 
 if __name__ == "__main__":

@@ -137,25 +137,29 @@ class Workplace:
         only: Collection[str] | None = None,
     ) -> None:
         self.root = root
-        versions = root / "alembic" / "versions"
-        versions.mkdir(parents=True)
+        self.versions = root / "alembic" / "versions"
+        self.versions.mkdir(parents=True)
         for path in folder.glob("*.py"):
             if only is not None and path.stem not in {"base", *only}:
                 continue
-            (versions / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+            self.add(path)
         (root / "alembic" / "env.py").write_text(env.replace("{url}", url or URLS[folder.name]))
         (root / "pyproject.toml").write_text('[project]\nname = "corpus"\nversion = "0"\n')
         (root / "main.py").write_text("from fastapi import FastAPI\n\napp = FastAPI()\n")
         self.ini = root / "alembic.ini"
         self.ini.write_text("[alembic]\nscript_location = %(here)s/alembic\npath_separator = os\n")
-        self.versions = versions
         self.project = read_project(root)
+
+    def add(self, path: Path) -> Path:
+        """A copy of that revision."""
+        copy = self.versions / path.name
+        copy.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        return copy
 
     @contextmanager
     def holding(self, path: Path) -> Iterator[None]:
         """With one revision more."""
-        copy = self.versions / path.name
-        copy.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        copy = self.add(path)
         try:
             yield
         finally:
@@ -179,6 +183,17 @@ def by_revision(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
         one["revision"]: {**report, "trace": {**trace, "revisions": [one]}}
         for one in trace["revisions"]
     }
+
+
+def reports_with_siblings(
+    case: Case, corpus: list[Case], root: Path, *, env: str, url: str
+) -> dict[str, dict[str, Any]]:
+    """By revision, of all that run with it; `env` finds the base again behind each of several."""
+    names = siblings(case, corpus)
+    alone = names == [case.name]
+    place = Workplace(root, case.path.parent, only=names, env=ENV if alone else env)
+    report = place.run("upgrade", "heads", url=url)
+    return {case.name: report} if alone else by_revision(report)
 
 
 @contextmanager

@@ -121,6 +121,11 @@ class Ended:
     out: str
     err: str
 
+    @property
+    def sees_a_difference(self) -> bool:
+        """Did the comparison after a new revision, which costs no run more (#10)?"""
+        return "still sees a difference" in self.out.replace("\n  ", " ")
+
 
 class Shop:
     """The project on disk, and the door run in it."""

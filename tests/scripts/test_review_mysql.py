@@ -12,7 +12,7 @@ from alembic.operations import Operations
 from sqlalchemy.engine import make_url
 
 from corpus import forms
-from corpus.runner import CORPUS, ENV, MADE_ANEW_ENV, Case, Workplace, by_revision, cases, siblings
+from corpus.runner import CORPUS, MADE_ANEW_ENV, Case, Workplace, cases, reports_with_siblings
 from servers.mysql import MySQLServer
 from toolkit.migration.review import findings_of
 from toolkit.report.finding import Finding
@@ -76,15 +76,13 @@ def report(
     tmp_path_factory: pytest.TempPathFactory, reports: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     if case.name not in reports:
-        names = siblings(case, CASES)
         url = at_base()
         name = make_url(url).database
         again = [f"DROP DATABASE {name}", f"CREATE DATABASE {name} CHARACTER SET utf8mb4"]
         anew = repr([*again, f"USE {name}", *base])
-        env = ENV if names == [case.name] else MADE_ANEW_ENV.replace("{statements}", anew)
+        env = MADE_ANEW_ENV.replace("{statements}", anew)
         root = tmp_path_factory.mktemp("siblings") / "p"  # which the findings of all read
-        found = Workplace(root, FOLDER, only=names, env=env).run("upgrade", "heads", url=url)
-        reports.update({case.name: found} if names == [case.name] else by_revision(found))
+        reports |= reports_with_siblings(case, CASES, root, env=env, url=url)
     return reports[case.name]
 
 

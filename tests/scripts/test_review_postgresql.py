@@ -19,10 +19,9 @@ from corpus.runner import (
     SYNC_ENV,
     Case,
     Workplace,
-    by_revision,
     cases,
     copy_of,
-    siblings,
+    reports_with_siblings,
 )
 from servers.postgres import PostgresServer
 from toolkit.migration.review import find_squawk, findings_of
@@ -144,13 +143,9 @@ def report(
     tmp_path_factory: pytest.TempPathFactory, reports: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     if case.name not in reports:
-        names = siblings(case, CASES)
-        env = ENV if names == [case.name] else SIBLINGS_ENV
         root = tmp_path_factory.mktemp("siblings") / "p"  # which the findings of all read
-        place = Workplace(root, FOLDER, only=names, env=env)
         with copy_of(postgres_server, template, f"asp_test_{uuid.uuid4().hex[:12]}") as url:
-            found = place.run("upgrade", "heads", url=url)
-        reports.update({case.name: found} if names == [case.name] else by_revision(found))
+            reports |= reports_with_siblings(case, CASES, root, env=SIBLINGS_ENV, url=url)
     return reports[case.name]
 
 

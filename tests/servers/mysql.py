@@ -160,8 +160,9 @@ def private_mysql(
         )
         start = URL.create("mysql", "root", "", "127.0.0.1", port)
         private.wait_ready(lambda: server_version(start), keeper)
-        query(start, [f"CREATE USER 'tests'@'127.0.0.1' IDENTIFIED BY '{private.PASSWORD}'"])
-        query(start, ["GRANT ALL ON *.* TO 'tests'@'127.0.0.1' WITH GRANT OPTION"])
+        account = "'tests'@'127.0.0.1'"
+        made = f"CREATE USER {account} IDENTIFIED BY '{private.PASSWORD}'"
+        query(start, [made, f"GRANT ALL ON *.* TO {account} WITH GRANT OPTION"])
         admin = start.set(username="tests", password=private.PASSWORD)
         yield MySQLServer(admin, server_version(admin), keeper)
     finally:
