@@ -348,12 +348,12 @@ def listener(answer: bytes | None, *, speaks_first: bool = False) -> Iterator[in
                 except OSError:
                     return
                 with connection:
-                    connection.settimeout(2)
+                    connection.settimeout(60)
                     with contextlib.suppress(OSError):
                         if not speaks_first:
                             connection.recv(64)
                         if answer is None:
-                            stopped.wait(10)
+                            stopped.wait(60)
                         else:
                             connection.sendall(answer)
 

@@ -423,7 +423,6 @@ def test_what_is_pasted_is_not_shown(bench: Bench) -> None:
             byte = process.stdout.read(1)
             assert byte, seen
             seen += byte
-        time.sleep(0.2)  # the prompt comes just before the echo ends
         process.stdin.write(url.encode() + b"\n")
         process.stdin.flush()
         rest = process.stdout.read()

@@ -165,7 +165,7 @@ async def helper(session: AsyncSession = Session):
 async def alone(number):
     async with Factory() as session:
         query = select(Post.title).where(Post.id == number)
-        return await asyncio.wait_for(session.scalar(query), 5)  # finds: n-plus-one
+        return await asyncio.wait_for(session.scalar(query), 60)  # finds: n-plus-one
 
 
 @app.get("/gathered")

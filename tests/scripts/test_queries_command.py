@@ -354,7 +354,7 @@ def runs(number: str) -> bool:
 
 
 def soon(happens: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (happened := happens()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return happened

@@ -380,5 +380,5 @@ def test_seed_07_second_event_loop_is_an_error_and_no_hang(postgres_server, tmp_
             first.run(manager.open())
             assert first.run(use()) == 1
             with pytest.raises(RuntimeError, match="opened in another event loop"):
-                second.run(asyncio.wait_for(use(), 5))
+                second.run(asyncio.wait_for(use(), 60))
             first.run(manager.close())

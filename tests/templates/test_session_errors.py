@@ -306,7 +306,7 @@ async def test_frozen_server_for_300_requests_at_once(database_url: str):
     """A server that takes everything and says nothing; then it is well again (#14)."""
     url = make_url(database_url)
     async with Proxy(url.host or "", url.port or 0) as proxy:
-        settings = {"statement_timeout": 0.3, "pool_timeout": 0.5, "connect_timeout": 0.5}
+        settings = {"statement_timeout": 1, "pool_timeout": 1, "connect_timeout": 1}
         through = url.set(host="127.0.0.1", port=proxy.port)
         async with client_of(make_app(), through, **settings) as (client, manager):
             await asyncio.gather(*(client.get("/read") for _ in range(20)))
