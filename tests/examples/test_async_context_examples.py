@@ -12,7 +12,7 @@ import time
 import tracemalloc
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -464,24 +464,35 @@ async def test_seed_row_29_streams_in_batches_and_in_bounded_memory(
     await delete_everything_of_cleo(database)
     await add_posts(database, 3_000)
 
-    async def streamed(batch: int) -> tuple[int, int]:
-        """Rows, and the most bytes in use."""
-        tracemalloc.start()
+    async def in_batches(session: AsyncSession, batch: int) -> int:
         rows = 0
-        async with database.session() as session, aclosing(stream_posts(session, batch=batch)) as s:
-            async for lines in s:
+        async with aclosing(stream_posts(session, batch=batch)) as batches:
+            async for lines in batches:
                 assert len(lines) <= batch
                 rows += len(lines)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return rows, peak
+        return rows
 
-    await streamed(50)  # fills the caches
+    async def without_yield_per(session: AsyncSession) -> int:
+        rows = await session.stream(select(Post.id, Post.title, Post.views))
+        return len([row.views async for row in rows])
+
+    async def peak(work: Callable[[AsyncSession], Awaitable[int]]) -> int:
+        """The most bytes in use."""
+        async with database.session() as session:
+            tracemalloc.start()
+            assert await work(session) == 3_000 + 15 - 5 - 2
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return most
+
+    await peak(lambda session: in_batches(session, 50))  # fills the caches
+    await peak(without_yield_per)
     with statements(database) as sent:
-        small, large = await streamed(50), await streamed(20_000)
+        small = await peak(lambda session: in_batches(session, 50))
+        large = await peak(lambda session: in_batches(session, 20_000))
     assert len(sent) == 2
-    assert small[0] == large[0] == 3_000 + 15 - 5 - 2
-    assert small[1] < large[1] / 4
+    assert small < large / 4
+    assert small < await peak(without_yield_per) / 2  # it fetches all rows first
 
 
 async def test_stream_that_is_left_early_leaves_the_session_in_order(
