@@ -16,6 +16,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,13 +72,15 @@ def main() -> int:
     parser.add_argument("--places", type=int, default=60, help="how many mutants")
     parser.add_argument("--seed", type=int, default=10, help="which ones")
     parser.add_argument("--only", default="", help="of files whose path has this in it")
+    parser.add_argument("--after", type=int, default=0, help="go on after this many of them")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves no folder and no tests
     noticed = 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         skill = Path(folder, "skill")
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(skill)], check=True)
         chosen = choose(skill, options.places, random.Random(options.seed), options.only)
-        for number, mutant in enumerate(chosen, 1):
+        for number, mutant in list(enumerate(chosen, 1))[options.after :]:
             started = time.monotonic()
             failure = failure_with(skill, mutant)
             noticed += bool(failure)
@@ -86,7 +89,7 @@ def main() -> int:
                 f"   {failure or 'LIVES'} ({time.monotonic() - started:.0f} s)",
                 flush=True,
             )
-    print(f"{noticed} of {len(chosen)} mutants were noticed")
+    print(f"{noticed} of {len(chosen) - options.after} mutants were noticed")
     return 0
 
 

@@ -274,6 +274,21 @@ def test_the_tracer_is_not_in_the_trace(place: Workplace, database: str) -> None
     ]  # fmt: skip
 
 
+def test_each_statement_in_an_autocommit_block_has_its_own_lock(
+    place: Workplace, database: str
+) -> None:
+    """The one before let go of the same lock: it is taken again."""
+    body = (
+        "with op.get_context().autocommit_block():\n"
+        "    op.execute('CREATE INDEX ix_one ON users (nick)')\n"
+        "    op.execute('CREATE INDEX ix_two ON users (nick)')"
+    )
+    trace = trace_of(place, database, "indexes", body)["trace"]
+    for statement in trace["revisions"][0]["statements"]:
+        modes = {(lock["relation"], lock["mode"]) for lock in statement["locks"]}
+        assert ("public.users", "ShareLock") in modes, statement
+
+
 def test_values_of_parameters_are_not_kept(place: Workplace, database: str) -> None:
     body = (
         "op.get_bind().execute(sa.text('UPDATE users SET nick = :n WHERE id = 1'), "

@@ -113,7 +113,7 @@ class PostgresReader:
             self._schema = look(connection)
         if self._tables is None and first_word(sql) not in SETTINGS:
             self._tables = tables(connection)
-        if self._transaction != statement["segment"] or not statement["in_transaction"]:
+        if self._transaction != statement["segment"]:  # in autocommit, each has its own
             self._measure(connection)
             self._transaction = statement["segment"]
         return sql
