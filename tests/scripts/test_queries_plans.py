@@ -356,12 +356,14 @@ def test_time_limits_hold(forum: str, make_database: Callable[..., str]) -> None
     )
     found = capture.captured(url, [("quick", text("SELECT x FROM a WHERE id = 1"))])
     slow = dataclasses.replace(found[0], sql=endless, shape=endless)
-    report = measure_statements(
-        make_url(url), [*found, slow], limits=Limits(statement_seconds=0.3, seconds=60)
-    )
-    ended = {m.shape: m.before for m in report.measured}
+    for seconds in (0.3, 3, 30):  # a busy machine takes longer to plan it, too (#10)
+        limits = Limits(statement_seconds=seconds, seconds=120)
+        report = measure_statements(make_url(url), [*found, slow], limits=limits)
+        ended = {m.shape: m.before for m in report.measured}
+        if endless in ended:
+            break
     assert endless in ended, report
-    assert ended[endless].ms == 300 and ended[endless].buffers is None
+    assert ended[endless].ms == seconds * 1000 and ended[endless].buffers is None
     nothing = measure_statements(make_url(url), [*found, slow], limits=Limits(seconds=0))
     assert any("left out" in note for note in nothing.notes) and nothing.measured == ()
 
