@@ -172,7 +172,7 @@ async def test_a_server_that_falls_silent_in_a_copy_is_unavailable(database_url:
     url = make_url(database_url)
     async with Proxy(url.host or "", url.port or 0) as proxy:
         through = url.set(host="127.0.0.1", port=proxy.port)
-        config = DatabaseConfig(through, statement_timeout=0.3)
+        config = DatabaseConfig(through, statement_timeout=1)
         async with DatabaseSessionManager(config) as manager:
             async with manager.engine.begin() as connection:
                 await connection.run_sync(Base.metadata.create_all, tables=[SqlItem.__table__])

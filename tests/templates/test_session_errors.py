@@ -328,7 +328,7 @@ async def test_statement_that_takes_too_long_and_server_that_only_reads(database
     settings = f"{database_url}?options=-c%20default_transaction_read_only%3Don"
     async with client_of(make_app(), database_url) as (_, manager):
         await fill(manager)
-    async with client_of(make_app(), settings, statement_timeout=0.2) as (client, manager):
+    async with client_of(make_app(), settings, statement_timeout=1) as (client, manager):
         assert_later([await client.get("/write")], "read_only")
         with pytest.raises(DBAPIError) as raised:
             async with manager.begin() as session:

@@ -169,7 +169,7 @@ async def test_ping_of_a_forgotten_connection_does_not_hang(database_url: str):
     url = make_url(database_url)
     async with Proxy(url.host or "", url.port or 0) as proxy:
         config = DatabaseConfig(
-            url.set(host="127.0.0.1", port=proxy.port), ping_after_idle=0.1, connect_timeout=0.5
+            url.set(host="127.0.0.1", port=proxy.port), ping_after_idle=0.1, connect_timeout=1
         )
         async with DatabaseSessionManager(config) as database:
             old = await fill(database, 3)

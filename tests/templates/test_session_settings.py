@@ -279,14 +279,14 @@ async def test_postgresql_settings(database_url: str, pgbouncer: bool):
     database = await opened(
         database_url,
         application_name="orders",
-        statement_timeout=0.25,
-        lock_timeout=0.2,
+        statement_timeout=1.25,
+        lock_timeout=1.2,
         idle_in_transaction_timeout=7,
         pgbouncer=pgbouncer,
     )
     async with database.session() as session:
         shown = [await session.scalar(text(f"SHOW {name}")) for name in PG_SETTINGS]
-        assert shown == ["orders", "250ms", "200ms", "7s"]
+        assert shown == ["orders", "1250ms", "1200ms", "7s"]
         with pytest.raises(DBAPIError) as caught:
             await session.execute(text("SELECT pg_sleep(60)"))
         assert caught.value.orig.sqlstate == "57014"  # type: ignore[union-attr]
@@ -301,7 +301,7 @@ async def test_postgresql_settings(database_url: str, pgbouncer: bool):
         driver = raw.driver_connection
         assert driver is not None
         outside = await driver.fetchval("SHOW statement_timeout")
-        assert outside == ("0" if pgbouncer else "250ms")  # SET LOCAL, or at connect
+        assert outside == ("0" if pgbouncer else "1250ms")  # SET LOCAL, or at connect
         prepared = await driver.fetchval("SELECT count(*) FROM pg_prepared_statements")
         assert bool(prepared) is not pgbouncer
     async with database.read_only_session() as session:
