@@ -195,3 +195,61 @@ def test_the_hook_alone_holds_where_the_kernel_does_not_help(
     assert "wanted to" in failure.message
     assert failure.message.startswith(("raw.py:", "models.py:"))
     assert str(failure.path) in (str(root / "raw.py"), str(root / "models.py"))
+
+
+# Each with its own event, of which the kernel would stop some and not others.
+CHANGES = (
+    "open(FILE, 'a')",
+    "os.remove(FILE)",
+    "os.remove('file', dir_fd=os.open(FOLDER, os.O_RDONLY))",  # we are in the other, which is ours
+    "os.rmdir(FOLDER + '/empty')",
+    "os.mkdir(FOLDER + '/new')",
+    "os.truncate(FILE, 0)",
+    "os.chmod(FILE, 0o777)",
+    "os.chown(FILE, os.getuid(), os.getgid())",
+    "os.utime(FILE, (0, 0))",
+    "os.setxattr(FILE, 'user.x', b'1')",
+    "os.removexattr(FILE, 'user.x')",
+    "os.link(OWN, FOLDER + '/link')",
+    "os.symlink('/', FOLDER + '/link')",
+    "os.rename(OWN, FILE)",
+    "os.rename(FILE, OWN)",
+)
+PROGRAMS = (
+    "subprocess.run(['true'])",
+    "os.system('true')",
+    "os.execv('/bin/true', ['true'])",
+    "os.posix_spawn('/bin/true', ['true'], {})",
+    "pty.spawn(['true'])",
+)
+
+
+@linux
+def test_the_hook_alone_hears_of_each_change_and_of_each_program(tmp_path: Path) -> None:
+    ways = dict.fromkeys(CHANGES, "WritingIsRefused")
+    ways |= dict.fromkeys(PROGRAMS, "ProgramIsRefused")
+    program = f"""
+import importlib.util, json, os, pty, subprocess
+spec = importlib.util.spec_from_file_location("hook", {str(FENCE.with_name("hook.py"))!r})
+hook = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(hook)
+OURS, FOLDER = {str(tmp_path / "ours")!r}, {str(tmp_path / "theirs")!r}
+FILE, OWN = FOLDER + "/file", OURS + "/file"
+for folder in (OURS, FOLDER, FOLDER + "/empty"):
+    os.mkdir(folder)
+for path in (FILE, OWN):
+    open(path, "w").write("x")
+os.chdir(OURS)
+before = os.stat(FILE)
+hook.Fence({{"root": "/nowhere", "writable": [OURS]}}).install()
+met = {{}}
+for way in {list(ways)!r}:
+    try:
+        exec(way)
+    except OSError as error:
+        met[way] = type(error).__name__
+print(json.dumps([met, sorted(os.listdir(FOLDER)), os.stat(FILE) == before]))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    met, left, kept = json.loads(ended.stdout)
+    assert (met, left, kept) == (ways, ["empty", "file"], True)
