@@ -256,6 +256,7 @@ def test_what_sqlite_cannot_do_is_one_line(shop: Shop) -> None:
     [
         (("--fill", "users.age=1"), "--fill goes with --expand-contract"),
         (("--expand-contract", "--fill", "age=1"), "--fill age=1 is not understood"),
+        (("--expand-contract", "--fill", "users.age=1", "--fill", "users.age=2"), "there twice"),
         (("--expand-contract", "--apply"), "--apply writes into one revision"),
     ],
 )

@@ -9,6 +9,7 @@ import shlex
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from projects import warm
 from projects.shop import ADDRESS, Ended, Shop
 from toolkit.migration.alter_calls import default_aside, with_using
-from toolkit.migration.curing import CAST
+from toolkit.migration.curing import CAST, keys_aside
 from toolkit.migration.fault import blame, need_of
 from toolkit.report.exits import Exit
 
@@ -284,6 +285,24 @@ def test_an_index_in_the_place_of_a_keys_own_goes_again_on_mysql(
     ended = shop.generate("an index", url=make_database("mysql"))
     assert ended.code == 0, ended.err
     assert "downgrade-leaves-trace" not in ended.out
+
+
+@pytest.mark.any_sqlalchemy
+def test_of_the_keys_only_those_that_lean_on_a_dropped_index_step_aside() -> None:
+    def key(name: str, table: str, *columns: str) -> dict[str, Any]:
+        parts = {"columns": columns, "referred_table": "u", "referred_columns": columns}
+        return {"name": name, "table": table, "schema": None, "auto_named": False, "parts": parts}
+
+    index = {"name": "ix", "table": "t", "parts": {"columns": ("a", "b")}}
+    keys = (key("leans", "t", "a"), key("another", "other", "a"), key("behind", "t", "b"))
+    there = {"index": {"ix": index}, "foreign_key": {one["name"]: one for one in keys}}
+    draft = "def downgrade():\n    op.drop_index('ix', table_name='t')\n"
+    text = keys_aside(draft, "downgrade", there)
+    drop, *_ = (line for line in text.splitlines() if "drop_constraint" in line)
+    assert text.index(drop) < text.index("drop_index") < text.index("create_foreign_key")
+    assert "leans" in text
+    assert "another" not in text
+    assert "behind" not in text
 
 
 def test_an_array_is_converted_to_an_array() -> None:

@@ -7,11 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from alembic.operations import ops
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from projects.setup_door import alembic
 from projects.shop import Ended, Shop
+from toolkit.database.rename_worker import alike, candidates
+from toolkit.database.sizes import table_sizes
 from toolkit.migration.by_revision import SCREEN, by_revision
 from toolkit.migration.reviewing import Reviewed
 from toolkit.report.exits import Exit
@@ -136,6 +141,35 @@ def test_a_rename_of_nothing_is_refused(shop: Shop, flag: str) -> None:
     assert ended.code == Exit.USAGE, ended.out + ended.err
     assert "table.old:new" in ended.err or "There is no such drop and add" in ended.err
     assert shop.versions() == []
+
+
+@pytest.mark.any_sqlalchemy
+def test_what_looks_like_a_rename() -> None:
+    """One kind of type, and alike in all else or under a name that is near."""
+    old = sa.Column("state", sa.String(9))
+    for new, may_be in (
+        (sa.Column("phase", sa.String(9)), True),
+        (sa.Column("phase", sa.String(8)), False),
+        (sa.Column("states", sa.String(8), nullable=False), True),
+        (sa.Column("states", sa.Integer), False),
+    ):
+        assert alike(old, new) is may_be, new
+
+
+@pytest.mark.any_sqlalchemy
+def test_no_table_is_renamed_into_another_schema() -> None:
+    gone = ops.DropTableOp.from_table(sa.Table("users", sa.MetaData(), *columns(*"abc")))
+    for schema, names, may_be in (
+        (None, "abcde", True),  # three of five
+        (None, "abxyz", False),
+        ("own", "abc", False),
+    ):
+        made = ops.CreateTableOp("people", columns(*names), schema=schema)
+        assert bool([*candidates([made, gone])]) is may_be, (schema, names)
+
+
+def columns(*names: str) -> list[sa.Column[int]]:
+    return [sa.Column(name, sa.Integer) for name in names]
 
 
 # What autogenerate does not see
@@ -536,6 +570,11 @@ def test_sizes_come_from_the_database_that_is_named(first: Shop, database_url: s
     assert ended.code == 0, ended.err
     assert "users has about 300 rows" in ended.out
     assert execute(database_url, "SELECT count(*) FROM users") == [(300,)]
+    if "postgres" in database_url:  # another table of that name is another one
+        execute(database_url, "CREATE SCHEMA own")
+        execute(database_url, "CREATE TABLE own.users (id int)")
+        sizes = table_sizes(make_url(database_url))
+        assert (sizes["users"].rows, sizes["own.users"].rows) == (300, 0)
 
 
 @pytest.mark.any_sqlalchemy

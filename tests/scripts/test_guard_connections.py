@@ -16,6 +16,8 @@ from projects import warm
 from toolkit.database import guard
 from toolkit.database.alembic_process import run_alembic
 from toolkit.database.scratch import execute
+from toolkit.database.urls import KINDS
+from toolkit.migration.situation import server_url
 
 GUARD = Path(guard.__file__)
 
@@ -185,6 +187,14 @@ def test_certificates_are_for_the_server_that_they_were_made_for() -> None:
     assert there["ssl"] is asked["ssl"]
 
 
+@pytest.mark.parametrize(("driver", "name"), [("asyncpg", "ssl"), ("psycopg", "sslmode")])
+def test_a_scratch_url_that_asks_for_tls_gets_it(driver: str, name: str) -> None:
+    scratch = make_url(f"postgresql+{driver}://me:x@scratch.example/empty?{name}=require")
+    dialect = scratch.get_dialect()()
+    _, merged = guard.scratch_arguments(dialect, scratch, {"host": "db.example", name: "disable"})
+    assert merged[name] == "require"
+
+
 def test_another_kind_of_database_is_refused(make_database: Callable[[str], str]) -> None:
     ended = run(WAYS["async"], make_database("postgresql"), "sqlite+aiosqlite://")
     assert ended.returncode != 0
@@ -244,6 +254,7 @@ def test_probe_reports_the_address_and_connects_to_nothing(driver: str, url: str
     assert (seen["user"], seen["password"]) == ("me", "p@ss")
     assert seen["driver"] == driver
     assert seen["ssl"] == ("require" if driver != "aiomysql" else None)
+    assert server_url(seen, KINDS[seen["dialect"]]) == make_url(url)
 
 
 def test_a_password_that_only_env_py_knows_is_masked(tmp_path: Path) -> None:

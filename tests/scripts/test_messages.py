@@ -15,6 +15,7 @@ from projects.setup_door import alembic, generate, setup
 from projects.shop import FILES, Shop
 from servers.postgres import PostgresServer
 from toolkit.connection.source import is_whole
+from toolkit.migration.situation import created_twice
 from toolkit.project import read_project
 from toolkit.project.prove import import_models
 from toolkit.report.exits import Exit
@@ -265,6 +266,14 @@ def test_two_roots_that_repeat_each_other(shop: Shop) -> None:
     subprocess.run(["bash", "-c", line], env=with_programs(shop.environment(url)), check=True)
     assert kept in alembic(ini, "current", url=url).out
     assert shop.generate("more", url=url).code == Exit.NO_CHANGES
+
+
+@pytest.mark.any_sqlalchemy
+def test_what_only_one_root_creates_does_not_repeat(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one.py", "two.py")]
+    for file, table in zip(files, ("posts", "tags"), strict=True):
+        file.write_text(f"op.create_table('users')\nop.create_table('{table}')\n")
+    assert created_twice(files) == ["users"]
 
 
 @pytest.mark.any_sqlalchemy

@@ -131,8 +131,8 @@ def show(outcome: Outcome, findings: Sequence[Finding]) -> None:
     print(f"revision {outcome.revision}, after {outcome.parent or 'nothing (the first one)'}\n")
     for line in outcome.words[:MOST_WORDS]:
         print(f"  {in_a_line(line)}")
-    if len(outcome.words) > MOST_WORDS:
-        print(f"  ... and {len(outcome.words) - MOST_WORDS} more; the file has them all")
+    if more := len(outcome.words[MOST_WORDS:]):
+        print(f"  ... and {more} more; the file has them all")
     places = " and ".join((outcome.scratch, *outcome.also))
     print(f"\nProved on {places}: upgrade, downgrade, upgrade.")
     if outcome.data_losses:
@@ -192,8 +192,8 @@ def show_not_migrated(changes: Sequence[Finding]) -> None:
     print(f"{Verdict.DRIFT.upper()} [{NOT_MIGRATED}]")
     for one in changes[:MOST_WORDS]:
         print("\n".join(indented(one.message, "  ")))
-    if len(changes) > MOST_WORDS:
-        print(f"  ... and {len(changes) - MOST_WORDS} more; --json has them all")
+    if more := len(changes[MOST_WORDS:]):
+        print(f"  ... and {more} more; --json has them all")
     print(f"\nWrite it: {script(TOOL, 'what changed')}\n")
 
 
