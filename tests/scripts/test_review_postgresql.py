@@ -1,5 +1,6 @@
 """Every revision of the corpus runs on PostgreSQL and gets exactly the verdicts it expects."""
 
+import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,13 @@ from toolkit.migration.review import find_squawk, findings_of
 from toolkit.migration.review.forms.rows import backfill
 from toolkit.migration.review.forms.writing import Form, in_place_of
 from toolkit.migration.review.operations import changes_schema, of_source
-from toolkit.migration.review.squawk import VERSION, Squawk, opinions
+from toolkit.migration.review.squawk import (
+    VERSION,
+    Squawk,
+    opinions,
+    script_of,
+    second_opinion,
+)
 from toolkit.report.finding import Finding, Verdict
 
 FOLDER = CORPUS / "postgresql"
@@ -447,6 +454,32 @@ def test_style_that_only_squawk_knows(place: Workplace, database: str) -> None:
         (f.rule, f.source, str(f.verdict)) for f in findings_of(trace, squawk=find_squawk()[0])
     }
     assert ("ban-char-field", "squawk", "style") in found
+
+
+@pytest.mark.any_sqlalchemy
+def test_squawk_agrees_with_the_finding_on_its_own_statement(tmp_path: Path) -> None:
+    drops = [f"ALTER TABLE users\nDROP COLUMN {name}" for name in ("age", "nick")]
+    statements = [
+        {"sql": sql, "line": line, "in_transaction": True}
+        for line, sql in enumerate(drops, start=7)
+    ]
+    revision = {"revision": "r", "direction": "upgrade", "statements": statements}
+    ours = [
+        Finding("drop-column", Verdict.DATA_LOSS, "gone", revision="r", line=line)
+        for line in (7, 8)
+    ]
+    lines = script_of(revision)[0].splitlines()
+    said = {
+        "file": "0.sql",
+        "line": lines.index("DROP COLUMN nick;"),
+        "rule_name": "ban-drop-column",
+    }
+    program = tmp_path / "squawk"
+    program.write_text(f"#!/bin/sh\necho '{json.dumps([said])}'\n")
+    program.chmod(0o755)
+    found = second_opinion({"revisions": [revision]}, ours, Squawk(str(program), VERSION))
+    agrees = (f"squawk {VERSION} agrees: ban-drop-column",)
+    assert [one.evidence for one in found] == [(), agrees]
 
 
 @pytest.mark.any_sqlalchemy
