@@ -29,6 +29,8 @@ from toolkit.migration.review import find_squawk, findings_of
 from toolkit.migration.review.forms.rows import backfill
 from toolkit.migration.review.forms.writing import Form, in_place_of
 from toolkit.migration.review.operations import changes_schema, of_source
+from toolkit.migration.review.postgresql_columns import loses, says_zone
+from toolkit.migration.review.postgresql_numbers import says_number
 from toolkit.migration.review.squawk import (
     VERSION,
     Squawk,
@@ -527,6 +529,54 @@ def test_a_loop_that_sends_nothing_is_none(loop: str, rule: set[str]) -> None:
     revision = {"revision": "r", "file": "r.py"}
     source = f"def upgrade():\n    {loop}\n"
     assert {one.rule for one in of_source(revision, source)} == rule
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "using", "less"),
+    [
+        ("numeric(9,2)", "real", "", True),
+        ("double precision", "real", "", True),
+        ("bigint", "real", "", False),
+        ("numeric", "integer", "", True),
+        ("numeric(9,0)", "integer", "", False),
+        ("numeric", "numeric(9,2)", "", True),
+        ("numeric(9,4)", "numeric(9,2)", "", True),
+        ("numeric(9,2)", "numeric(9,2)", "", False),
+        ("numeric(9,2)", "numeric", "", False),
+        ("bigint", "numeric(9,2)", "", False),
+        ("numeric(9,2)[]", "integer[]", "", False),
+        ("timestamp without time zone", "time without time zone", "", True),
+        ("timestamp(3) without time zone", "timestamp(0) with time zone", "", True),
+        ("date", "timestamp without time zone", "", False),
+        ("text", "character varying(5)", "", False),
+        ("text", "character varying(5)", " USING left(nick, 5)", True),
+        ("text", "character varying(5)", " USING nick::varchar(5)", True),
+        ("text", "character varying(5)", " USING lower(nick)", False),
+        ("text", "character varying(5)", ", ALTER state SET DEFAULT 'x'::varchar(5)", False),
+        ("integer", "text", "", False),
+    ],
+)
+@pytest.mark.any_sqlalchemy
+def test_which_type_takes_less_of_a_value(before: str, after: str, using: str, less: bool) -> None:
+    sql = f"ALTER TABLE users ALTER COLUMN nick TYPE {after}{using}"
+    assert loses({"before": before, "after": after}, sql) is less
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_zone_is_said_before_and_a_number_after() -> None:
+    zone, retyped, identity, number = (
+        {"sql": sql}
+        for sql in (
+            "SET LOCAL TimeZone = 'UTC'",
+            "ALTER TABLE users ALTER COLUMN born TYPE timestamptz",
+            "ALTER TABLE users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY",
+            "SELECT setval('users_id_seq', 7)",
+        )
+    )
+    assert says_zone({"statements": [zone, retyped]}, retyped)
+    assert not says_zone({"statements": [retyped, zone]}, retyped)
+    assert says_number({"statements": [identity, number]}, identity)
+    assert not says_number({"statements": [number, identity]}, identity)
 
 
 @pytest.mark.any_sqlalchemy
