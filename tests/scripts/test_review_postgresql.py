@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,14 @@ from corpus.runner import (
 )
 from servers.postgres import PostgresServer
 from toolkit.migration.review import find_squawk, findings_of
+from toolkit.migration.review.findings import unique
 from toolkit.migration.review.forms.rows import backfill
 from toolkit.migration.review.forms.writing import Form, in_place_of
 from toolkit.migration.review.operations import changes_schema, of_source
 from toolkit.migration.review.postgresql_columns import loses, says_zone
 from toolkit.migration.review.postgresql_numbers import says_number
+from toolkit.migration.review.postgresql_schema import keeps_name, serves_as
+from toolkit.migration.review.postgresql_triggers import findings_of_trigger, what_it_refuses
 from toolkit.migration.review.squawk import (
     VERSION,
     Squawk,
@@ -577,6 +580,102 @@ def test_a_zone_is_said_before_and_a_number_after() -> None:
     assert not says_zone({"statements": [retyped, zone]}, retyped)
     assert says_number({"statements": [identity, number]}, identity)
     assert not says_number({"statements": [number, identity]}, identity)
+
+
+UNIQUE = "CREATE UNIQUE INDEX u ON users USING btree (nick)"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "serves"),
+    [
+        ("UNIQUE (nick)", "PRIMARY KEY (nick)", True),
+        ("UNIQUE (nick)", "UNIQUE (nick, age)", False),
+        ("UNIQUE (nick)", "UNIQUE (nick) DEFERRABLE", False),
+        ("UNIQUE (nick) DEFERRABLE", "UNIQUE (nick) DEFERRABLE", True),
+        ("UNIQUE (nick)", f"{UNIQUE} WHERE (age > 1)", False),
+        (f"{UNIQUE} WHERE (age > 1)", f"{UNIQUE} WHERE (age > 1)", True),
+        (f"{UNIQUE} WHERE (age > 1)", f"{UNIQUE} WHERE (age > 2)", False),
+        (f"{UNIQUE} WHERE (age > 1)", UNIQUE, True),
+    ],
+)
+@pytest.mark.any_sqlalchemy
+def test_what_serves_as_the_unique_index_that_goes(before: str, after: str, serves: bool) -> None:
+    assert serves_as(after, ["nick"], {"definition": before}) is serves
+
+
+@pytest.mark.parametrize(
+    ("others", "kept"),
+    [
+        ([], False),
+        ([{"what": "constraint-dropped", "name": "new"}], True),
+        ([{"what": "constraint-added", "name": "old"}], True),
+        ([{"what": "constraint-renamed", "name": "spare", "to": "old"}], True),
+        ([{"what": "constraint-dropped", "name": "spare"}], False),
+        ([{"what": "constraint-added", "name": "spare"}], False),
+    ],
+)
+@pytest.mark.any_sqlalchemy
+def test_a_constraint_may_take_a_name_that_is_free(
+    others: list[dict[str, Any]], kept: bool
+) -> None:
+    renamed = {"what": "constraint-renamed", "name": "old", "to": "new"}
+    assert keeps_name({"statements": [{"changes": [renamed, *others]}]}, renamed) is kept
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("RAISE EXCEPTION 'no';", "raises"),
+        ("RAISE NOTICE 'no';", ""),
+        ("IF NEW.plan IS NULL THEN RAISE EXCEPTION 'no'; END IF;", "raises"),
+        ("IF NEW.age IS NULL THEN RAISE EXCEPTION 'no'; END IF;", ""),
+        ("IF NEW.plan IS NULL AND NEW.age > 9 THEN RAISE EXCEPTION 'no'; END IF;", ""),
+        ("IF NEW.plan IS NULL OR NEW.age > 9 THEN RAISE EXCEPTION 'no'; END IF;", "raises"),
+        ("IF TG_OP = 'UPDATE' THEN RAISE EXCEPTION 'no'; END IF;", "raises"),
+        ("IF TG_OP <> 'UPDATE' THEN RAISE EXCEPTION 'no'; END IF;", "raises"),
+        ("IF NOT TG_OP = 'INSERT' THEN RAISE EXCEPTION 'no'; END IF;", ""),
+        ("IF TG_OP = 'DELETE' THEN RAISE EXCEPTION 'no'; END IF;", ""),
+        ("RETURN NULL;", "returns NULL"),
+        ("IF NEW.age > 9 THEN RETURN NULL; END IF; RETURN NEW;", ""),
+        ("EXCEPTION WHEN others THEN RAISE EXCEPTION 'no'; END;", ""),
+    ],
+)
+@pytest.mark.any_sqlalchemy
+def test_what_a_trigger_refuses(body: str, says: str) -> None:
+    """`plan` is a column that code which still runs does not know."""
+    function = "CREATE {}FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {} END$$"
+    found = what_it_refuses(function.format("", body), {"plan"}, per_row=True)
+    assert found.startswith(says) and bool(found) is bool(says), found
+    if says == "returns NULL":
+        assert not what_it_refuses(function.format("", body), {"plan"}, per_row=False)
+
+    def refused(when: str, *more: str) -> list[str]:
+        made = f"CREATE TRIGGER t {when} INSERT ON users FOR EACH ROW EXECUTE FUNCTION f()"
+        change = {"what": "trigger-created", "table": "users", "name": "t", "internal": False}
+        added = {"what": "column-added", "table": "users", "column": "plan"}
+        texts = (function.format("", body), *more, made)
+        statements = [{"sql": sql, "line": 1, "changes": [added]} for sql in texts]
+        revision = {"revision": "r", "file": "r.py", "statements": statements}
+        return [one.rule for one in findings_of_trigger(revision, statements[-1], change)]
+
+    assert bool(refused("BEFORE")) is bool(says)
+    # What a trigger returns that fires afterwards is no matter.
+    assert bool(refused("AFTER")) is (says == "raises")
+    assert refused("BEFORE", function.format("OR REPLACE ", "RETURN NEW;")) == []
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_finding_is_told_once_for_each_thing_in_each_line() -> None:
+    one = Finding("drop-column", Verdict.DATA_LOSS, "a is gone", table="t", revision="r", line=7)
+    others = [
+        replace(one, rule="drop-table"),
+        replace(one, message="b is gone"),
+        replace(one, table="u"),
+        replace(one, revision="s"),
+        replace(one, line=8),
+    ]
+    again = replace(one, evidence=("the same loop, once more",))
+    assert unique([one, again, *others]) == [one, *others]
 
 
 @pytest.mark.any_sqlalchemy

@@ -115,7 +115,7 @@ def what_it_refuses(function: str, added: set[str], *, per_row: bool) -> str:
         condition = choice["condition"]
         new = re.search(r"(?i)\bNEW\.\"?(\w+)\"? IS NULL\b", condition)
         asks = re.search(r"(?i)\bTG_OP\b[^']*'(?:INSERT|UPDATE)'", condition)
-        alone = not re.search(r"(?i)\b(?:AND|<>|!=|NOT)\b", condition)
+        alone = not re.search(r"(?i)\b(?:AND|NOT)\b", condition)
         if alone and ((new and new[1].lower() in added) or asks):
             taken += choice[0]
         text = text[: choice.start()] + " " + text[choice.end() :]
