@@ -5,6 +5,7 @@ The project's env.py is not ours: nothing of this depends on it (#13).
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy.engine import make_url
 from projects import warm
 from projects.shop import Shop
 from toolkit.database.defaults_worker import differs
-from toolkit.database.enum_worker import create, drop
+from toolkit.database.enum_worker import PostgresqlOp, change_values, create, drop
 from toolkit.report.exits import Exit
 
 HEAD = """
@@ -208,6 +209,27 @@ async def test_a_value_under_a_new_name_is_a_question(enums: Enums) -> None:
     assert await enums.ask("SELECT state FROM note") == [("archived",)]
     enums.alembic("downgrade", "-1")
     assert await enums.types() == {"state": ["open", "gone"]}
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("there", "renames"),
+    [
+        (["open", "gone"], ["gone", "done"]),
+        (["gone"], []),
+        (["open", "gone", "lost"], []),
+        (["open", "done"], []),
+    ],
+)
+def test_as_many_values_come_as_go_where_one_may_be_renamed(
+    there: list[str], renames: list[str]
+) -> None:
+    state = postgresql.ENUM("open", "done", name="state")
+    up, down = (SimpleNamespace(ops=list[PostgresqlOp]()) for _ in range(2))
+    _, asked = change_values(up, down, [("t.c", state)], {"state": there}, [])
+    assert [part for one in asked for part in (one["column"], one["new"])] == renames
+    added = [one.words.rpartition(" ")[2] for one in up.ops]
+    assert sorted(added) == sorted({"open", "done"} - {*there})
 
 
 @pytest.mark.any_sqlalchemy

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic.operations import ops
 
 from projects.setup_door import alembic, generate, setup
 from projects.shop import FILES, Shop
 from servers.postgres import PostgresServer
 from toolkit.connection.source import is_whole
+from toolkit.database.naming_worker import key_of, name_for
 from toolkit.migration.situation import created_twice
 from toolkit.project import read_project
 from toolkit.project.prove import import_models
@@ -71,6 +73,22 @@ def test_unnamed_constraints_that_drift_block_nothing(shop: Shop, database_url: 
     for words in (("upgrade", "head"), ("check",), ("downgrade", "-1"), ("upgrade", "head")):
         ended = alembic(ini, *words, url=database_url)
         assert ended.code == 0, (words, ended.err)
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("on", "name"),
+    [
+        ("postgresql", f"{'t' * 58}_fkey"),
+        ("mysql", f"fk_{'t' * 60}_"),
+        ("sqlite", f"fk_{'t' * 60}"),
+    ],
+)
+def test_a_long_name_is_cut_where_the_database_cuts_it(on: str, name: str) -> None:
+    key = ops.CreateForeignKeyOp(None, "t" * 60, "owner", ["owner_id"], ["id"])
+    assert name_for("t" * 60, key, {}, on) == name
+    assert name_for("t", key, {}, on) in {"t_owner_id_fkey", "fk_t_owner_id"}
+    assert name_for("t", key, {key_of(key): "as_before"}, on) == "as_before"
 
 
 @pytest.mark.dialects("postgresql")

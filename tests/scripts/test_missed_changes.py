@@ -41,7 +41,7 @@ from projects.schemas import Schemas, store
 from servers.postgres import PostgresServer
 from toolkit.database.catalog import Difference, differences, round_trip
 from toolkit.migration.missed import Missed, add_lines, find_missed
-from toolkit.migration.missed.find import default_is_wanted
+from toolkit.migration.missed.find import counts, default_is_wanted
 
 Change = tuple[Callable[[], MetaData], Callable[[], MetaData]]
 
@@ -585,6 +585,17 @@ async def test_what_the_server_generates_may_stay_where_the_models_leave_it_to_i
     (missed,) = find_missed(old, new)
     assert "DROP EXPRESSION" in "".join(missed.upgrade_lines)
     assert find_missed(old, new, ignored=[["generated", None, "t", "x"]]) == []
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_constraint_on_a_column_that_is_still_to_come_is_not_missed() -> None:
+    """Whoever adds the column says when its CHECK comes, as --expand-contract does."""
+    place = {"schema": None, "table": "t"}
+    check = {**place, "name": "ck", "parts": {"columns": ["a", "b"]}}
+    found = Difference("check", "t.ck", None, None, check)
+    columns = {name: {**place, "name": name} for name in "ab"}
+    assert counts(found, {"column": columns}, {})
+    assert not counts(found, {"column": {"a": columns["a"]}}, {})
 
 
 def lines(early: bool, up: str, down: str) -> Missed:

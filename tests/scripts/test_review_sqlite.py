@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 
 from corpus.runner import CORPUS, ENV, SYNC_ENV, Case, Workplace, cases
 from toolkit.migration.review import findings_of
+from toolkit.migration.review.sqlite import cast_loses
 from toolkit.report.finding import Finding
 
 FOLDER = CORPUS / "sqlite"
@@ -79,3 +80,30 @@ def test_the_synchronous_driver_tells_the_same(
     place = Workplace(folder, FOLDER, url="sqlite:///none.db", env=AS_USUAL + SYNC_ENV, only=())
     _, findings = run(place, database, name)
     assert verdicts(findings) == {case.name: set(case.expected) for case in CASES}[name]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "loses"),
+    [
+        ("VARCHAR(9)", "INTEGER", True),
+        ("DATE", "NUMERIC(9, 2)", True),
+        ("FLOAT", "INTEGER", True),
+        ("NUMERIC(9, 2)", "BIGINT", True),
+        ("FLOAT", "NUMERIC(9, 2)", False),
+        ("BOOLEAN", "INTEGER", False),
+        ("INTEGER", "FLOAT", False),
+        ("FLOAT", "VARCHAR(9)", False),
+        ("VARCHAR(9)", "JSON", False),
+    ],
+)
+@pytest.mark.any_sqlalchemy
+def test_which_cast_loses(before: str, after: str, loses: bool) -> None:
+    change = {"column": "age", "before": before, "after": after}
+
+    def judged(sql: str) -> bool:
+        return cast_loses({"statements": [{"sql": sql}]}, change)
+
+    copy = "INSERT INTO _alembic_tmp_t (age) SELECT CAST(t.{} AS {}) AS age FROM t"
+    assert judged(copy.format("age", after)) is loses
+    assert not judged(copy.format("size", after))
+    assert not judged(f"SELECT CAST(age AS {after})")
