@@ -17,9 +17,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from projects import warm
 from projects.shop import ADDRESS, Ended, Shop
+from toolkit.database.catalog import Catalog, read_catalog
 from toolkit.migration.alter_calls import default_aside, with_using
 from toolkit.migration.curing import CAST, keys_aside
 from toolkit.migration.fault import blame, need_of
+from toolkit.migration.sqlite_rebuild import lost
 from toolkit.report.exits import Exit
 
 HEAD = """
@@ -264,6 +266,43 @@ def test_a_table_that_is_made_anew_keeps_all(shop: Shop) -> None:
         "hash BINARY(16)",
     ):
         assert kept in words
+
+
+def sqlite_catalog(*statements: str) -> Catalog:
+    with sa.create_engine("sqlite://").connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+        return read_catalog(connection)
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("operation", "meant"),
+    [
+        ({"op": "AddColumn", "table": "rows", "column": "more"}, set[str]()),
+        ({"op": "DropIndex", "table": "rows", "name": "ix_born"}, {"rows.ix_born"}),
+        (
+            {"op": "AlterColumn", "table": "rows", "column": "name", "changes": ["type TEXT"]},
+            {"rows.name"},
+        ),
+        (
+            {"op": "AlterColumn", "table": "rows", "column": "name", "changes": ["NOT NULL"]},
+            set[str](),
+        ),
+    ],
+)
+def test_what_an_operation_takes_away_or_its_column_took_along_is_not_lost(
+    operation: dict[str, Any], meant: set[str]
+) -> None:
+    before = sqlite_catalog(
+        "CREATE TABLE rows (id INT, born INT, gone INT, name VARCHAR(9) COLLATE NOCASE)",
+        "CREATE INDEX ix_born ON rows (born DESC)",
+        "CREATE INDEX ix_gone ON rows (gone)",
+        "CREATE TRIGGER calm AFTER INSERT ON rows BEGIN SELECT 1; END",
+    )
+    after = sqlite_catalog("CREATE TABLE rows (id INT, born INT, name VARCHAR(9))")
+    everything = {"rows.name", "rows.ix_born", "rows.calm"}
+    assert {one.name for one in lost(before, after, [operation])} == everything - meant
 
 
 @pytest.mark.any_sqlalchemy

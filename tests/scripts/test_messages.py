@@ -7,6 +7,8 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -16,7 +18,9 @@ from projects.setup_door import alembic, generate, setup
 from projects.shop import FILES, Shop
 from servers.postgres import PostgresServer
 from toolkit.connection.source import is_whole
+from toolkit.database.alembic_process import AlembicResult
 from toolkit.database.naming_worker import key_of, name_for
+from toolkit.migration.reviewing import refuse_env
 from toolkit.migration.situation import created_twice
 from toolkit.project import read_project
 from toolkit.project.prove import import_models
@@ -414,6 +418,29 @@ def test_reserved_names_are_quoted_in_what_is_printed(
     for statement in statements:
         tag = "$of_the_test$"
         postgres_server.execute(f"DO {tag} BEGIN RETURN; {statement}; END {tag}")
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("where", "begun", "refused"),
+    [
+        ("alembic/env.py:3", False, True),
+        ("app/settings.py:3", False, True),
+        ("alembic/versions/one.py:3", False, False),
+        ("app/helpers.py:3", True, False),
+        ("", False, False),
+    ],
+)
+def test_what_stops_before_any_revision_begins(where: str, begun: bool, refused: bool) -> None:
+    """What a revision calls in the project's own code is a finding on the revision."""
+    said: list[object] = []
+    setup = SimpleNamespace(versions=[Path("alembic/versions")])
+    bench: Any = SimpleNamespace(
+        situation=SimpleNamespace(setup=setup), expect=lambda *words: said.append(words)
+    )
+    result = AlembicResult(1, "", "", {"error": {"where": where}}, "it stops")
+    refuse_env(bench, result, {"revisions": [{}] if begun else []})
+    assert bool(said) is refused
 
 
 def test_an_env_py_that_stops_is_no_fault_of_a_revision(tmp_path: Path) -> None:

@@ -324,8 +324,6 @@ def compare(bench: Bench, head: Revision | None) -> tuple[list[Finding], list[st
     project, setup = bench.project, bench.situation.setup
     result = bench.autogenerate("check", project.models)
     refuse_unimported(project, setup, result)
-    for path in result.report.get("files", ()):
-        Path(path).unlink()
     if is_nothing_yet(bench, result):
         return [], [" ".join(nothing_yet(bench))]
     expect_comparison(bench, result)
