@@ -16,6 +16,7 @@ from projects.setup_door import setup
 from projects.shop import Shop
 from toolkit.database import private_server
 from toolkit.database.lacking import lacking
+from toolkit.database.on_demand import roles_in
 from toolkit.database.scratch import Scratch, open_scratch
 from toolkit.database.session import FAILURES, Session
 from toolkit.database.urls import SCRATCH_VARIABLE
@@ -259,6 +260,24 @@ def test_for_want_of_what(kind: Any, private: bool, message: str, remedy: str | 
     assert (remedy or "") in (found or "")
     if "type " in message:  # which may be the migration's own fault
         assert lacking(message, where, "db:1", sure=True) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "roles"),
+    [
+        ("GRANT SELECT ON t TO app", ["app"]),
+        ("GRANT readers, writers TO app", ["app", "readers", "writers"]),
+        ("REVOKE readers FROM app", ["app", "readers"]),
+        ("CREATE ROLE app; GRANT readers TO app", ["readers"]),
+        ("REVOKE ALL ON t FROM PUBLIC", []),
+        ("CREATE POLICY p ON t TO CURRENT_USER", []),
+        ('ALTER TABLE t OWNER TO "The ""Shop"""', ['The "Shop"']),
+        ("REASSIGN OWNED BY old TO Fresh", ["old", "fresh"]),
+        ("CREATE SCHEMA s AUTHORIZATION app", ["app"]),
+    ],
+)
+def test_roles_that_a_statement_takes_for_granted(statement: str, roles: list[str]) -> None:
+    assert roles_in(statement) == roles
 
 
 def test_the_wheel_is_found_and_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

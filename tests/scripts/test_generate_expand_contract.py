@@ -9,16 +9,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from alembic.autogenerate.api import AutogenContext
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import CHAR, BigInteger, Enum, Float, Integer, Numeric, String, Text
 from sqlalchemy.engine import make_url
 
 from projects import warm
 from projects.shop import Ended, Shop
 from toolkit.database import scratch
+from toolkit.database.change_worker import Taker
 from toolkit.database.scratch import execute
 from toolkit.migration.expand_contract import NotPossible
-from toolkit.migration.expand_contract.existing import Existing
+from toolkit.migration.expand_contract.existing import Existing, is_more
 from toolkit.migration.expand_contract.planning import Answers, Planner, is_constant
-from toolkit.migration.expanding import Step, put_all_in_place
+from toolkit.migration.expanding import Step, caster, put_all_in_place
 from toolkit.migration.refusal import Refusal
 from toolkit.report.exits import Exit
 
@@ -376,6 +380,78 @@ def test_what_has_to_be_done_one_after_the_other(
     planner = Planner(operations, Existing(CATALOG), "postgresql", Answers(), lambda *_: True)
     with pytest.raises(NotPossible, match=words):
         planner.plan()
+
+
+@pytest.mark.dialects("postgresql")
+def test_what_postgresql_converts_by_itself(database_url: str) -> None:
+    """A type that the revision makes first is an enum, into which each text goes."""
+    scratch = SimpleNamespace(kind="postgresql", url=make_url(database_url))
+    bench: Any = SimpleNamespace(scratch=scratch)
+    can_cast = caster(bench)
+    for old, new, by_itself in (
+        ("TEXT", "still_to_come", True),
+        ("VARCHAR(20)", "still_to_come", True),
+        ("INTEGER", "still_to_come", False),
+        ("INTEGER", "BIGINT", True),
+        ("BOOLEAN", "TIMESTAMP", False),
+    ):
+        assert can_cast(old, new) is by_itself, (old, new)
+
+
+@pytest.mark.parametrize(
+    ("on", "old", "new", "rewrite"),
+    [
+        ("postgresql", String(20), String(30), False),
+        ("postgresql", String(30), String(20), True),
+        ("postgresql", String(30), Text(), False),
+        ("postgresql", Text(), String(30), True),
+        ("postgresql", CHAR(20), CHAR(30), True),
+        ("postgresql", Numeric(9, 2), Numeric(12, 2), False),
+        ("postgresql", Numeric(9, 2), Numeric(9, 3), True),
+        ("postgresql", Numeric(9, 2), Numeric(7, 2), True),
+        ("postgresql", Numeric(9, 2), Float(), True),
+        ("postgresql", Integer(), BigInteger(), True),
+        ("postgresql", Enum("a", name="e"), Enum("a", "b", name="e"), False),
+        ("postgresql", Enum("a", name="e"), Enum("a", name="f"), True),
+        ("mysql", Enum("a", name="e"), Enum("a", "b", name="e"), True),
+        ("mysql", String(20), String(63), False),
+        ("mysql", String(63), String(64), True),
+        ("mysql", String(64), String(200), False),
+        ("mysql", String(30), String(20), True),
+        ("mysql", Numeric(9, 2), Numeric(12, 2), True),
+    ],
+)
+def test_which_type_is_more_than_a_note_in_the_catalog(
+    on: str, old: Any, new: Any, rewrite: bool
+) -> None:
+    context = AutogenContext(MigrationContext.configure(dialect_name=on), None, autogenerate=False)
+    assert Taker(context, []).is_rewrite(old, new) is rewrite
+
+
+@pytest.mark.parametrize(
+    ("parts", "more"),
+    [
+        ({}, False),
+        ({"method": "BTREE"}, False),
+        ({"method": "gin"}, True),
+        ({"where": "a > 1"}, True),
+        ({"include": ["b"]}, True),
+        ({"lengths": {"a": 5}}, True),
+        ({"keys": [{"column": None}]}, True),
+        ({"keys": [{"column": "a", "option": 3}]}, True),
+        ({"keys": [{"column": "a", "class": "text_pattern_ops"}]}, True),
+    ],
+)
+def test_an_index_that_is_more_than_its_columns(parts: dict[str, Any], more: bool) -> None:
+    assert is_more({"parts": {"keys": [{"column": "a"}], **parts}}) is more
+
+
+def test_what_begins_with_its_columns_serves_a_foreign_key() -> None:
+    keys = {"keys": [{"column": "a"}, {"column": "b"}]}
+    index = {"schema": "public", "table": "t", "name": "i", "parts": keys}
+    existing = Existing({**CATALOG, "index": {"i": index}})
+    for columns, begins in ((("a",), True), (("a", "b"), True), (("b",), False), (("id",), True)):
+        assert existing.begins_index(None, "t", columns) is begins, columns
 
 
 def test_a_renamed_column_of_another_type(shop: Shop, make_database: Callable[[str], str]) -> None:

@@ -27,7 +27,7 @@ from corpus.runner import (
 from servers.postgres import PostgresServer
 from toolkit.migration.review import find_squawk, findings_of
 from toolkit.migration.review.findings import unique
-from toolkit.migration.review.forms.rows import backfill
+from toolkit.migration.review.forms.rows import backfill, same_twice
 from toolkit.migration.review.forms.writing import Form, in_place_of
 from toolkit.migration.review.operations import changes_schema, of_source
 from toolkit.migration.review.postgresql_columns import loses, says_zone
@@ -367,6 +367,24 @@ FACTS = {"key": ["id"], "kind": "r"}
 def test_there_is_no_batched_form(value: str) -> None:
     """Of what is another thing when it is done twice, and of what the text does not tell."""
     assert backfill("public.users", FACTS, f"UPDATE users SET {value}").text == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "condition", "same"),
+    [
+        ("'x'", "", True),
+        ("nickname || 'x'", "", True),  # another column
+        ("lower(nick)", "", True),
+        ("coalesce(nick, 'x')", "", True),
+        ("nick || 'x'", "", False),
+        ("lower(nick) || 'x'", "", False),
+        ("nick || 'x'", "(nick IS NULL)", True),
+        ("nick || 'x'", "age IS NULL", False),
+    ],
+)
+@pytest.mark.any_sqlalchemy
+def test_what_is_the_same_when_it_is_done_twice(value: str, condition: str, same: bool) -> None:
+    assert same_twice("nick", value, condition) is same
 
 
 @pytest.mark.any_sqlalchemy
