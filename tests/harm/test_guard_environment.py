@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from projects.layouts import write
-from toolkit.fence.addresses import NOWHERE, Hiding
+from toolkit.fence.addresses import NO_PASSWORD, NOWHERE, Hiding
 from toolkit.fence.environment import fenced
 from toolkit.project import read_project
 from toolkit.project.prove import import_models
@@ -64,6 +64,7 @@ KEPT = {
     "POSTGRES_PASSWORD_FILE": "/run/secrets/pw", "SMTP_PASSWORD": "mail", "DB_ECHO": "false",
     "DB_PASSWORD_LENGTH": "12", "DATABASE_SERVER_VERSION": "15.3", "PGUSER": "postgres",
     "GREETING": "the host=here is no address", "HTTP_PROXY": "http://proxy:3128",
+    "RDS_PASSWORD": "", "CLOUDSQL_SOCKET": "none",
 }  # fmt: skip
 
 
@@ -90,6 +91,9 @@ def test_the_same_value_under_a_name_that_says_nothing() -> None:
     assert Hiding("/ours.db").environment(same)["PGUSER"] == "postgres"
     assert Hiding("/ours.db").environment({"PGPASSWORD": "123456"})["PGPASSWORD"] != "123456"
     assert hidden["PRIMARY"] == NOWHERE
+    # Where the application listens is no place of a database's.
+    here = {"DATABASE_URL": "postgresql://app@localhost/x", "API_HOST": "localhost"}
+    assert Hiding("/ours.db").environment(here)["API_HOST"] == "localhost"
 
 
 def test_a_hidden_url_keeps_its_form() -> None:
@@ -97,6 +101,18 @@ def test_a_hidden_url_keeps_its_form() -> None:
     after = make_url(Hiding("/ours.db").text(SPELLINGS[0]))
     assert after.set(host=before.host, password=before.password) == before
     assert after.host == NOWHERE
+    # Of what is looked up by a name server, a name: an address is refused.
+    named = Hiding("/ours.db").text(f"mongodb+srv://app:{SECRET}@{HOST}/shop")
+    assert make_url(named).host == "db.hidden.invalid"
+
+
+def test_the_lines_of_an_env_file_keep_their_form() -> None:
+    before = (
+        f"# of {HOST}\nexport DB_PASSWORD = \"{SECRET} # 1\"  # why\nNAME='a # b' # c\nEMPTY=\n"
+        f"DATABASE_URL=postgresql://app@{HOST}/shop # here\nPGPASSWORD=plain # too\n"
+    )
+    hidden = before.replace(f"{SECRET} # 1", NO_PASSWORD).replace(f"@{HOST}", f"@{NOWHERE}")
+    assert Hiding("/ours.db").lines(before) == hidden.replace("plain", f"{NO_PASSWORD}1")
 
 
 @pytest.mark.parametrize(

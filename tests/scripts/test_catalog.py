@@ -378,6 +378,7 @@ SAME_ON_SQLITE = [
         "CREATE TABLE t (a INTEGER DEFAULT '1', b DECIMAL DEFAULT '-1.5', c BOOLEAN DEFAULT '0')",
         "CREATE TABLE t (a INTEGER DEFAULT 1, b DECIMAL DEFAULT -1.5, c BOOLEAN DEFAULT 0)",
     ),
+    ("CREATE TABLE t (id INTEGER PRIMARY KEY ASC)", "CREATE TABLE t (id INTEGER PRIMARY KEY)"),
 ]
 OTHER_ON_SQLITE = [
     "CREATE TABLE t (id INTEGER, a TEXT)",
@@ -424,6 +425,7 @@ def test_a_reference_of_sqlite_is_deferrable_only_if_it_says_so() -> None:
         table = parse_table(f"CREATE TABLE t (id INTEGER, a TEXT REFERENCES t (id) {words})")
         ((_, entry),) = table.constraints
         assert entry["parts"]["deferrable"] is deferrable, words
+        assert all(column["nullable"] for column in table.columns), words
 
 
 def without_parts(found: Any) -> list[Any]:
@@ -435,6 +437,7 @@ def test_indexes_of_sqlite() -> None:
     other = parse_index("create unique index i on t (a, LOWER( b ) desc) where a > 0")
     assert one["definition"] == other["definition"]
     assert one["unique"]
+    assert not parse_index('CREATE INDEX "unique" ON t (a)')["unique"]
     assert one["parts"]["keys"][1]["text"] == "lower(b) DESC"
     assert one["definition"] != parse_index("CREATE INDEX i ON t (a) WHERE a > 1")["definition"]
 

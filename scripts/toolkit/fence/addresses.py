@@ -143,8 +143,6 @@ class Hiding:
         for token, known in self.passwords.items():
             if known == real:
                 return token
-        if real in self.passwords:  # hidden already
-            return real
         token = f"{NO_PASSWORD}{len(self.passwords) or ''}"
         self.passwords[token] = real
         return token
@@ -155,8 +153,7 @@ class Hiding:
             return real
         first = real.partition(",")[0]
         port = re.search(r":(\d+)$", first)
-        if NOWHERE not in first:
-            self.hosts.add(first[: port.start()] if port else first)
+        self.hosts.add(first[: port.start()] if port else first)
         return f"{NOWHERE}{port[0] if port else ''}"
 
 
