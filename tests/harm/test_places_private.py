@@ -280,6 +280,15 @@ def test_roles_that_a_statement_takes_for_granted(statement: str, roles: list[st
     assert roles_in(statement) == roles
 
 
+def test_of_several_versions_the_newest_is_taken_that_can_be_run(tmp_path: Path) -> None:
+    for version, names in (("9.6", "ab"), ("15", "ab"), ("17", "a")):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        for name in names:
+            (tmp_path / version / "bin" / name).touch(mode=0o755)
+    found = private_server.in_folders((f"{tmp_path}/*/bin",), "a", "b")
+    assert found == {name: str(tmp_path / "15" / "bin" / name) for name in "ab"}
+
+
 def test_the_wheel_is_found_and_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without programs on PATH, as on a machine on which nobody is root."""
     monkeypatch.setenv("PATH", str(tmp_path))

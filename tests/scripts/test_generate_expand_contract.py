@@ -19,10 +19,11 @@ from projects.shop import Ended, Shop
 from toolkit.database import scratch
 from toolkit.database.change_worker import Taker
 from toolkit.database.scratch import execute
+from toolkit.migration import expanding
 from toolkit.migration.expand_contract import NotPossible
 from toolkit.migration.expand_contract.existing import Existing, is_more
 from toolkit.migration.expand_contract.planning import Answers, Planner, is_constant
-from toolkit.migration.expanding import Step, caster, put_all_in_place
+from toolkit.migration.expanding import Step, caster, commands, put_all_in_place
 from toolkit.migration.refusal import Refusal
 from toolkit.report.exits import Exit
 
@@ -126,6 +127,8 @@ def expand(shop: Shop, url: str, *options: str) -> dict[str, Any]:
     ended = shop.generate("more of users", "--expand-contract", "--json", *options, url=url)
     assert ended.code == 0, ended.out + ended.err
     document: dict[str, Any] = json.loads(ended.out)
+    files = {one["file"] for one in document["files"]}
+    assert {one["file"] for one in document["findings"]} <= {None, *files}
     return document
 
 
@@ -380,6 +383,26 @@ def test_what_has_to_be_done_one_after_the_other(
     planner = Planner(operations, Existing(CATALOG), "postgresql", Answers(), lambda *_: True)
     with pytest.raises(NotPossible, match=words):
         planner.plan()
+
+
+@pytest.mark.parametrize(
+    ("deploys", "lines"),
+    [
+        ((None, None, "new code"), ("alembic upgrade 1", "alembic upgrade head")),
+        ((None, None), ("alembic upgrade head", "")),
+        (("new code", "new code"), ("", "alembic upgrade head")),
+    ],
+)
+def test_each_half_of_a_deploy_has_its_command(
+    deploys: tuple[str | None, ...], lines: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expanding, "next_steps", lambda *_: ["read it", "alembic upgrade head"])
+    bench: Any = SimpleNamespace(project=None, situation=None)
+    steps = [
+        Step(Path("x.py"), "", str(number), None, "", deploy)
+        for number, deploy in enumerate(deploys)
+    ]
+    assert commands(bench, steps) == lines
 
 
 @pytest.mark.dialects("postgresql")

@@ -130,6 +130,8 @@ def test_a_drop_that_is_meant_is_written(first: Shop) -> None:
     assert made.code == 0, made.err
     assert "DATA LOSS when it runs" in made.out
     assert "DATA-LOSS [" in made.out
+    assert "alembic/versions/" in made.out.partition("The review found")[2].partition("Next:")[0]
+    assert ", the drops above all" in made.out
 
 
 @pytest.mark.any_sqlalchemy

@@ -5,6 +5,7 @@ The oracles are `alembic upgrade head` and `alembic check` of the project itself
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from projects import setup_door
 from projects.shop import Shop
 from toolkit.database import dialects_worker
+from toolkit.database.alembic_process import AlembicResult
 from toolkit.database.alembic_worker import indexed
 from toolkit.database.defaults_worker import differs, kept_alike, stored_alike, whole_default
 from toolkit.database.urls import TITLES
+from toolkit.migration.generate import fails_there
 from toolkit.migration.several import merged, statements
 from toolkit.project.databases import kinds, remembered_in, setting, with_setting
 from toolkit.report.exits import Exit
@@ -305,6 +308,17 @@ def test_what_one_database_lacks_goes_behind_an_if() -> None:
         '        op.create_index("b", "t", ["x"])\n'
     ) in text
     assert statements(text, "downgrade") == []
+
+
+@pytest.mark.any_sqlalchemy
+def test_the_second_upgrade_is_told_from_the_first() -> None:
+    bench: Any = SimpleNamespace(scratch=SimpleNamespace(kind="sqlite"))
+    result = AlembicResult(1, "", "", message="it is there")
+    for step, words in (("upgrade", "upgrade"), ("second upgrade", "second upgrade, after the")):
+        said = fails_there(bench, "MySQL", step, result).problem
+        assert f"new migration's {words}" in said.message
+        assert "fails on MySQL: it is there" in said.message
+        assert "right on SQLite" in said.remedy
 
 
 @pytest.mark.any_sqlalchemy
