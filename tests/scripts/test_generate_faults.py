@@ -9,6 +9,7 @@ import shlex
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +18,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from projects import warm
 from projects.shop import ADDRESS, Ended, Shop
+from toolkit.database.alembic_process import AlembicResult
 from toolkit.database.catalog import Catalog, read_catalog
+from toolkit.migration import generate
 from toolkit.migration.alter_calls import default_aside, with_using
 from toolkit.migration.curing import CAST, keys_aside
+from toolkit.migration.examine import Examination
 from toolkit.migration.fault import blame, need_of
+from toolkit.migration.refusal import Refusal
 from toolkit.migration.sqlite_rebuild import lost
 from toolkit.report.exits import Exit
 
@@ -342,6 +347,40 @@ def test_of_the_keys_only_those_that_lean_on_a_dropped_index_step_aside() -> Non
     assert "leans" in text
     assert "another" not in text
     assert "behind" not in text
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(("harmed", "runs"), [(False, 2), (True, 1)])
+def test_a_cure_is_tried_only_where_nothing_of_the_failed_run_has_stayed(
+    harmed: bool, runs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MySQL keeps what was done before the statement that fails: run again, that would fail."""
+    place = {"schema": None, "table": "t"}
+    parts = {"columns": ("a",), "referred_table": "u", "referred_columns": ("a",)}
+    key = {**place, "name": "leans", "auto_named": False, "parts": parts}
+    there: Catalog = {
+        "index": {"ix": {**place, "name": "ix", "parts": {"columns": ("a",)}}},
+        "foreign_key": {"leans": key},
+    }
+    before: Catalog = {**there, "column": {}} if not harmed else {**there, "foreign_key": {}}
+    said = "Cannot drop index 'ix': needed in a foreign key constraint"
+    failed = AlembicResult(1, "", "", {"error": {"message": said}}, said)
+    seen = Examination(before, before, failure=("upgrade", failed))
+    ran: list[str] = []
+    monkeypatch.setattr(generate, "look_at_run", lambda _, tried: ran.append(tried.text) or seen)
+
+    def expect(*_: object) -> None:
+        raise Refusal("proof", Exit.PROOF_FAILED, said, "")
+
+    scratch = SimpleNamespace(kind="mysql")
+    bench: Any = SimpleNamespace(
+        scratch=scratch, folder=tmp_path, schema=lambda: there, expect=expect
+    )
+    text = "def upgrade():\n    op.drop_index('ix', table_name='t')\ndef downgrade():\n    pass\n"
+    draft = generate.Draft(text, "r", None, Path("r.py"), ())
+    with pytest.raises(Refusal):
+        generate.run_and_cure(bench, draft, generate.Wanted("an index"), lambda _: None)
+    assert len(ran) == runs
 
 
 def test_an_array_is_converted_to_an_array() -> None:
