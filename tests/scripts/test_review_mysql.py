@@ -15,6 +15,7 @@ from corpus import forms
 from corpus.runner import CORPUS, MADE_ANEW_ENV, Case, Workplace, cases, reports_with_siblings
 from servers.mysql import MySQLServer
 from toolkit.migration.review import findings_of
+from toolkit.migration.review.mysql import findings_of_revision
 from toolkit.report.finding import Finding
 
 FOLDER = CORPUS / "mysql"
@@ -191,6 +192,22 @@ def test_a_copy_beside_writers_keeps_nobody_waiting() -> None:
         return {f.rule for f in findings_of(trace)}
 
     assert rules("SHARED") - rules("NONE") == {"type-change-rewrite"}
+
+
+def test_a_table_whose_old_name_is_a_view_serves_old_code() -> None:
+    """A view of one table takes writes."""
+
+    def rules(view: str) -> set[str]:
+        renamed = {"what": "table-renamed", "table": "orders", "new": "purchases", "existed": True}
+        facts = {"line": 1, "error": None, "algorithm": None, "lock": None}
+        statements = [
+            {**facts, "sql": "RENAME TABLE orders TO purchases", "changes": [renamed]},
+            {**facts, "sql": f"CREATE VIEW `{view}` AS SELECT * FROM purchases", "changes": []},
+        ]
+        revision = {"revision": "r", "file": "r.py", "direction": "upgrade", "error": None}
+        return {f.rule for f in findings_of_revision({**revision, "statements": statements})}
+
+    assert rules("others") - rules("orders") == {"rename-table"}
 
 
 def test_no_lock_wait_timeout_is_said_once(place: Workplace, database: str) -> None:
