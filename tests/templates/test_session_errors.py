@@ -3,21 +3,27 @@
 import asyncio
 import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI, WebSocket
+from pymysql.constants import CR, ER
+from pymysql.err import OperationalError as MySQLError
 from sqlalchemy import (
     CheckConstraint,
+    Column,
     ForeignKey,
     Index,
     MetaData,
     SmallInteger,
     String,
+    Table,
     UniqueConstraint,
     func,
     make_url,
@@ -26,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm.exc import StaleDataError
 
 import errors
 from errors import (
@@ -104,7 +111,7 @@ CASES: dict[str, tuple[Any, int, str, str | None]] = {
         insert(id=4, email="eve", credit=-1),
         *(422, errors.TEXTS["check"], "ck_customers_credit"),
     ),
-    "not-null": (insert(id=5, email=None, credit=0), 422, errors.TEXTS["not_null"], None),
+    "not-null": (insert(id=5, email=None, credit=0), 422, "MISSING", None),
     "too-long": (insert(id=6, email="e" * 99, credit=0), 422, errors.TEXTS["too_long"], None),
     "range": (
         lambda session: session.execute(
@@ -120,9 +127,8 @@ CASES: dict[str, tuple[Any, int, str, str | None]] = {
 
 def make_app() -> FastAPI:
     app = FastAPI()
-    install_error_handlers(
-        app, texts={"uq_customers_email": "TAKEN"}, metadata=Base.metadata, retry_after=3
-    )
+    texts = {"uq_customers_email": "TAKEN", "not_null": "MISSING"}
+    install_error_handlers(app, texts=texts, metadata=Base.metadata, retry_after=3)
 
     @app.get("/fail/{name}")
     async def fail(name: str, session: DbSession) -> None:
@@ -145,6 +151,11 @@ def make_app() -> FastAPI:
     async def live(socket: WebSocket, session: DbSession) -> None:
         await socket.accept()
         await session.execute(text("SELECT 1"))
+
+    @app.websocket("/stale")
+    async def stale_one(socket: WebSocket) -> None:
+        await socket.accept()
+        raise StaleDataError("s3cret")
 
     @app.get("/busy")
     async def busy(database: Database) -> None:
@@ -191,6 +202,8 @@ async def test_each_error_gets_its_status(
             assert (name, answer.status_code, answer.json()) == (name, status, {"detail": said})
             assert "retry-after" not in answer.headers
             assert caplog.records or name in ("bug", "nonsense", "other-service")
+            # What a client does wrong is nobody's alarm.
+            assert {one.levelname for one in caplog.records if one.name == "errors"} <= {"INFO"}
             del work
         assert (await client.get("/read")).json() == 1
 
@@ -217,7 +230,11 @@ async def test_which_constraint_it_was(database_url: str, dialect: str):
     assert not is_unique_violation(unique, "uq_customers_code", Base.metadata)
     assert not is_unique_violation(caught["check"])
     assert is_foreign_key_violation(caught["foreign-key"])
+    named = is_foreign_key_violation(caught["foreign-key"], "fk_customers_referrer")
+    assert named is (dialect != "sqlite")
+    assert not is_foreign_key_violation(caught["foreign-key"], "fk_customers_owner")
     assert is_check_violation(caught["check"], "ck_customers_credit")
+    assert not is_check_violation(caught["check"], "ck_customers_age")
     assert is_not_null_violation(caught["not-null"])
     assert not is_unavailable(unique)
 
@@ -235,6 +252,105 @@ async def test_unique_index_over_an_expression_has_a_name(database_url: str, dia
     assert is_unique_violation(raised.value, "uq_lower")
 
 
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("columns", "name"),
+    [
+        ("t.b, t.a", "uq_ab"),
+        ("t.c", "uq_c"),
+        ("t.a", None),
+        ("t.d", None),
+        ("other.c", None),
+    ],
+)
+def test_the_columns_that_sqlite_names_belong_to_what_is_unique_over_all_of_them(
+    columns: str, name: str | None
+):
+    """An index that is only for finding is beside a unique one where that has a condition."""
+    metadata = MetaData()
+    finding = [Index(f"ix_{column}_{n}", column) for column in "cd" for n in range(10)]
+    unique = UniqueConstraint("a", "b", name="uq_ab"), Index("uq_c", "c", unique=True)
+    Table("t", metadata, *(Column(one, String(9)) for one in "abcd"), *unique, *finding)
+    error = sqlite3.IntegrityError(f"UNIQUE constraint failed: {columns}")
+    error.sqlite_errorcode = sqlite3.SQLITE_CONSTRAINT_UNIQUE
+    told = IntegrityError("", None, error)
+    assert errors.problem_of(told, metadata) == errors.Problem("unique", name)
+
+
+SQLSTATES = {
+    "unique": (asyncpg.UniqueViolationError, asyncpg.ExclusionViolationError),
+    "foreign_key": (asyncpg.ForeignKeyViolationError, asyncpg.RestrictViolationError),
+    "check": (asyncpg.CheckViolationError,),
+    "not_null": (asyncpg.NotNullViolationError,),
+    "too_long": (asyncpg.StringDataRightTruncationError,),
+    "range": (asyncpg.NumericValueOutOfRangeError,),
+    "conflict": (
+        *(asyncpg.SerializationError, asyncpg.DeadlockDetectedError),
+        asyncpg.LockNotAvailableError,
+    ),
+    "timeout": (asyncpg.QueryCanceledError,),
+    "read_only": (asyncpg.ReadOnlySQLTransactionError,),
+    "unavailable": (
+        *(asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.CannotConnectNowError),
+        *(asyncpg.IdleSessionTimeoutError, asyncpg.ConnectionFailureError),
+        *(asyncpg.TooManyConnectionsError, asyncpg.DiskFullError, asyncpg.OutOfMemoryError),
+    ),
+    "error": (asyncpg.UndefinedTableError, asyncpg.DuplicateDatabaseError),
+}
+MYSQL_NUMBERS = {
+    "unique": (ER.DUP_ENTRY, 1586),
+    "foreign_key": (
+        *(ER.NO_REFERENCED_ROW, ER.ROW_IS_REFERENCED),
+        *(ER.NO_REFERENCED_ROW_2, ER.ROW_IS_REFERENCED_2),
+    ),
+    "check": (3819, ER.CONSTRAINT_FAILED),  # MySQL, MariaDB
+    "not_null": (ER.BAD_NULL_ERROR, ER.NO_DEFAULT_FOR_FIELD),
+    "too_long": (ER.DATA_TOO_LONG,),
+    "range": (ER.WARN_DATA_OUT_OF_RANGE,),
+    "conflict": (ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK, ER.CHECKREAD),
+    "timeout": (ER.QUERY_INTERRUPTED, ER.STATEMENT_TIMEOUT, ER.QUERY_TIMEOUT),
+    "read_only": (ER.OPTION_PREVENTS_STATEMENT, 1792, 1836),
+    "unavailable": (
+        *(ER.CON_COUNT_ERROR, ER.TOO_MANY_USER_CONNECTIONS, ER.DISK_FULL, ER.RECORD_FILE_FULL),
+        *(ER.SERVER_SHUTDOWN, 1927, CR.CR_CONNECTION_ERROR, CR.CR_CONN_HOST_ERROR),
+        *(CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_SERVER_LOST_EXTENDED),
+    ),
+    "error": (ER.NO_SUCH_TABLE, ER.PARSE_ERROR),
+}
+SQLITE_CODES = {
+    "unique": (
+        *(sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY),
+        sqlite3.SQLITE_CONSTRAINT_ROWID,
+    ),
+    # ON DELETE RESTRICT is a trigger of SQLite's own.
+    "foreign_key": (sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, sqlite3.SQLITE_CONSTRAINT_TRIGGER),
+    "check": (sqlite3.SQLITE_CONSTRAINT_CHECK,),
+    "not_null": (sqlite3.SQLITE_CONSTRAINT_NOTNULL,),
+    "conflict": (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_LOCKED),
+    "read_only": (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_READONLY_DBMOVED),
+    "unavailable": (
+        *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_IOERR_WRITE),
+        *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN),
+    ),
+    "error": (sqlite3.SQLITE_ERROR,),
+}
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize("kind", SQLSTATES)
+def test_what_a_server_calls_an_error_is_what_its_driver_calls_it(kind: str):
+    """Also those that no test provokes; by the drivers' own names for the codes."""
+    made: list[BaseException] = [one("no") for one in SQLSTATES[kind]]
+    made += [DBAPIError("", None, MySQLError(code, "no")) for code in MYSQL_NUMBERS[kind]]
+    for code in SQLITE_CODES.get(kind, ()):
+        error = sqlite3.OperationalError("no")
+        error.sqlite_errorcode = code
+        made.append(DBAPIError("", None, error))
+    assert [(str(one), errors.problem_of(one).kind) for one in made] == [
+        (str(one), kind) for one in made
+    ]
+
+
 # 503
 
 
@@ -245,10 +361,11 @@ def assert_later(answers: list[httpx.Response], kind: str) -> None:
 
 
 @pytest.mark.faults
-async def test_lock_that_is_not_had_in_time(database_url: str):
+async def test_lock_that_is_not_had_in_time(database_url: str, caplog: pytest.LogCaptureFixture):
     async with client_of(make_app(), database_url, lock_timeout=0.1) as (client, manager):
         await fill(manager)
         assert_later([await client.get("/busy")], "conflict")
+    assert [one.levelname for one in caplog.records if one.name == "errors"] == ["WARNING"]
 
 
 @pytest.mark.faults
@@ -274,7 +391,8 @@ async def test_refused_connection_for_300_requests_at_once(database_url: str, di
 
 
 @pytest.mark.faults
-async def test_websocket_is_closed_with_try_again_later():
+@pytest.mark.parametrize(("path", "code"), [("/live", 1013), ("/stale", 1011)])
+async def test_websocket_is_closed_with_try_again_later_or_an_internal_error(path: str, code: int):
     sent: asyncio.Queue[dict[str, object]] = asyncio.Queue()
 
     async def receive() -> dict[str, str]:
@@ -283,10 +401,10 @@ async def test_websocket_is_closed_with_try_again_later():
     app = make_app()
     config = DatabaseConfig("postgresql://u:p@127.0.0.1:1/d")
     async with DatabaseSessionManager(config) as app.state.database:
-        scope = {"type": "websocket", "path": "/live", "headers": [], "query_string": b""}
+        scope = {"type": "websocket", "path": path, "headers": [], "query_string": b""}
         await app(scope, receive, sent.put)  # type: ignore[arg-type]
     assert sent.get_nowait()["type"] == "websocket.accept"
-    assert sent.get_nowait()["code"] == 1013
+    assert sent.get_nowait()["code"] == code
 
 
 @pytest.mark.faults
