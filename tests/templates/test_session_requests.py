@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,15 +17,19 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, func, select, text
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase
 
+from replicas import Replicas, get_replica_session
 from session_manager import (
     Database,
     DatabaseConfig,
     DatabaseSessionManager,
     DbSession,
     ReadOnlyDbSession,
+    ReadOnlySessionError,
     get_database,
     get_db,
+    get_read_only_db,
     lifespan,
 )
 
@@ -250,6 +254,41 @@ async def test_read_only_session_refuses_a_write(database_url: str):
     async with application(database_url) as client:
         assert (await client.post("/read-only-writes")).status_code == 500
         assert (await client.get("/count")).json() == 0
+
+
+class Base(DeclarativeBase):
+    metadata = METADATA
+
+
+class Item(Base):
+    __table__ = ITEM
+
+
+@pytest.mark.parametrize("dependency", [get_read_only_db, get_replica_session])
+@pytest.mark.parametrize("change", ["new", "dirty", "deleted"])
+async def test_objects_that_a_session_for_reading_would_lose_are_an_error(
+    dependency: Callable[[HTTPConnection], AsyncIterator[AsyncSession]], change: str
+):
+    """An endpoint that has added or changed one believes that it is saved."""
+    app = FastAPI()
+    manager = DatabaseSessionManager(DatabaseConfig("sqlite://"))
+    async with Replicas(manager, []) as app.state.replicas:
+        app.state.database = manager
+        async with manager.begin() as session:
+            await (await session.connection()).run_sync(ITEM.create)
+            session.add(Item(id=1))
+        asked = dependency(HTTPConnection({"type": "http", "app": app, "headers": []}))
+        session = await anext(asked)
+        item = await session.get_one(Item, 1)
+        match change:
+            case "new":
+                session.add(Item(id=2))
+            case "dirty":
+                item.id = 3
+            case _:
+                await session.delete(item)
+        with pytest.raises(ReadOnlySessionError):
+            await anext(asked)
 
 
 async def test_seed_03_streams_and_background_tasks_have_their_own_session(database_url: str):

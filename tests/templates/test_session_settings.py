@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, OperationalError
+from sqlalchemy.schema import DropTable
 
 from servers.postgres import PostgresServer, wait_for
 from session_manager import DatabaseConfig, DatabaseSessionManager, ReadOnlySessionError
@@ -64,6 +65,7 @@ async def test_read_only_session_refuses_writes(database: DatabaseSessionManager
         PARENT.insert().values(id=2),
         PARENT.update().values(id=2),
         PARENT.delete(),
+        DropTable(CHILD),
     ):
         async with database.read_only_session() as session:
             with pytest.raises(ReadOnlySessionError, match="in a read-only session"):
