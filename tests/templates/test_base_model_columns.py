@@ -195,6 +195,7 @@ async def test_enums_are_stored_by_value(session: AsyncSession) -> None:
     assert note.old_color is OldColor.BLUE
     columns = [await raw(session, c) for c in ("kind", "level", "color", "old_color")]
     assert columns == ["second-kind", "20", "r", "b"]
+    assert Note.__table__.c.kind.type.length == 50  # room for longer members
     with pytest.raises(StatementError, match="not among the defined enum values"):
         await session.execute(update(Note).values(kind="third-kind"))
 
@@ -369,6 +370,10 @@ async def test_the_server_fills_in_utc_for_other_programs(
         assert abs(utcnow() - note.created_at) < timedelta(minutes=1)
         assert abs(utcnow() - note.updated_at) < timedelta(minutes=1)
     assert any(note.created_at.microsecond for note in notes)
+    # As text, too, which is all that SQLite has, it compares with what Python writes.
+    for note in notes:
+        same = select(Note.id).where(Note.created_at == note.created_at)
+        assert note.id in (await session.scalars(same)).all()
 
 
 async def test_what_the_database_generates_is_read_back(session: AsyncSession) -> None:
@@ -380,6 +385,16 @@ async def test_what_the_database_generates_is_read_back(session: AsyncSession) -
     row.price = 5
     await session.commit()
     assert row.double_price == 10
+
+
+def test_what_a_model_says_of_defaults_and_versions_itself_stays() -> None:
+    class Own(VersionMixin, SimpleBaseModel):
+        __tablename__ = "column_own"
+        edition: Mapped[int] = mapped_column()
+        __mapper_args__ = {"eager_defaults": False, "version_id_col": edition}  # noqa: RUF012
+
+    assert inspect(Own).eager_defaults is False
+    assert inspect(Own).version_id_col is Own.__table__.c.edition
 
 
 async def test_updated_at_moves_when_only_a_child_table_changes(session: AsyncSession) -> None:

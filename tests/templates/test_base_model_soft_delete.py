@@ -55,6 +55,7 @@ class Author(BaseModel):
     )
     awards: Mapped[list["Award"]] = relationship(cascade="all, delete-orphan")
     fans: Mapped[list["Fan"]] = relationship()
+    shelves: Mapped[list["Shelf"]] = relationship(cascade="all, delete-orphan")
 
 
 class Book(BaseModel):
@@ -398,6 +399,34 @@ async def test_children_follow_the_delete_cascade(session: AsyncSession) -> None
     await commit_and_forget(session)
     assert await counts(session) == before
     assert await titles(session, select(Book.title)) == ["one"]
+
+
+async def test_children_with_a_joined_collection_of_their_own(
+    session: AsyncSession, author: Author
+) -> None:
+    """Each comes in as many rows as it has labels."""
+    shelf = Shelf(author_id=author.id, labels=[Label(), Label()])
+    await shelf.save(session)
+    await commit_and_forget(session)
+    (found,) = await Shelf.get_all(session)
+    assert len(found.labels) == 2
+    owner = await session.get_one(Author, author.id)
+    await owner.soft_delete(session)
+    assert await Shelf.count(session) == 0
+    await owner.restore(session)
+    assert await Shelf.count(session) == 1
+
+
+async def test_a_child_that_is_added_is_no_change_of_its_parent(
+    session: AsyncSession, author: Author
+) -> None:
+    found = await session.get_one(Author, author.id)
+    before = found.updated_at
+    (await found.awaitable_attrs.books).append(Book(title="new"))
+    await session.commit()
+    await session.refresh(found)
+    assert found.updated_at == before
+    assert await Book.count(session) == 2
 
 
 async def test_a_tree_in_one_table_and_a_ring_in_it(session: AsyncSession) -> None:
