@@ -234,8 +234,9 @@ def build_engine(config: DatabaseConfig) -> AsyncEngine:
         if not isinstance(url.query.get("host", ""), str):
             arguments.setdefault("async_creator_fn", _HostByHost())
     elif dialect in ("mysql", "mariadb"):
-        arguments.setdefault("connect_timeout", config.connect_timeout)
-        arguments.setdefault("init_command", _mysql_session(config))
+        # Where the URL has its own, these would take its place.
+        ours = {"connect_timeout": config.connect_timeout, "init_command": _mysql_session(config)}
+        arguments = {n: v for n, v in ours.items() if n not in url.query} | arguments
         # InnoDB's default, REPEATABLE READ, locks the gaps between rows, so that plain inserts
         # deadlock, and reads an old snapshot after it waited for a lock. PostgreSQL's default is
         # this one too, and the code behaves alike on both.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import aiomysql
@@ -15,7 +16,8 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
-from sqlalchemy import make_url, text
+from sqlalchemy import event, make_url, text
+from sqlalchemy.exc import OperationalError
 
 import session_manager
 from database_url import ConfigurationError, normalize_url
@@ -96,6 +98,8 @@ def test_libpq_parameters_become_asyncpgs(query: str, arguments: dict[str, objec
             "postgresql://u:p@one,two:6432/d?target_session_attrs=read-write",
             *(["one", "two"], {}),
         ),
+        # A parameter counts for more than the place before it, as in libpq.
+        ("postgresql://u:p@h/other?user=v&password=q&dbname=d&host=g", "g", {}),
         ("mysql://u:p@h/d?ssl-mode=DISABLED", "h", {}),
         ("mysql://u:p@h/d?ssl_mode=preferred&charset=utf8mb4", "h", {}),
     ],
@@ -107,6 +111,10 @@ def test_hosted_urls_are_translated(given: str, host: object, arguments: dict[st
     if "negotiation" in given:
         assert found.pop("direct_tls") is True
     assert (taken["host"], found) == (host, arguments)
+    if host == ["one", "two"]:
+        assert taken["port"] == [5432, 6432]
+    if host == "g":
+        assert (url.username, url.password, url.database) == ("v", "q", "d")
     connect = asyncpg.connect if "postgresql" in given else aiomysql.connect
     known = {*inspect.signature(connect).parameters, "prepared_statement_cache_size"}
     assert taken.keys() | found.keys() <= known
@@ -140,6 +148,9 @@ def test_mysqls_tls_words_make_a_context():
         (f"ssl-mode=VERIFY_CA&ssl-ca={certifi.where()}", True, False),
         (f"ssl-mode=VERIFY_IDENTITY&ssl-ca={certifi.where()}", True, True),
         ("sslaccept=strict", True, True),
+        (f"ssl-ca={certifi.where()}", True, True),
+        (f"ssl-ca={certifi.where()}&ssl_check_hostname=false", True, False),
+        ("ssl=true", False, False),
     ):
         context = normalize_url(f"mysql://u:p@h/d?{query}")[1]["ssl"]
         assert (context.verify_mode is ssl.CERT_REQUIRED, context.check_hostname) == (
@@ -156,8 +167,13 @@ def test_channel_binding_that_cannot_be_had_is_said(caplog: pytest.LogCaptureFix
 def test_root_certificate_makes_a_verifying_context(tmp_path: Path):
     import certifi
 
-    for mode, hostname in (("verify-full", True), ("verify-ca", False)):
-        url = f"{ASYNCPG}?sslmode={mode}&sslrootcert={certifi.where()}"
+    for mode, root, hostname in (
+        ("verify-full", certifi.where(), True),
+        ("verify-full", "system", True),
+        ("verify-ca", certifi.where(), False),
+        ("require", certifi.where(), False),  # which libpq verifies, too
+    ):
+        url = f"{ASYNCPG}?sslmode={mode}&sslrootcert={root}"
         context = normalize_url(url)[1]["ssl"]
         assert isinstance(context, ssl.SSLContext)
         assert context.verify_mode is ssl.CERT_REQUIRED
@@ -242,6 +258,8 @@ def test_repr_masks_the_password_wherever_it_was():
         ({"max_overflow": -1}, "max_overflow must be 0 or more, not -1"),
         ({"statement_timeout": -0.5}, "statement_timeout must be 0 or more, not -0.5"),
         ({"pool_timeout": 0}, "pool_timeout must be more than 0, not 0"),
+        ({"pool_recycle": 0}, "pool_recycle must be more than 0, not 0"),
+        ({"connect_timeout": 0}, "connect_timeout must be more than 0, not 0"),
     ],
 )
 def test_wrong_setting_is_one_line(settings: dict[str, float], message: str):
@@ -281,6 +299,44 @@ def test_settings_come_from_the_environment():
     )
     assert (config.pool_size, config.statement_timeout) == (7, 1.5)
     assert (config.pgbouncer, config.echo, config.application_name) == (True, False, "api")
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "expected"),
+    [
+        (
+            f"{ASYNCPG}?connect_timeout=3&command_timeout=4",
+            {},
+            {"timeout": 3, "command_timeout": 4},
+        ),
+        (f"{ASYNCPG}?connect_timeout=3", {"timeout": 5}, {"timeout": 5, "command_timeout": 34}),
+        (ASYNCPG, {}, {"timeout": 10, "command_timeout": 34}),
+        ("mysql://u:p@h/d", {}, {"connect_timeout": 10}),
+        ("mysql://u:p@h/d?connect_timeout=3", {}, {"connect_timeout": 3}),
+        ("mysql://u:p@h/d", {"connect_timeout": 5}, {"connect_timeout": 5}),
+        ("mysql://u:p@h/d?init_command=SET+NAMES+ascii", {}, {"init_command": "SET NAMES ascii"}),
+        ("sqlite:///a.db", {}, {"timeout": 20}),
+        ("sqlite:///a.db?timeout=3", {}, {"timeout": 3}),
+        ("sqlite:///a.db", {"timeout": 5}, {"timeout": 5}),
+    ],
+)
+def test_what_the_url_or_the_application_says_itself_is_kept(
+    url: str, given: dict[str, object], expected: dict[str, object]
+):
+    """Of the two, what the application gives to the driver has the last word."""
+    found: dict[str, object] = {}
+    engine = build_engine(DatabaseConfig(url, connect_args=given))
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def note(
+        _dialect: object, _record: object, _args: object, arguments: dict[str, object]
+    ) -> None:
+        found.update(arguments)
+        raise ConnectionRefusedError
+
+    with pytest.raises((OperationalError, ConnectionRefusedError)):
+        engine.sync_engine.connect()
+    assert {name: found[name] for name in expected} == expected
 
 
 def test_config_is_frozen():
@@ -352,6 +408,16 @@ def test_settings_of_pydantic_count_as_the_environment_does(
     assert (make_url(other.url).drivername, other.pool_size) == ("mysql+aiomysql", 5)
     with pytest.raises(ConfigurationError, match="no database_url"):
         DatabaseConfig.from_settings(object())
+
+
+def test_of_several_settings_the_longest_name_counts_and_the_environment_last(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("DATABASE_MAX_OVERFLOW", "8")
+    names = {"max_overflow": 6, "db_max_overflow": 4, "database_max_overflow": 2}
+    for number in range(len(names) + 1):
+        given = SimpleNamespace(database_url="sqlite:///a.db", **dict([*names.items()][:number]))
+        assert DatabaseConfig.from_settings(given).max_overflow == 8 - 2 * number
 
 
 async def test_opening_twice_is_an_error(tmp_path: Path):
