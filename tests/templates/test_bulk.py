@@ -9,7 +9,20 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import JSON, Numeric, String, func, make_url, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    Integer,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    TypeDecorator,
+    func,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -139,6 +152,51 @@ async def test_a_default_that_is_sql_is_carried_out(database: DatabaseSessionMan
         await bulk_insert(session, SqlItem, [{"id": 1}, {"id": 2}])
     async with database.session() as session:
         assert (await session.scalars(select(SqlItem.code))).all() == ["sql", "sql"]
+
+
+class Lower(TypeDecorator[str]):
+    """A type whose values go through SQL."""
+
+    impl = String(40)
+    cache_ok = True
+
+    def bind_expression(self, bindparam: Any) -> Any:
+        return func.lower(bindparam)
+
+
+async def test_a_type_that_is_sql_is_carried_out(database: DatabaseSessionManager):
+    table = Table("lower_items", MetaData(), Column("code", Lower))
+    async with database.engine.begin() as connection:
+        await connection.run_sync(table.create)
+        await bulk_insert(connection, table, [{"code": "SHOUTED"}])
+        assert await connection.scalar(select(table.c.code)) == "shouted"
+
+
+async def test_a_default_sees_the_row_that_it_is_for(database: DatabaseSessionManager):
+    def twice(context: Any) -> int:
+        return int(context.get_current_parameters()["number"]) * 2
+
+    columns = Column("number", Integer), Column("double", Integer, default=twice)
+    table = Table("double_items", MetaData(), *columns)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(table.create)
+        await bulk_insert(connection, table, [{"number": 1}, {"number": 21}])
+        doubled = await connection.scalars(select(table.c.double).order_by(table.c.number))
+        assert doubled.all() == [2, 42]
+
+
+@pytest.mark.dialects("postgresql")
+async def test_rows_go_into_the_table_of_its_own_schema(database: DatabaseSessionManager):
+    """Not into one of the same name that the search_path finds."""
+    async with database.engine.begin() as connection:
+        await connection.execute(text("CREATE SCHEMA archive"))
+        for schema in (None, "archive"):
+            table = Table("old_items", MetaData(), Column("id", Integer), schema=schema)
+            await connection.run_sync(table.create)
+        await bulk_insert(connection, table, [{"id": 1}])
+        names = ("archive.old_items", "public.old_items")
+        counts = [await connection.scalar(text(f"SELECT count(*) FROM {one}")) for one in names]
+        assert counts == [1, 0]
 
 
 async def test_nothing_is_nothing_to_do(database: DatabaseSessionManager):

@@ -186,6 +186,9 @@ async def test_gauges_of_the_pool(database_url: str):
         assert pool_gauges(database.engine)["idle"] == 1
     plain = create_async_engine(database_url, poolclass=NullPool)
     assert pool_gauges(plain) == {}
+    for overflow, capacity in ((3, 5), (-1, 2)):  # which is without a limit
+        usual = create_async_engine(database_url, pool_size=2, max_overflow=overflow)
+        assert pool_gauges(usual)["capacity"] == capacity
 
 
 @pytest.mark.dialects("sqlite")

@@ -178,6 +178,9 @@ async def test_with_its_token_one_reads_what_one_wrote_elsewhere(cluster: Cluste
                 seen, at = (await other.get("/customers", params=email)).json()
                 assert (seen, at != cluster.primary.port) == (False, True)
                 header = {"db-position": created.headers["db-position"]}
+                cookie = {f"db-position={header['db-position']}", "Path=/", "Max-Age=60"}
+                sent = created.headers["set-cookie"].split("; ")
+                assert set(sent) == cookie | {"HttpOnly", "SameSite=Lax"}
                 answer = await third.get("/customers", params=email, headers=header)
                 assert answer.json() == [True, cluster.primary.port]
                 assert "db-position" not in answer.headers
@@ -248,7 +251,9 @@ async def test_a_token_of_the_future_waits_its_time_and_no_longer(cluster: Clust
                 assert await read_at(replicas) == cluster.primary.port
 
 
-async def test_a_standby_that_lags_is_left_out_and_taken_back(cluster: Cluster):
+async def test_a_standby_that_lags_is_left_out_and_taken_back(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+):
     behind, other = cluster.standbys
     async with replicas_of(cluster, max_lag=0.2) as replicas:
         lagging = replicas.standbys[0]
@@ -257,6 +262,8 @@ async def test_a_standby_that_lags_is_left_out_and_taken_back(cluster: Cluster):
             await until(lambda: "behind" in lagging.wrong)
             assert {await read_at(replicas) for _ in range(4)} == {other.port}
         await until(lambda: not lagging.wrong)
+        told = [one.partition(f":{behind.port}: ")[2] for one in caplog.messages]
+        assert {*told} - {""} == {"more than 0.2 s behind", "taken back"}
         assert behind.port in {await read_at(replicas) for _ in range(4)}
 
 
