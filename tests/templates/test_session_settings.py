@@ -86,7 +86,9 @@ async def test_read_only_session_does_not_keep_textual_writes(database: Database
 
 
 @pytest.mark.dialects("postgresql")
-async def test_read_only_session_leaves_no_transaction_open(database: DatabaseSessionManager):
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_read_only_session_leaves_no_transaction_open(database_url: str, driver: str):
+    database = await opened(database_url.replace("asyncpg", driver))
     async with database.read_only_session() as reader, database.session() as writer:
         for session, state in ((reader, "idle"), (writer, "idle in transaction")):
             pid = await session.scalar(text("SELECT pg_backend_pid()"))
@@ -95,6 +97,15 @@ async def test_read_only_session_leaves_no_transaction_open(database: DatabaseSe
                     text("SELECT state FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid}
                 )
             assert seen == state
+    async with database.read_only_session() as reader:
+        streamed = await reader.stream_scalars(text("SELECT generate_series(1, 20)"))
+        assert [one async for one in streamed] == list(range(1, 21))
+    async with database.begin() as writer:  # on the connection of that stream
+        await writer.execute(PARENT.insert().values(id=1))
+        await writer.rollback()
+    async with database.read_only_session() as reader:
+        assert await reader.scalar(select(func.count()).select_from(PARENT)) == 0
+    await database.close()
 
 
 async def test_read_only_session_streams(database: DatabaseSessionManager):
