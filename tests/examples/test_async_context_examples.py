@@ -571,6 +571,14 @@ async def test_soft_delete_hides_restore_shows_and_purge_removes(
             await purge_deleted_users(session, datetime.now())
 
 
+async def test_who_was_deleted_last_is_the_first_of_the_deleted(database: DatabaseSessionManager):
+    async with database.begin() as session:
+        for name in ("Ada", "Cleo", "Bob"):
+            await soft_delete_user(session, (await named(session, name)).id)
+        names = [user.email.partition("@")[0] for user in await deleted_users(session)]
+    assert names == ["bob", "cleo", "ada"]
+
+
 async def test_restore_of_a_taken_address_keeps_the_pending_work(
     database: DatabaseSessionManager,
 ):

@@ -162,6 +162,10 @@ def test_seed_36_tables_of_other_schemas_are_left_alone(
             "CREATE TABLE audit.ledger (id int)",
             "CREATE SCHEMA mine",
             "CREATE TABLE mine.stale (id int)",
+            "CREATE TABLE mine.jobs (id int)",
+        )
+        project.edit_env(
+            "UNMANAGED_TABLES: tuple[str, ...] = ()", "UNMANAGED_TABLES = ('mine.jobs',)"
         )
         project.models(
             NOTE
@@ -177,7 +181,7 @@ class Order(Base):
         other = EnvProject(project.root, make_database("mysql"))
         other.execute("CREATE TABLE ledger (id int)")
     source = project.autogenerate("initial")
-    assert "ledger" not in source
+    assert "ledger" not in source and "jobs" not in source
     assert ("op.drop_table('stale', schema='mine')" in source) is (dialect == "postgresql")
     project.round_trip()
 

@@ -358,9 +358,11 @@ def test_a_broken_model_module_is_named(project: EnvProject) -> None:
     expected = "model module 'app.models' does not import: ModuleNotFoundError"
     assert expected in textwrap.dedent(output)
     assert "this_is_not_installed" in output
-    project.models("raise ValueError('postgresql://me:se@cret@host/db is wrong')")
+    words = "passwd='se cret' pwd=cret PASSWORD=cret"
+    wrong = f"postgresql://me:se@cret@host/db is wrong, {words} user=u"
+    project.models(f"raise ValueError({wrong!r})")
     output = project.alembic("upgrade", "head", fails=True)
-    assert "me:***@host/db is wrong" in output
+    assert "me:***@host/db is wrong, passwd=*** pwd=*** PASSWORD=*** user=u" in output
     assert "cret" not in output
 
 

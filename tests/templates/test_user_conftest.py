@@ -142,8 +142,9 @@ def test_runs_on_a_new_sqlite_file(project: Path):
 @pytest.mark.dialects("postgresql", "mysql", "sqlite")
 def test_runs_on_the_given_database_again_and_again(project: Path, database_url: str, dialect: str):
     plain = database_url.replace("+asyncpg", "").replace("+aiomysql", "")
-    for variable in ("TEST_DATABASE_URL", "DATABASE_URL"):
-        ran = run(project, EXPECTED=dialect, **{variable: plain})
+    beside = {"TEST_DATABASE_URL": plain, "DATABASE_URL": "sqlite:///production.db"}
+    for given in (beside, {"DATABASE_URL": plain}):
+        ran = run(project, EXPECTED=dialect, **given)
         assert ran.returncode == 0, ran.stdout
         assert "8 passed" in ran.stdout
 
