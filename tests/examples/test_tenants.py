@@ -135,12 +135,20 @@ async def test_a_reused_connection_has_no_tenant(database: DatabaseSessionManage
 
 
 async def test_who_passes_the_policies_is_refused(
-    database: DatabaseSessionManager, database_url: str
+    database: DatabaseSessionManager, database_url: str, postgres_server: PostgresServer, role: str
 ):
     async with database.session() as session:
         await tenants.refuse_unguarded(session, [TABLE])
         await session.execute(text("ALTER TABLE tenant_notes NO FORCE ROW LEVEL SECURITY"))
         with pytest.raises(TenantError, match="no forced row level security"):
+            await tenants.refuse_unguarded(session, [TABLE])
+        await session.rollback()
+        await session.execute(text("ALTER TABLE tenant_notes DISABLE ROW LEVEL SECURITY"))
+        with pytest.raises(TenantError, match="no forced row level security"):
+            await tenants.refuse_unguarded(session, [TABLE])
+    postgres_server.administer(f"ALTER ROLE {role} BYPASSRLS")
+    async with database.session() as session:
+        with pytest.raises(TenantError, match="passes row level security"):
             await tenants.refuse_unguarded(session, [TABLE])
     superuser = DatabaseSessionManager(DatabaseConfig(database_url))
     async with superuser, superuser.session() as session:

@@ -112,6 +112,8 @@ REFUSED = [
     "CREATE TEMPORARY TABLE t AS SELECT 1",
     "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
     "SELECT set_config('search_path', 'x', false)",
+    "-- why\nSET statement_timeout = 5",
+    "SELECT 1,\n pg_advisory_lock(1)",
 ]
 TAKEN = [
     "SET LOCAL statement_timeout = 5",
@@ -119,6 +121,7 @@ TAKEN = [
     "SET CONSTRAINTS ALL DEFERRED",
     "SELECT pg_advisory_xact_lock(1)",
     "NOTIFY news",
+    "DECLARE c CURSOR FOR SELECT 1",
     "CREATE TEMP TABLE t (id int) ON COMMIT DROP",
     "SELECT set_config('application_name', 'x', true)",
     "SELECT 'SET x' AS said, 'LISTEN' AS too",

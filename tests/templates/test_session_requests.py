@@ -29,6 +29,7 @@ from session_manager import (
     ReadOnlySessionError,
     get_database,
     get_db,
+    get_read_only_connection,
     get_read_only_db,
     lifespan,
 )
@@ -289,6 +290,27 @@ async def test_objects_that_a_session_for_reading_would_lose_are_an_error(
                 await session.delete(item)
         with pytest.raises(ReadOnlySessionError):
             await anext(asked)
+
+
+async def test_connections_that_are_lent_come_back():
+    """That of a request that only reads, and the driver's own."""
+    app = FastAPI()
+    async with DatabaseSessionManager(DatabaseConfig("sqlite://")) as manager:
+        app.state.database = manager
+        asked = get_read_only_connection(
+            HTTPConnection({"type": "http", "app": app, "headers": []})
+        )
+        lent = await anext(asked)
+        assert await lent.scalar(text("SELECT 1")) == 1
+        with pytest.raises(ReadOnlySessionError):
+            await lent.execute(ITEM.insert().values(id=1))
+        with pytest.raises(StopAsyncIteration):
+            await anext(asked)
+        assert manager.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        async with manager.driver_connection() as own:
+            assert manager.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+            assert await (await own.execute("SELECT 1")).fetchone() == (1,)
+        assert manager.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
 async def test_seed_03_streams_and_background_tasks_have_their_own_session(database_url: str):

@@ -125,6 +125,23 @@ async def test_read_only_session_streams(database: DatabaseSessionManager):
             assert await watcher.scalar(states) == 0
 
 
+async def test_a_snapshot_sees_one_moment_and_refuses_to_write(
+    database: DatabaseSessionManager, dialect: str
+):
+    count = select(func.count()).select_from(PARENT)
+    async with database.snapshot() as session:
+        assert await session.scalar(count) == 0
+        async with database.begin() as other:
+            await other.execute(PARENT.insert().values(id=1))
+        assert await session.scalar(count) == 0
+        if dialect != "mysql":
+            with pytest.raises(DBAPIError, match=r"read-?only"):
+                await session.execute(text("INSERT INTO parent (id) VALUES (2)"))
+    async with database.begin() as session:  # on the same connection
+        await session.execute(PARENT.insert().values(id=3))
+        assert await session.scalar(count) == 2
+
+
 async def test_failed_savepoint_keeps_the_rest(database: DatabaseSessionManager):
     async with database.begin() as session:
         await session.execute(PARENT.insert().values(id=1))
