@@ -903,17 +903,15 @@ async def _receive(
             async with engine.connect() as connection:
                 driver = cast(Any, (await connection.get_raw_connection()).driver_connection)
                 lost = _end_of(driver)
-                try:
-                    await driver.add_listener(channel, lambda *args: inbox.put_nowait(args[-1]))
-                    inbox.put_nowait(None)  # after LISTEN: what came before it is found by looking
-                    while not lost.is_set():
-                        try:
-                            await asyncio.wait_for(lost.wait(), test_every)
-                        except TimeoutError:
-                            # A firewall that forgot the connection says nothing.
-                            await driver.execute("SELECT 1", timeout=test_every)
-                finally:
-                    await connection.invalidate()  # to close a dead one would wait for it
+                await driver.add_listener(channel, lambda *args: inbox.put_nowait(args[-1]))
+                inbox.put_nowait(None)  # after LISTEN: what came before it is found by looking
+                while not lost.is_set():
+                    try:
+                        await asyncio.wait_for(lost.wait(), test_every)
+                    except TimeoutError:
+                        # A firewall that forgot the connection says nothing.
+                        await driver.execute("SELECT 1", timeout=test_every)
+                await connection.invalidate()
         except (OSError, DBAPIError, PostgresError, InterfaceError) as error:
             logger.warning("the listener of %s: %s", channel, type(error).__name__)
         else:

@@ -474,6 +474,9 @@ def _bound_waiting(engine: AsyncEngine, seconds: float | None) -> None:
 
     # Not a do_connect listener: whatever it returns keeps the application's own from being asked.
     dialect.connect = connect_or_say  # type: ignore[method-assign]
+    if dialect.driver == "asyncpg":
+        # Whose close() waits for the server, one connection after the other; this, two seconds.
+        dialect.do_close = dialect.do_terminate  # type: ignore[method-assign]
 
     @event.listens_for(engine.sync_engine, "connect")
     def connected(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

@@ -1390,20 +1390,6 @@ async def test_a_listener_whose_connection_a_firewall_forgot_makes_another(
 
 
 @pytest.mark.dialects("postgresql")
-async def test_a_listener_on_a_dead_connection_ends_when_it_is_cancelled(database_url: str):
-    url, heard = make_url(database_url), asyncio.Queue[str | None]()
-    async with Proxy(url.host or "", url.port or 0) as proxy:
-        through = url.set(host="127.0.0.1", port=proxy.port)
-        async with DatabaseSessionManager(DatabaseConfig(through, statement_timeout=0)) as manager:
-            listener = asyncio.create_task(patterns.listen(manager, "Jobs", heard.put))
-            assert await heard.get() is None
-            proxy.swallow = True
-            listener.cancel()
-            ended, _ = await asyncio.wait({listener}, timeout=60)
-            assert ended
-
-
-@pytest.mark.dialects("postgresql")
 async def test_silence_is_broken_by_polling(database: DatabaseSessionManager):
     async with listening(database, poll_every=0.2) as heard:
         assert [await heard.get() for _ in range(3)] == [None, None, None]

@@ -182,6 +182,21 @@ async def test_ping_of_a_forgotten_connection_does_not_hang(database_url: str):
 
 
 @pytest.mark.dialects("postgresql", "mysql")
+async def test_closing_waits_for_no_goodbye_of_a_server_that_is_silent(database_url: str):
+    url = make_url(database_url)
+    async with Proxy(url.host or "", url.port or 0) as proxy:
+        through = url.set(host="127.0.0.1", port=proxy.port)
+        database = DatabaseSessionManager(DatabaseConfig(through, statement_timeout=0))
+        await database.open()
+        await fill(database, 1)
+        proxy.swallow = True
+        closing = asyncio.create_task(database.close())
+        ended, _ = await asyncio.wait({closing}, timeout=60)
+        assert ended
+        await closing
+
+
+@pytest.mark.dialects("postgresql", "mysql")
 async def test_the_check_adds_no_statement(database_url: str):
     statements: list[str] = []
     async with DatabaseSessionManager(DatabaseConfig(database_url)) as database:
