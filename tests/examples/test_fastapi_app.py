@@ -402,6 +402,18 @@ async def test_seed_11_deleted_users_take_their_posts_and_their_place(service: S
     assert (await service.call("GET", "/users")).json()["total"] == 2
 
 
+async def test_processes_with_one_secret_read_each_others_cursors(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "sqlite://")
+    secrets = []
+    for given in ("one for all, in each process", "one for all, in each process", "", ""):
+        monkeypatch.setenv("CURSOR_SECRET", given)
+        app = FastAPI()
+        async with fastapi_app.life(app):
+            secrets.append(app.state.cursors.secret)
+    assert secrets[0] == secrets[1]
+    assert len({*secrets}) == 3
+
+
 # When the commit happens
 
 

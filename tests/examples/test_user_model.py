@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -387,6 +389,9 @@ def test_seed_14_the_program_runs(given: str | None, make_database: Callable[[st
     assert "logins: [1, 2, 3]" in ran.stdout
     assert "a second ada@example.com: refused" in ran.stdout
     assert "accepted; 10 posts are left" in ran.stdout
+    if given == "sqlite":  # nothing is left behind in somebody's database
+        with closing(sqlite3.connect(str(make_url(arguments[0]).database))) as connection:
+            assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
 
 
 @pytest.mark.dialects("postgresql", "mysql")

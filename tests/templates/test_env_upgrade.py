@@ -98,7 +98,8 @@ async def test_a_waiting_process_gives_up_and_readers_do_not_wait(
 
 @pytest.mark.dialects("sqlite")
 def test_a_waiting_sqlite_process_gives_up(project: EnvProject) -> None:
-    project.revision(1, TABLE)
+    waits = "op.get_bind().exec_driver_sql('PRAGMA busy_timeout').scalar()"
+    project.revision(1, f"{TABLE}\nprint('waits:', {waits})")
     project.variables["ALEMBIC_LOCK_WAIT"] = "1"
     holder = f"import sqlite3, time; c = sqlite3.connect({project.url.split('///')[1]!r}); "
     with project.start(
@@ -109,7 +110,7 @@ def test_a_waiting_sqlite_process_gives_up(project: EnvProject) -> None:
         assert "database is locked" in project.alembic("upgrade", "head", fails=True)
         assert "r1 (head)" not in project.alembic("current")
         sleeper.kill()
-    project.alembic("upgrade", "head")
+    assert "waits: 1000\n" in project.alembic("upgrade", "head")
 
 
 @pytest.mark.dialects("postgresql", "mysql")
