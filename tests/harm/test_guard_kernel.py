@@ -221,6 +221,7 @@ PROGRAMS = (
     "os.execv('/bin/true', ['true'])",
     "os.posix_spawn('/bin/true', ['true'], {})",
     "pty.spawn(['true'])",
+    "sys.audit('os.spawn', os.P_WAIT, '/bin/true', ['true'], {})",  # as on Windows
 )
 
 
@@ -229,7 +230,7 @@ def test_the_hook_alone_hears_of_each_change_and_of_each_program(tmp_path: Path)
     ways = dict.fromkeys(CHANGES, "WritingIsRefused")
     ways |= dict.fromkeys(PROGRAMS, "ProgramIsRefused")
     program = f"""
-import importlib.util, json, os, pty, subprocess
+import importlib.util, json, os, pty, subprocess, sys
 spec = importlib.util.spec_from_file_location("hook", {str(FENCE.with_name("hook.py"))!r})
 hook = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(hook)

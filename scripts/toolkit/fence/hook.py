@@ -104,6 +104,7 @@ class Fence:
             "os.system": self._shell,
             "os.exec": self._program,
             "os.posix_spawn": self._program,
+            "os.spawn": self._spawn,  # Windows's; elsewhere the fork's exec is heard
             "pty.spawn": self._shell_words,
             "ctypes.dlopen": self._library,
             "ctypes.dlsym": self._library,
@@ -281,6 +282,9 @@ class Fence:
         self._refuse_program([os.fsdecode(word) for word in words])
 
     def _program(self, path: Any, *_: Any) -> None:
+        self._refuse_program([os.fsdecode(path)])
+
+    def _spawn(self, _mode: Any, path: Any, *_: Any) -> None:
         self._refuse_program([os.fsdecode(path)])
 
     def _helper(self, words: list[str]) -> None:
