@@ -75,11 +75,17 @@ FORMS = (
     ("--url", f"postgresql://app:with blanks {SECRET}@h/d"),
     (f"postgresql://app:with blanks {SECRET}@h/d",),
     (f"postgresql://h/d?password={SECRET}",),
+    (f"postgresql://h/d?user=app;password={SECRET}",),
+    (f"postgresql://h/d&password={SECRET}",),
+    ("--run", "pytest", f"postgresql://app:{SECRET}@h/d"),
+    ("--run", "--json=", f"postgresql://app:{SECRET}@h/d"),
 )
 INNOCENT = (
     ("--url", "postgresql://app@h:5432/d?sslmode=require"),
     ("--url", "sqlite+aiosqlite:////data/a:b@c.db"),
     ("--url", "postgresql://h/d?passfile=/etc/pgpass"),
+    ("--url", "postgresql://h/d?password="),
+    ("--url", "postgresql://h:5432/d?options=a@b"),
     ("--url-env", "DATABASE_URL"),
     ("--url-from", "app.config:settings.database_password"),
     ("--connect-arg", "password_encryption=scram-sha-256"),

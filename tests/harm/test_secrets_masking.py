@@ -121,13 +121,16 @@ def test_every_spelling_in_every_saying(password: str) -> None:
 
 
 @pytest.mark.parametrize("password", PASSWORDS)
-@pytest.mark.parametrize("form", ["bare", "single", "double", "export", "toml", "yaml", "ini"])
+@pytest.mark.parametrize(
+    "form", ["bare", "comment", "single", "double", "export", "toml", "yaml", "ini"]
+)
 def test_a_settings_file_tells_it(password: str, form: str, tmp_path: Path) -> None:
     plain = password.strip()
     url = f"postgresql://app:{quote(password, safe='')}@db.internal/shop"
     doubled = plain.replace("\\", "\\\\").replace('"', '\\"')
     name, text = {
         "bare": (".env", f"DB_PASSWORD={plain}\n"),
+        "comment": (".env", f"DB_PASSWORD={plain} # ours\n"),
         "single": (".env.local", f"DB_PASSWORD='{plain}'  # ours\n"),
         "double": (".env", f'DB_PASSWORD="{doubled}"\n'),
         "export": (".env", f"export DATABASE_URL={url}\n"),
@@ -150,6 +153,10 @@ def test_what_is_json_before_is_json_afterwards(password: str) -> None:
     assert read["message"] == "\n***\n" or password.strip() not in read["message"]
     assert password not in json.dumps(read, ensure_ascii=False)
     assert read["n"] == 1
+    assert masker.data({"db_password": "not learned", "password": ""}) == {
+        "db_password": "***",
+        "password": "",
+    }
 
 
 @pytest.mark.parametrize("value", ["x@y.org", "it's x@y.org", "x@y.org, (2)", "x@y.org: 'a' \"b\""])
@@ -283,6 +290,13 @@ def test_a_port_is_no_password() -> None:
     assert masker("port 5432, require") == "port 5432, require"
 
 
+def test_what_is_named_as_host_or_user_is_no_news() -> None:
+    masker = Masker()
+    masker.learn("postgresql://me:warehouse@warehouse:5432/shop")
+    masker.learn_password("clerk-of-it", ["clerk-of-it", None])
+    assert masker("warehouse, clerk-of-it") == "warehouse, clerk-of-it"
+
+
 def test_a_short_password_is_hidden_where_a_password_stands() -> None:
     masker = Masker()
     masker.learn("postgresql://app:x1@h/d")
@@ -298,12 +312,12 @@ def test_the_environment_tells_secrets_and_not_the_folder() -> None:
         {
             "PWD": "/srv/me/shop", "SSL_KEY_FILE": "/etc/key", "TOKENIZERS_PARALLELISM": "false",
             "SESSION_SECRET": "falsehood-7", "STRIPE_API_KEY": "sk_live_1", "EMPTY_PASSWORD": "",
-            "PRIMARY_KEY": "id-of-it",
+            "PRIMARY_KEY": "id-of-it", "APP_SECRET": "vault://h/x",
             "BROKER": "amqp://me:br0ker@q/", "DEBUG_TOKEN": "true",
         }
     )  # fmt: skip
-    said = "/srv/me/shop /etc/key false true id-of-it falsehood-7 sk_live_1 br0ker"
-    assert masker(said) == "/srv/me/shop /etc/key false true id-of-it *** *** ***"
+    said = "/srv/me/shop /etc/key false true id-of-it vault://h/x falsehood-7 sk_live_1 br0ker"
+    assert masker(said) == "/srv/me/shop /etc/key false true id-of-it vault://h/x *** *** ***"
 
 
 def test_the_source_tells_secrets_and_no_columns(
@@ -330,13 +344,18 @@ def test_a_door_hides_what_comes_in_pieces_and_escapes_what_steers_a_terminal(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DB_PASSWORD", "correct horse")
-    with door.opened(["--run", "TOKEN=run-secret pytest", "--fill", "a.password=md5('x')"]):
+    run = "TOKEN=run-secret pytest --api-key=its-key redis://me:its-url@h"
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / ".env").write_text("TOKEN=its-file")
+    words = [f"--project={there}", "--run", run, "--fill", "a.password=md5('x')", "a://b:c-d@h"]
+    with door.opened(words):
         print("md5('x')")
-        print("correct", "horse", "and", "run-secret")
+        print("correct", "horse", "and", "run-secret", "its-key", "its-url", "its-file", "c-d")
         print("\x1b[31mred\x1b[0m \u202egnp.exe\r\n\x07over\rbell")
         door.put_json({"deep": ["correct horse", "\x1b[2J"]})
     said = capsys.readouterr().out
-    assert said.splitlines()[:2] == ["md5('x')", "*** and ***"]
+    assert said.splitlines()[:2] == ["md5('x')", "*** and *** *** *** *** ***"]
     assert not {"\x1b", "\u202e", "\x07"} & set(said)
     assert "\r" not in said.replace("\r\n", "\n")
     assert "\\x1b[31mred" in said

@@ -51,14 +51,12 @@ def values_of(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     before = ""
     for argument in arguments:
         option, equals, value = argument.partition("=")
-        if argument.startswith("--") and equals:
-            yield option, value
-            before = ""
-        elif argument.startswith("--"):
-            before = argument
-        else:
+        is_option = argument.startswith("--")
+        if not is_option:
             yield before, argument
-            before = ""
+        elif equals:
+            yield option, value
+        before = argument if is_option and not equals else ""
 
 
 def holds_password(text: str) -> bool:
@@ -71,7 +69,7 @@ def holds_password(text: str) -> bool:
     if not body.startswith("/") and LOGIN.match(unquote_marks(body)):
         return True
     pairs = parse_qsl(query.replace(";", "&")) + parse_qsl(before_query)
-    return any(re.search(rf"{NAME}\Z", unquote(key)) and value for key, value in pairs)
+    return any(re.search(rf"{NAME}\Z", unquote(key)) for key, _ in pairs)
 
 
 def unquote_marks(body: str) -> str:

@@ -101,8 +101,9 @@ def opened(arguments: Sequence[str] = ()) -> Iterator[None]:
     """Everything printed inside goes through the door; `arguments` are the command line."""
     MASKER.forget()
     MASKER.learn_environment(os.environ)
-    MASKER.learn_folder(project_in(arguments))
-    for option, value in values_of(arguments):
+    values = list(values_of(arguments))
+    MASKER.learn_folder(Path(dict(values).get("--project", "")))
+    for option, value in values:
         if option == OWN_COMMAND:
             MASKER.learn_command(value)
         elif "://" in value:
@@ -121,13 +122,3 @@ def opened(arguments: Sequence[str] = ()) -> Iterator[None]:
 def leave() -> None:
     """In a process that runs the project's code: its streams are its own."""
     sys.stdout, sys.stderr = plain(sys.stdout), plain(sys.stderr)
-
-
-def project_in(arguments: Sequence[str]) -> Path:
-    """The folder that --project names, else the current one."""
-    for place, argument in enumerate(arguments):
-        if argument.startswith("--project="):
-            return Path(argument.partition("=")[2])
-        if argument == "--project" and arguments[place + 1 :]:
-            return Path(arguments[place + 1])
-    return Path()

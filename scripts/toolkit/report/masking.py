@@ -34,8 +34,8 @@ WORD = r"(?:password|passwd|passphrase|passcode|pwd|secret|secret_?key|token|api
 NAME = rf"(?<!\w)(?i:\w*{WORD})\d*"
 KEYS = r"(?:access|private|signing|encryption|auth|master|app|license)_?key"
 SECRET_NAME = re.compile(rf"(?i)\w*(?:pass|{WORD}|{KEYS})\d*")
-"""Names whose values are hidden: no `primary_key`, and neither `PWD` nor `..._FILE` (below)."""
-NO_SECRET_NAME = re.compile(r"(?i)(?:old)?pwd|.*(?:file|path|dir|folder|passfile)")
+"""Names whose values are hidden: no `primary_key`, no `..._FILE`, and not the shell's `PWD`."""
+NO_SECRET_NAME = re.compile(r"(?i)(?:old)?pwd")
 NO_SECRET = re.compile(r"(?i)true|false|yes|no|on|off|none|null|\d{1,3}|\*+|")
 # Passwords that are words of our own texts: where they stand alone they tell nobody anything,
 # and a report without them could not be read. Where a password stands they are hidden, too.
