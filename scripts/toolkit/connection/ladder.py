@@ -187,7 +187,7 @@ def judge_room(expected: Expected, room: Room, *, pooler: bool) -> Step:
     return judged(
         Layer.HEADROOM,
         f"{wanted} of {room.limit}, {room.free} free",
-        sorted(verdicts, key=lambda one: one.status is not Status.BROKEN),
+        verdicts,
         lines,
         wanted=expected.wanted,
         limit=room.limit,

@@ -98,7 +98,7 @@ def judge_server(facts: Mapping[str, Any], expected: Expected) -> Step:
     return judged(
         Layer.SERVER,
         words,
-        sorted(verdicts, key=lambda one: one.status is not Status.BROKEN),
+        verdicts,
         [*([f"repaired until {ends}"] if ends else []), *([words] if verdicts else [])],
         version=version,
         product=name,

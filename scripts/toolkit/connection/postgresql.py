@@ -92,7 +92,7 @@ def judge_server(facts: Mapping[str, Any], expected: Expected) -> Step:
     return judged(
         Layer.SERVER,
         words,
-        sorted(verdicts, key=lambda one: one.status is not Status.BROKEN),
+        verdicts,
         [*evidence, *([words] if verdicts else [])],
         version=version,
         encoding=facts["encoding"],
@@ -171,7 +171,7 @@ async def judge_privileges(
     return judged(
         Layer.PRIVILEGES,
         f"CONNECT, USAGE and CREATE on {schema}",
-        sorted(verdicts, key=lambda one: one.status is not Status.BROKEN),
+        verdicts,
         evidence,
         schema=schema,
         createdb=facts["createdb"],

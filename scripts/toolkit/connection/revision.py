@@ -6,7 +6,7 @@ The files are read, not imported: they are the project's code.
 import ast
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from toolkit.project.root import read_text
 VERSION_TABLE = re.compile(r"\bversion_table\s*=\s*['\"](\w+)['\"]")
 COMPUTED_TABLE = re.compile(r"\bversion_table\s*=(?!=)\s*(?!None\b|['\"])\S")
 VERSION_SCHEMA = re.compile(r"\bversion_table_schema\s*=\s*['\"](\w+)['\"]")
+SAID = ("revision", "down_revision", "depends_on", "branch_labels")
+"""The last two may be what nobody can read without running it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class History:
     schema: str | None = None
     upgrade: str = "alembic upgrade head"
     """The command, as it works where the script was started."""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By `depends_on`: a version table that names a revision does not name those that it needs."""
 
     @property
     def heads(self) -> frozenset[str]:
@@ -44,7 +48,7 @@ class History:
             one = waiting.pop()
             if one not in done:
                 done.add(one)
-                waiting += self.parents.get(one, ())
+                waiting += (*self.parents.get(one, ()), *self.needs.get(one, ()))
         return len(set(self.parents) - done)
 
 
@@ -53,25 +57,30 @@ def read_history(project: Project | None) -> History | None:
     if project is None or len(project.alembic) != 1:
         return None
     setup = project.alembic[0]
-    parents = dict(
+    said = [
         found
         for folder in setup.versions
         for path in sorted(folder.rglob("*.py"))
         if (found := read_revision(path)) is not None
-    )
+    ]
+    labels = {label: one["revision"][0] for one in said for label in one["branch_labels"]}
     env = read_text(setup.env)
     table, schema = VERSION_TABLE.search(env), VERSION_SCHEMA.search(env)
     return History(
-        parents,
+        {one["revision"][0]: one["down_revision"] for one in said},
         table[1] if table else "alembic_version",
         schema[1] if schema else None,
         alembic_line(project, setup, ["upgrade", "head"]),
+        {
+            one["revision"][0]: tuple(labels.get(name, name) for name in one["depends_on"])
+            for one in said
+        },
     )
 
 
-def read_revision(path: Path) -> tuple[str, tuple[str, ...]] | None:
-    """A revision and its parents; None for a file that is none."""
-    found: dict[str, object] = {}
+def read_revision(path: Path) -> dict[str, tuple[str, ...]] | None:
+    """What a revision says of itself and of others; None for a file that is none."""
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(SAID, ())
     try:
         tree = parse(path, path.stem).tree
     except (SyntaxError, OSError):
@@ -79,17 +88,16 @@ def read_revision(path: Path) -> tuple[str, tuple[str, ...]] | None:
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            if isinstance(target, ast.Name) and target.id in ("revision", "down_revision"):
+            if isinstance(target, ast.Name) and target.id in SAID:
                 try:
-                    found[target.id] = ast.literal_eval(node.value)
+                    value = ast.literal_eval(node.value)
                 except ValueError:
-                    return None
-    revision, parents = found.get("revision"), found.get("down_revision")
-    if not isinstance(revision, str):
-        return None
-    if isinstance(parents, str):
-        return revision, (parents,)
-    return revision, tuple(parents) if isinstance(parents, list | tuple) else ()
+                    if target.id in SAID[:2]:
+                        return None
+                    continue
+                value = [value] if isinstance(value, str) else value
+                found[target.id] = tuple(value) if isinstance(value, list | tuple) else ()
+    return found if found["revision"] else None
 
 
 def unreadable(project: Project | None) -> Step | None:

@@ -125,15 +125,13 @@ def judged(
 ) -> Step:
     """The step of a layer that was looked at in several ways. Raises Broken."""
     lines = [*evidence, *(one.evidence for one in verdicts if one.evidence)]
-    broken = [one for one in verdicts if one.status is Status.BROKEN]
-    worst = (broken or list(verdicts))[:1]
-    if not worst:
+    if not verdicts:
         return ok(layer, fine, lines, **data)
-    others = [one for one in verdicts if one is not worst[0]]
+    worst, *others = sorted(verdicts, key=lambda one: one.status is not Status.BROKEN)
     lines += [f"also: {one.message} ({one.next})" for one in others]
-    if broken:
-        stop(layer, worst[0].message, worst[0].next, lines, **data)
-    return warning(layer, worst[0].message, worst[0].next, lines, **data)
+    if worst.status is Status.BROKEN:
+        stop(layer, worst.message, worst.next, lines, **data)
+    return warning(layer, worst.message, worst.next, lines, **data)
 
 
 @dataclass(frozen=True)
