@@ -17,6 +17,7 @@ from toolkit.migration.refusal import Refusal
 from toolkit.queries.baseline import write_whole
 from toolkit.report.exits import Exit
 from toolkit.setup.apply import Transaction
+from toolkit.setup.backups import Backups
 from toolkit.setup.changes import FileChange
 
 __all__ = ["shared"]
@@ -188,9 +189,10 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not here")
 def test_backups_do_not_stay_in_a_clean_tree_and_git_ignores_others(tmp_path: Path) -> None:
-    clean, dirty = tmp_path / "clean.ini", tmp_path / "dirty.ini"
+    clean, dirty, windows = (tmp_path / f"{name}.ini" for name in ("clean", "dirty", "windows"))
     clean.write_text("old")
     dirty.write_text("older")
+    windows.write_bytes(b"[a]\n")
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "first")
@@ -201,6 +203,8 @@ def test_backups_do_not_stay_in_a_clean_tree_and_git_ignores_others(tmp_path: Pa
     assert git(tmp_path, "status", "--short") == " M clean.ini\n M dirty.ini\n"
     (backup,) = (tmp_path / ".setup-alembic.backups").glob("*/dirty.ini")
     assert backup.read_text() == "old"
+    windows.write_bytes(b"[a]\r\n")  # as git writes it there
+    assert Backups(tmp_path).place(windows, "[a]\r\n") is None
 
 
 # What options such as --html and --write-baseline name

@@ -71,8 +71,9 @@ def test_a_journal_in_the_project_that_is_another_users_is_named(shared: Path) -
     assert victim.read_text() == "root's"
 
 
+@pytest.mark.parametrize("way", ["its path", "a link"])
 def test_a_journal_that_names_a_file_outside_of_its_project_is_not_carried_out(
-    tmp_path: Path,
+    tmp_path: Path, way: str
 ) -> None:
     """Such a journal came from elsewhere: ours name nothing that is outside."""
     victim = tmp_path / "victim"
@@ -81,7 +82,9 @@ def test_a_journal_that_names_a_file_outside_of_its_project_is_not_carried_out(
     made.mkdir()
     project = tmp_path / "project"
     project.mkdir()
-    shutil.move(plant_journal(made, victim, "overwritten"), project)
+    (project / "link").symlink_to(tmp_path)
+    named = victim if way == "its path" else project / "link" / "victim"
+    shutil.move(plant_journal(made, named, "overwritten"), project)
     journal = project / JOURNAL / "journal.json"
     # Moved within one disk it is still the same folder: say that it is not.
     document = json.loads(journal.read_text())

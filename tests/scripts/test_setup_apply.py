@@ -143,6 +143,48 @@ def test_a_file_that_a_person_edits_meanwhile_is_not_lost(tmp_path: Path) -> Non
     assert not (tmp_path / "p/deep").exists()
 
 
+def test_where_no_backup_is_kept_the_old_text_lies_beside_what_a_person_wrote(
+    tmp_path: Path,
+) -> None:
+    """As it is where git has it, which a person who edits meanwhile may not know."""
+    make(tmp_path / "p")
+    file = tmp_path / "p/pyproject.toml"
+    with Transaction(tmp_path / "p", [FileChange(file, "old project", "new", "changed")]):
+        file.write_text("a person's")
+    assert file.read_text() == "a person's"
+    (kept,) = file.parent.glob(".pyproject.toml.*")
+    assert kept.read_text() == "old project"
+    assert kept.name.endswith(".before")
+
+
+def test_a_file_that_is_gone_meanwhile_is_put_back(tmp_path: Path) -> None:
+    """Where a file can't have two names, it is gone for a moment."""
+    make(tmp_path / "p")
+    before = tree(tmp_path / "p")
+    with Transaction(tmp_path / "p", change(tmp_path / "p")):
+        (tmp_path / "p/pyproject.toml").unlink()
+    assert tree(tmp_path / "p") == before
+
+
+def test_a_file_that_is_named_outside_of_the_project_is_no_link_out_of_it(tmp_path: Path) -> None:
+    make(tmp_path / "p")
+    other = tmp_path / "alembic.ini"
+    with Transaction(tmp_path / "p", [FileChange(other, None, "new", "new")]) as writing:
+        writing.commit()
+    assert other.read_text() == "new"
+
+
+def test_a_link_is_no_journal(tmp_path: Path) -> None:
+    make(tmp_path / "p")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "p" / JOURNAL).symlink_to(tmp_path / "there")
+    before = tree(tmp_path)
+    assert recover(tmp_path / "p") == []
+    with pytest.raises(BusyError), Transaction(tmp_path / "p", change(tmp_path / "p")):
+        pass
+    assert tree(tmp_path) == before
+
+
 def test_a_plan_that_is_out_of_date_is_not_carried_out(tmp_path: Path) -> None:
     make(tmp_path / "p")
     changes = change(tmp_path / "p")

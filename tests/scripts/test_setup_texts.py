@@ -1,6 +1,7 @@
 """The edits, as text in and text out."""
 
 import ast
+import subprocess
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,14 @@ from toolkit.project import read_project
 from toolkit.project.facts import MetadataSource, UrlSource
 from toolkit.project.reach import reachable
 from toolkit.setup.application import with_lifespan
+from toolkit.setup.changes import FileChange, unified_diff
 from toolkit.setup.dependencies import (
     ALEMBIC,
     SQLALCHEMY,
     CannotEditError,
+    drivers_for,
+    needed_for_scaffold,
+    old_fastapi,
     outdated,
     with_requirements,
 )
@@ -79,6 +84,8 @@ def test_poetry_pipfile_and_requirements() -> None:
     assert with_requirements("requirements.txt", "fastapi", BOTH) == "\n".join(
         ["fastapi", *LINES, ""]
     )
+    windows = with_requirements("requirements.txt", "fastapi\r\nuvicorn", BOTH)
+    assert windows == "\r\n".join(["fastapi", "uvicorn", *LINES, ""])
 
 
 @pytest.mark.parametrize(
@@ -119,6 +126,8 @@ def test_the_application_gets_its_lifespan(call: str, expected: str) -> None:
         f"app = {expected}\nx = 1\n"
     )
     assert with_lifespan(after, "app", "app.db.session_manager") == after
+    windows = with_lifespan(text.replace("\n", "\r\n"), "app", "app.db.session_manager")
+    assert windows == after.replace("\n", "\r\n")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +135,7 @@ def test_the_application_gets_its_lifespan(call: str, expected: str) -> None:
     [
         "app = FastAPI(lifespan=mine)\n",
         "app = FastAPI(**options)\n",
+        "app = FastAPI(on_startup=[start])\n",
         "app = make()\n",
         "app = FastAPI()\n@app.on_event('startup')\ndef f(): ...\n",
         "async def lifespan(app): ...\napp = FastAPI()\n",
@@ -149,6 +159,21 @@ def test_a_block_is_python_and_can_be_read_back() -> None:
     assert "from shop.settings import get_settings" in block
 
 
+def test_two_bases_of_one_name_are_told_apart() -> None:
+    bases = [
+        MetadataSource(kind, module, name, None, 1)
+        for kind, module, name in (
+            ("declarative", "shop.orm", "Base"),
+            ("declarative", "users.orm", "Base"),
+            ("core", "shop.tables", "metadata"),
+        )
+    ]
+    block = render_block((), bases, UrlSource("environment", "env:X"))
+    assert "    from shop.orm import Base as Base_1\n" in block
+    assert "    from users.orm import Base as Base_2\n" in block
+    assert "    return [Base_1.metadata, Base_2.metadata, metadata]\n" in block
+
+
 def test_the_template_has_a_block_and_round_trips() -> None:
     text = (TEMPLATES / "env.py").read_text()
     found = EnvFile.parse(text)
@@ -158,8 +183,9 @@ def test_the_template_has_a_block_and_round_trips() -> None:
     assert EnvFile.parse(text.replace("# -- end of project settings --", "")) is None
 
 
-def test_a_module_that_is_gone_leaves_the_block(tmp_path) -> None:
-    """env.py would stop at its import."""
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_module_that_is_gone_leaves_the_block(tmp_path, newline: str) -> None:
+    """env.py would stop at its import. Its line ends stay, and are no difference by themselves."""
     base = "from sqlalchemy.orm import DeclarativeBase as D\n\n\nclass Base(D):\n    pass\n"
     model = "from base import Base\n\n\nclass Note(Base):\n    __tablename__ = 'notes'\n"
     (tmp_path / "main.py").write_text("from fastapi import FastAPI\n\napp = FastAPI()\n")
@@ -172,10 +198,19 @@ def test_a_module_that_is_gone_leaves_the_block(tmp_path) -> None:
     assert ours is not None
     url = UrlSource("environment", "env:DATABASE_URL")
     earlier = render_block(("gone", *project.model_modules), [project.base], url)
-    (tmp_path / "env.py").write_text(ours.with_block(earlier).text())
+    env = tmp_path / "env.py"
+    env.write_text(ours.with_block(earlier).text(), newline=newline)
     wanted = Wanted(project.model_modules, url, explicit=False)
-    plan = plan_env(tmp_path / "env.py", template, project, wanted, None, force=False)
-    assert plan.change.after == ours.with_block(earlier.replace('    "gone",\n', "")).text()
+    plan = plan_env(env, template, project, wanted, None, force=False)
+    after = ours.with_block(earlier.replace('    "gone",\n', "")).text()
+    assert plan.change.after == after.replace("\n", newline)
+    env.write_text(after, newline=newline)
+    plan = plan_env(env, template, project, wanted, None, force=False)
+    assert plan.change.after == plan.change.before
+    env.write_text(f"{after}# mine\n", newline=newline)
+    plan = plan_env(env, template, project, wanted, None, force=True)
+    assert "# mine" not in plan.change.after
+    assert plan.change.after.count("\n") == plan.change.after.count(newline)
 
 
 @pytest.mark.parametrize("expression", ["1 + 1", "f'x'", "a b", "[x][0]", ""])
@@ -198,6 +233,22 @@ def test_imports_are_added_behind_the_last_one() -> None:
     assert names == {None, "_app_models_a", "_models"}
     windows = with_imports(text.replace("\n", "\r\n"), ["models"])
     assert windows.count("\n") == windows.count("\r\n")
+    assert with_imports("import os", ["models"]).startswith("import os\n\n# Added by")
+
+
+def test_a_patch_is_what_git_applies_where_a_last_line_does_not_end(tmp_path) -> None:
+    files = {"a.ini": ("one\ntwo", "one\nthree"), "new.ini": (None, "new"), "b.ini": ("x\n", "y\n")}
+    changes = [
+        FileChange(tmp_path / name, before, after, "") for name, (before, after) in files.items()
+    ]
+    for change in changes:
+        if change.before is not None:
+            change.path.write_text(change.before)
+    patch = unified_diff(changes, tmp_path)
+    subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=patch, text=True, check=True)
+    assert {name: (tmp_path / name).read_text() for name in files} == {
+        name: after for name, (_, after) in files.items()
+    }
 
 
 def test_a_persons_ini_gets_one_line(tmp_path) -> None:
@@ -205,6 +256,12 @@ def test_a_persons_ini_gets_one_line(tmp_path) -> None:
     after = with_import_root(ini, tmp_path / "alembic.ini", tmp_path / "src")
     assert option(after, "prepend_sys_path") == "src"
     assert with_import_root(after, tmp_path / "alembic.ini", tmp_path) == after
+    windows = with_import_root(ini.replace("\n", "\r\n"), tmp_path / "alembic.ini", tmp_path)
+    assert windows.count("\n") == windows.count("\r\n") == 5
+    several = f"[other]\nscript_location = elsewhere\n{ini}"
+    after = with_import_root(several, tmp_path / "alembic.ini", tmp_path)
+    assert option(after, "prepend_sys_path") == "."
+    assert option(after, "prepend_sys_path", "other") is None
     modern = ini + "path_separator = os\n"
     after = with_import_root(modern, tmp_path / "alembic.ini", tmp_path)
     assert option(after, "prepend_sys_path") == "%(here)s"
@@ -226,6 +283,25 @@ def test_an_old_sqlalchemy_is_said(version: str, old: bool, tmp_path) -> None:
     (tmp_path / "main.py").write_text("from fastapi import FastAPI\n\napp = FastAPI()\n")
     project = replace(read_project(tmp_path), versions={"sqlalchemy": version})
     assert (outdated(project) is not None) == old
+
+
+def test_what_the_scaffold_needs_and_the_file_does_not_list(tmp_path) -> None:
+    (tmp_path / "main.py").write_text("from fastapi import FastAPI\n\napp = FastAPI()\n")
+    (tmp_path / "requirements.txt").write_text("fastapi\nalembic\nsqlalchemy\n")
+    project = read_project(tmp_path)
+    both = {"asyncpg": "0.31", "aiosqlite": "0.22"}
+    for versions, drivers in (({}, ["asyncpg"]), (both, ["asyncpg"])):
+        found = replace(project, versions=versions)
+        assert [one.name for one in drivers_for(found)] == drivers
+        assert [one.name for one in needed_for_scaffold(found)] == [*drivers, "greenlet"]
+    spoken = replace(project, schemes=("mysql", "sqlite"), versions=both)
+    assert [one.name for one in drivers_for(spoken)] == ["aiomysql", "aiosqlite"]
+    (tmp_path / "requirements.txt").write_text("fastapi\nsqlalchemy[asyncio]\npsycopg\n")
+    found = replace(read_project(tmp_path), versions={})
+    assert [one.line for one in needed_for_scaffold(found)] == [ALEMBIC.line]
+    for version, old in (("0.121.0", True), ("0.121.1", False), ("0.122", False), ("", False)):
+        said = old_fastapi(replace(project, versions={"fastapi": version}))
+        assert (said is not None) == old
 
 
 def test_what_an_import_brings_along(tmp_path) -> None:

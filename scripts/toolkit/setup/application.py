@@ -23,8 +23,8 @@ def with_lifespan(text: str, attribute: str, module: str) -> str | None:
     if any(keyword.arg in (None, "lifespan", "on_startup") for keyword in call.keywords):
         return None
     lines = text.splitlines(keepends=True)
-    _add_argument(lines, call)
     newline = "\r\n" if lines[0].endswith("\r\n") else "\n"
+    _add_argument(lines, call, newline)
     position, blank = _import_position(tree, module)
     lines.insert(position, f"{newline * blank}from {module} import lifespan{newline}")
     result = "".join(lines)
@@ -74,7 +74,7 @@ def _application_call(tree: ast.Module, attribute: str) -> ast.Call | None:
     return None
 
 
-def _add_argument(lines: list[str], call: ast.Call) -> None:
+def _add_argument(lines: list[str], call: ast.Call, newline: str) -> None:
     """Put `lifespan=lifespan` behind the last argument, on a line of its own if that has one."""
     arguments: list[ast.expr] = [*call.args, *(keyword.value for keyword in call.keywords)]
     last = max(
@@ -94,7 +94,7 @@ def _add_argument(lines: list[str], call: ast.Call) -> None:
     indent = lines[first.lineno - 1][
         : len(lines[first.lineno - 1]) - len(lines[first.lineno - 1].lstrip())
     ]
-    lines[row] = f"{_cut(lines[row], 0, column)}{comma}{rest}{indent}lifespan=lifespan,\n"
+    lines[row] = f"{_cut(lines[row], 0, column)}{comma}{rest}{indent}lifespan=lifespan,{newline}"
 
 
 def _cut(line: str, start: int, end: int | None = None) -> str:

@@ -274,8 +274,6 @@ def _put_back(entry: Entry) -> str | None:
     elif entry.old.exists():
         if now in (entry.new_digest, None) or now == _digest_of(entry.old):
             os.replace(entry.old, entry.path)  # noqa: PTH105  (the call that is atomic)
-            # Of two names for one file, a rename leaves both.
-            _remove(entry.old)
             _sync_directory(entry.path.parent)
         elif entry.backup is not None and entry.backup.exists():
             return f"{entry.path.name}, edited since (before, it was {entry.backup})"
@@ -308,7 +306,9 @@ def _clean(journal: Path, entries: str) -> None:
     """Remove what only the run itself needed, the list of it last."""
     for entry in _read_entries(journal, entries)[0]:
         _remove(entry.new)
-        _remove(entry.old)
+        _remove(
+            entry.old
+        )  # also what was put back: of two names for one file, a rename leaves both
     (journal / entries).unlink()
     _sync_directory(journal)
     shutil.rmtree(journal)
