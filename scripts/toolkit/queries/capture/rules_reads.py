@@ -22,6 +22,7 @@ TEXTS = 3
 
 _LIMITED = re.compile(r"\b(LIMIT|FETCH (FIRST|NEXT)|TOP)\b", re.IGNORECASE)
 _KEYS = re.compile(r"\bIN \(\?, \.\.\.\)|= ANY", re.IGNORECASE)
+_OFFSET = re.compile(r"\bOFFSET\s+(%\(\w+\)s|\S+?)(?:::\w+)?(?=[\s,;)]|$)", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\$(\d+)|%\((\w+)\)s|(?<![:\w]):([A-Za-z_]\w*)|(%s)|(\?)")
 
 
@@ -95,7 +96,7 @@ def deep_offsets(seen: Seen) -> Iterator[QueryFinding]:
 
 def offset_of(one: Statement) -> int:
     """The value of the outermost OFFSET, 0 for none that is known."""
-    found = list(re.finditer(r"\bOFFSET\s+(\S+?)(?:::\w+)?(?=[\s,;)]|$)", one.sql, re.IGNORECASE))
+    found = list(_OFFSET.finditer(one.sql))
     if found:
         return number_at(one, found[-1].start(1), found[-1][1])
     # MySQL's form: LIMIT offset, count.

@@ -12,6 +12,7 @@ from toolkit.queries.catalog.judge import (
 )
 from toolkit.queries.catalog.postgresql_state import (
     State,
+    held_back,
     ids,
     never_analysed,
     qualified,
@@ -61,7 +62,7 @@ def read(reader: Reader) -> str:
     plain = [state for state in states.values() if state.kind != "p"]
     sequential_scans(reader, plain, days)
     never_analysed(reader, plain, found)
-    vacuum_lag(reader, plain, found)
+    vacuum_lag(reader, plain, found, held_back(reader))
     ids(reader, tables)
     settings(reader, found)
     all_empty(reader, [state.table for state in plain])

@@ -97,10 +97,15 @@ def never_analysed(reader: Reader, states: Sequence[State], settings: Mapping[st
         )
 
 
-def vacuum_lag(reader: Reader, states: Sequence[State], settings: Mapping[str, str]) -> None:
-    """Dead rows far beyond what autovacuum should have let pile up."""
-    held = reader.rows(queries.HELD_BACK)[0][0]
-    seconds = float(held or 0)
+def held_back(reader: Reader) -> float:
+    """For how many seconds the oldest transaction has been open."""
+    return float(reader.rows(queries.HELD_BACK)[0][0] or 0)
+
+
+def vacuum_lag(
+    reader: Reader, states: Sequence[State], settings: Mapping[str, str], seconds: float
+) -> None:
+    """Dead rows far beyond what autovacuum should have let pile up; it was held up `seconds`."""
     for state in states:
         threshold = state.threshold
         if threshold is None:
