@@ -145,6 +145,24 @@ def test_a_file_keeps_its_access_list_and_attributes(tmp_path: Path) -> None:
     assert mode(file) == before
 
 
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="attributes are read on Linux only")
+def test_a_file_gets_no_access_list_from_its_folder(tmp_path: Path) -> None:
+    file = tmp_path / "alembic.ini"
+    file.write_text("old")
+    file.chmod(0o600)
+    # As above: owner rwx, user 1234 rwx, group none, mask rwx, others none.
+    entries = [(1, 7, -1), (2, 7, 1234), (4, 0, -1), (16, 7, -1), (32, 0, -1)]
+    listed = b"".join(struct.pack("<HHI", *one[:2], one[2] & 0xFFFFFFFF) for one in entries)
+    try:
+        os.setxattr(tmp_path, "system.posix_acl_default", struct.pack("<I", 2) + listed)
+    except OSError:
+        pytest.skip("this file system has no access lists")
+    replace(file)
+    assert file.read_text() == "new"
+    assert "system.posix_acl_access" not in os.listxattr(file)
+    assert mode(file) == 0o600
+
+
 def test_a_link_planted_at_a_temporary_name_is_not_written_through(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("a person's")
@@ -232,6 +250,26 @@ def test_a_pipe_gets_the_text_if_somebody_reads_it_and_is_no_file_afterwards(
     assert stat.S_ISFIFO(pipe.lstat().st_mode)
 
 
+def test_a_pipe_whose_reader_is_slow_gets_all_of_it(tmp_path: Path) -> None:
+    pipe, output, text = tmp_path / "pipe", tmp_path / "output", "x" * 1_000_000
+    os.mkfifo(pipe)  # which holds much less
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(["cat", pipe], stdout=file),
+        pipe.open("wb"),  # waits for the reader
+    ):
+        write_whole(pipe, text)
+    assert output.read_text() == text
+
+
+@needs_root
+def test_a_disk_is_not_written_to(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    os.mknod(disk, stat.S_IFBLK | 0o666, os.makedev(240, 0))  # which no machine has
+    with pytest.raises(Refusal, match="is a disk"):
+        write_whole(disk, "text")
+
+
 def test_standard_output_that_is_a_file_gets_the_text_behind_what_is_there(tmp_path: Path) -> None:
     output = tmp_path / "output"
     code = (
@@ -270,6 +308,17 @@ def test_a_report_is_not_written_into_what_another_user_planted(shared: Path, wh
         write_whole(report, "<p>values</p>")
     assert victim.read_text() == "root's"
     assert report.read_text() == ("root's" if what == "link" else "mallory's")
+
+
+@needs_root
+def test_a_link_of_roots_is_believed(shared: Path) -> None:
+    """As an administrator makes one to where there is room."""
+    own = shared / "own"
+    own.mkdir(mode=0o777)
+    own.chmod(0o777)
+    (shared / "report.html").symlink_to(own / "report.html")
+    as_another(lambda: write_whole(shared / "report.html", "text"))
+    assert (own / "report.html").read_text() == "text"
 
 
 def test_a_folder_that_is_named_for_a_report_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -88,11 +88,12 @@ def test_a_model_is_seen_whatever_its_file_is_like(root: Path, content: bytes) -
         MODEL.encode() + b"x = " + b"(" * 300 + b")" * 300 + b"\n",
         MODEL.encode() + b"NAME = '\xe4'\n",
         b"# coding: no-such\n" + MODEL.encode(),
+        b"# coding: hex\n" + MODEL.encode(),
         MODEL.encode("utf-16"),
         MODEL.encode() + b"\0",
         MODEL.encode() + b"#" * 33_000_000,
     ],
-    ids=["deep", "brackets", "not UTF-8", "unknown encoding", "UTF-16", "zero", "33 MB"],
+    ids=["deep", "brackets", "not UTF-8", "unknown encoding", "no text", "UTF-16", "zero", "33 MB"],
 )
 def test_a_model_that_cannot_be_read_stops_the_run_with_its_name(
     root: Path, content: bytes
@@ -127,6 +128,8 @@ def test_pipes_devices_and_endless_files_are_not_opened(root: Path) -> None:
     assert tables(root) == expected
     with pytest.raises(SetupError, match="no regular file"):
         read_text(root / "alembic.ini")
+    (root / "file").write_text("")
+    assert read_text(root / "file" / "env.py") is None
 
 
 @needs_root

@@ -16,7 +16,7 @@ import pytest
 from harm.other_user import MALLORY, give, needs_root, shared
 from projects.layouts import LAYOUTS
 from projects.setup_door import SCRIPTS, environment, setup, tree
-from toolkit.files.trust import is_own_group
+from toolkit.files.trust import doubt, is_own_group
 from toolkit.setup.apply import JOURNAL, BusyError, Transaction, recover
 from toolkit.setup.changes import FileChange
 
@@ -175,6 +175,17 @@ def test_an_environment_that_others_can_exchange_is_not_run(
     assert ended.returncode == 0, ended.stderr
     assert "can be changed by others" in ended.stderr
     assert not mark.exists()
+
+
+def test_what_all_may_write_to_is_doubted_and_what_lies_in_tmp_is_not(tmp_path: Path) -> None:
+    """Who may add a file to a journal may say what is put back; a sticky bit is no help there."""
+    folder, elsewhere = tmp_path / "all" / "journal", tmp_path / "elsewhere"
+    folder.mkdir(parents=True)
+    folder.parent.chmod(0o1777)
+    for mode, words in ((0o755, None), (0o1777, "can be changed by others"), (0o757, "others")):
+        folder.chmod(mode)
+        assert (words or "") in (doubt(folder, elsewhere) or "")
+        assert (doubt(folder, elsewhere) is None) == (words is None)
 
 
 def test_a_group_is_ones_own_where_it_is_the_users_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from projects import warm
 from projects.setup_door import SCRIPTS
 from projects.shop import Shop
 from toolkit.report.command_line import refused
-from toolkit.report.endings import ending_of, proof_code
+from toolkit.report.endings import REMEDIES, broken_temporary_folder, ending_of, proof_code
 from toolkit.report.exits import Exit
 
 pytestmark = pytest.mark.any_sqlalchemy
@@ -158,6 +158,22 @@ def test_a_missing_temporary_folder_is_one_line(command: str, tmp_path: Path) ->
     assert not missing.exists()
 
 
+def raise_from(cause: Exception) -> None:
+    raise RuntimeError("it did not work") from cause
+
+
+def test_the_first_temporary_folder_that_is_named_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, str(tmp_path / "not there"))
+    monkeypatch.setenv("TMPDIR", "")
+    assert (ended := broken_temporary_folder()) is not None
+    assert ended.message.startswith("TEMP is ")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert broken_temporary_folder() is None
+
+
 def raised(action: Callable[[], object]) -> BaseException:
     try:
         action()
@@ -203,6 +219,10 @@ def test_what_is_no_bug_has_a_line_and_a_code(error: Exception, code: Exit) -> N
     assert ending is not None
     assert ending.code == code
     assert "\n" not in ending.message
+    assert ending.message.endswith(f". {REMEDIES[code]}")
+    assert ".. " not in ending.message
+    wrapped = raised(lambda: raise_from(error))
+    assert ending_of(wrapped) == ending
 
 
 def test_a_proof_fails_by_what_is_proved_or_by_what_is_under_it() -> None:

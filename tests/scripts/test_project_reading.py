@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import symtable
 import sys
@@ -222,15 +223,26 @@ def test_a_cache_that_others_can_change_is_not_used(
     memory.store(file, ["a" * 32])
     assert memory.load(file) == {"a" * 32}
     if how == "folder":
-        nothing_known.chmod(0o777)
+        nothing_known.chmod(0o707)
     elif how == "file":
-        file.chmod(0o666)
+        file.chmod(0o660)
     elif how == "link":
         file.rename(tmp_path / "there.json")
         file.symlink_to(tmp_path / "there.json")
     else:
         file.write_text('{"a": 1', encoding="ascii")
     assert memory.load(file) == frozenset()
+
+
+def test_a_file_whose_time_was_put_back_is_another(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("a = 1")
+    facts, before = file.stat(), memory.fingerprint(file)
+    while file.stat().st_ctime_ns == facts.st_ctime_ns:  # a clock that ticks some times a second
+        file.write_text("b = 1")
+        os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert file.stat().st_mtime_ns == facts.st_mtime_ns
+    assert memory.fingerprint(file) != before
 
 
 @pytest.mark.parametrize("where", ["a/file", "/dev/null/cache", "/nonexistent/cache"])
