@@ -75,6 +75,7 @@ def test_one_line_from_each_script(door: str, library: Path, tmp_path: Path) -> 
     ],
 )  # fmt: skip
 def test_where_it_is_pinned(file: str, text: str, pin: str, old: Path, tmp_path: Path) -> None:
+    write(tmp_path, {"requirements.txt": "sqlalchemy<1.4\n"})  # of who knows what
     write(tmp_path / "project", {".git/HEAD": "", file: text, "app/main.py": ""})
     assert old.is_dir()
     for folder, name in (("project", file), ("project/app", f"{tmp_path}/project/{file}")):

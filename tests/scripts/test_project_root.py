@@ -120,6 +120,7 @@ def test_example_inside_a_project_is_no_rival(tmp_path: Path) -> None:
 
 def test_only_installed_code_uses_fastapi(tmp_path: Path) -> None:
     hidden = [".venv/lib/x.py", ".agents/skills/x/app.py", "node_modules/x/app.py", "tests/app.py"]
+    hidden += ["miniconda/conda-meta/history", "miniconda/lib/fastapi_app.py"]
     hidden += ["{{cookiecutter.name}}/app/main.py"]  # of what is a template for a project (#12)
     write(tmp_path, {"pyproject.toml": PROJECT, **dict.fromkeys(hidden, MAIN)})
     with pytest.raises(ProjectError) as refused:
@@ -257,6 +258,9 @@ def test_missing_packages_follow_the_scheme(tmp_path: Path) -> None:
     assert missing_packages(bare, "postgresql+psycopg")[-1] == "psycopg"
     mentioned = replace(bare, schemes=("sqlite", "mysql+asyncmy", "mysql"))
     assert missing_packages(mentioned)[-2:] == ("aiosqlite", "asyncmy")
+    # A driver that is named says more than a URL elsewhere that names none.
+    later = replace(bare, schemes=("mysql", "mysql+asyncmy"))
+    assert missing_packages(later)[-1] == "asyncmy"
     only_psycopg = {**everything, "asyncpg": None}
     assert missing_packages(replace(project, versions=only_psycopg), "postgresql") == ()
 
@@ -304,6 +308,17 @@ def test_a_program_is_named_so_that_whoever_reads_it_gets_the_project_s(
     assert "venv" not in pip_line(["a"]).replace(str(bin_), "")
     (tmp_path / "EXTERNALLY-MANAGED").touch()
     assert pip_line(["a"]) == "python -m venv .venv && .venv/bin/python -m pip install a"
+
+
+def test_into_an_environment_of_ones_own_pip_may_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the Python that it is made of is the distribution's (PEP 668)."""
+    (tmp_path / "EXTERNALLY-MANAGED").touch()
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
+    assert sys.prefix != sys.base_prefix
+    assert pip_line(["a"]) == "python -m pip install a"
 
 
 def test_alembic_is_run_by_a_package_manager_that_is_there(

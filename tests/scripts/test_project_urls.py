@@ -181,6 +181,16 @@ def test_names_in_env_files_but_never_values(tmp_path: Path) -> None:
     assert "hunter2" not in repr(project)
 
 
+def test_an_example_of_an_env_file_is_not_the_database_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    example = {".env.example": "DATABASE_URL=postgresql+asyncpg://u@h/x\n"}
+    assert read(tmp_path, example).scheme is None
+    used = read(tmp_path, {".env": "DATABASE_URL=sqlite+aiosqlite:///x.db\n"})
+    assert used.scheme == "sqlite+aiosqlite"
+
+
 def test_hard_coded_url_is_had_by_its_name(tmp_path: Path) -> None:
     source = (
         f"{ENGINE}URL = 'mysql+aiomysql://u:hunter2secret@h/x'\nengine = create_async_engine(URL)\n"
