@@ -306,9 +306,8 @@ def _clean(journal: Path, entries: str) -> None:
     """Remove what only the run itself needed, the list of it last."""
     for entry in _read_entries(journal, entries)[0]:
         _remove(entry.new)
-        _remove(
-            entry.old
-        )  # also what was put back: of two names for one file, a rename leaves both
+        # Also where it was put back: of two names for one file, a rename leaves both.
+        _remove(entry.old)
     (journal / entries).unlink()
     _sync_directory(journal)
     shutil.rmtree(journal)
