@@ -1385,8 +1385,9 @@ async def test_a_listener_whose_connection_a_firewall_forgot_makes_another(
             proxy.swallow = True
             await until(lambda: "the listener of Jobs: TimeoutError" in caplog.text)
             proxy.swallow = False
-            while not await others(other) - {old}:
-                pass
+            async with asyncio.timeout(60):
+                while not await others(other) - {old}:
+                    pass
 
 
 @pytest.mark.dialects("postgresql")
