@@ -14,6 +14,7 @@ import os
 import platform
 import signal
 import sqlite3
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -109,6 +110,17 @@ def _short_collections() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _same_path_for_all() -> Iterator[None]:
+    """An Alembic that runs in this process puts "." on the path, and Python remembers which folder
+    that was: the next test's project would be looked for there (#10).
+    """
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    sys.path_importer_cache.pop(".", None)
 
 
 @pytest.fixture(scope="session")
