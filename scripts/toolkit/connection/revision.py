@@ -57,23 +57,23 @@ def read_history(project: Project | None) -> History | None:
     if project is None or len(project.alembic) != 1:
         return None
     setup = project.alembic[0]
-    said = [
-        found
+    said = {
+        found["revision"][0]: found
         for folder in setup.versions
         for path in sorted(folder.rglob("*.py"))
         if (found := read_revision(path)) is not None
-    ]
-    labels = {label: one["revision"][0] for one in said for label in one["branch_labels"]}
+    }
+    labels = {label: name for name, one in said.items() for label in one["branch_labels"]}
     env = read_text(setup.env)
     table, schema = VERSION_TABLE.search(env), VERSION_SCHEMA.search(env)
     return History(
-        {one["revision"][0]: one["down_revision"] for one in said},
+        {name: one["down_revision"] for name, one in said.items()},
         table[1] if table else "alembic_version",
         schema[1] if schema else None,
         alembic_line(project, setup, ["upgrade", "head"]),
         {
-            one["revision"][0]: tuple(labels.get(name, name) for name in one["depends_on"])
-            for one in said
+            name: tuple(labels.get(needed, needed) for needed in one["depends_on"])
+            for name, one in said.items()
         },
     )
 
