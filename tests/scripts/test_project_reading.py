@@ -215,6 +215,17 @@ def test_the_cache_is_private_and_holds_nothing_of_the_project(
     assert all(memory.FINGERPRINT.fullmatch(key) for key in keys)
 
 
+def test_only_the_last_two_folders_of_the_cache_are_made(tmp_path: Path) -> None:
+    """A new account has no `.cache` yet; a home that there is not is nobody's to make."""
+    file = tmp_path / ".cache" / memory.FOLDER / "x.json"
+    memory.store(file, ["a" * 32])
+    assert memory.load(file) == {"a" * 32}
+    home = tmp_path / "nobody"
+    with pytest.raises(FileNotFoundError):
+        memory.store(home / ".cache" / memory.FOLDER / "x.json", ["a" * 32])
+    assert not home.exists()
+
+
 @pytest.mark.parametrize("how", ["folder", "file", "link", "garbage"])
 def test_a_cache_that_others_can_change_is_not_used(
     tmp_path: Path, nothing_known: Path, how: str
