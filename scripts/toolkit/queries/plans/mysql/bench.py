@@ -228,15 +228,16 @@ def scans(plan: Node) -> Iterator[Symptom]:
     for node in plan.children:
         kind, _, table = node.label.partition(" on ")
         share = next((KEPT.match(note) for note in node.notes if KEPT.match(note)), None)
-        if kind == "ALL" and share and (node.rows or 0) >= WASTE_ROWS:
+        rows = node.rows or 0
+        if kind == "ALL" and share and rows >= WASTE_ROWS:
             kept = float(share[1]) / 100
-            if kept <= 1 - WASTE_SHARE and node.rows:
+            if 1 - kept >= WASTE_SHARE:
                 yield Symptom(
                     "full-scan",
-                    f"Reads {node.rows:,.0f} rows of {table} to keep {kept * node.rows:,.0f}.",
+                    f"Reads {rows:,.0f} rows of {table} to keep {kept * rows:,.0f}.",
                     (f"{node.label}: {'; '.join(node.notes)}",),
                     table,
-                    rows=node.rows,
+                    rows=rows,
                 )
 
 
