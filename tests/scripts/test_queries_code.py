@@ -225,6 +225,8 @@ async def eager(session: SessionDep):
     for post in await session.scalars(select(Post).options(selectinload(Post.comments))):
         await post.awaitable_attrs.comments
         await post.awaitable_attrs.likes
+    for post in (first, second):
+        await post.awaitable_attrs.comments
 
 @router.get("/m")
 async def of_one_author(key: int, session: SessionDep):
@@ -573,6 +575,7 @@ def test_seed_50_only_the_application_is_read(application: tuple[Path, list[Quer
 
 def test_a_finding_says_what_to_do(application: tuple[Path, list[QueryFinding]]) -> None:
     root, findings = application
+    assert findings == sorted(findings, key=lambda one: (one.file, one.line, one.rule))
     for one in findings:
         assert one.layer is Layer.CODE
         assert one.confidence is Confidence.SUSPECTED

@@ -12,9 +12,9 @@ from sqlalchemy import make_url
 
 from projects.findings import N_PLUS_ONE, UNUSED
 from toolkit.migration.refusal import Refusal
-from toolkit.queries import baseline, budget, fix, outcome, verify
+from toolkit.queries import baseline, budget, fix, outcome, target, verify
 from toolkit.queries.capture import rules_reads, shape
-from toolkit.queries.capture.record import Capture, Frame, Statement, Unit
+from toolkit.queries.capture.record import Capture, Engine, Frame, Statement, Unit
 from toolkit.queries.capture.seen import is_own
 from toolkit.queries.catalog import judge, postgresql_state
 from toolkit.queries.catalog.locate import Locator
@@ -354,6 +354,52 @@ def test_the_work_of_a_statement_is_told_for_each_call() -> None:
     assert work(counted("x", calls=0, blocks_hit=0, blocks_read=0)) == [
         "0 blocks a call (0.0 MB), 0 % of them not in the buffers"
     ]
+
+
+# The database to look at
+
+
+@pytest.mark.parametrize(
+    ("given", "driver", "query"),
+    [
+        ("postgresql://u@h/x?sslmode=require&channel_binding=prefer", "asyncpg",
+         {"ssl": "require"}),
+        ("postgresql+asyncpg://u@h/x?ssl=require", "asyncpg", {"ssl": "require"}),
+        ("postgresql+psycopg://u@h/x?sslmode=require", "psycopg", {"sslmode": "require"}),
+        ("mysql://u@h/x?charset=utf8mb4", "aiomysql", {"charset": "utf8mb4"}),
+    ],
+)  # fmt: skip
+def test_libpqs_words_are_given_to_the_driver_that_has_others(
+    given: str, driver: str, query: dict[str, str]
+) -> None:
+    found = target.with_driver(make_url(given))
+    assert found is not None
+    assert (found.get_driver_name(), dict(found.query)) == (driver, query)
+    assert target.with_driver(make_url("oracle://u@h/x")) is None
+
+
+@pytest.mark.parametrize(
+    ("urls", "found"),
+    [
+        (["postgresql+asyncpg://u@h/x", "sqlite:///a.db"], "sqlite:///a.db"),
+        (["sqlite:///a.db", "sqlite://"], "sqlite:///a.db"),
+        (["sqlite:///a.db", "sqlite:///file:a?mode=memory&uri=true"], "sqlite:///a.db"),
+        (["sqlite:///a.db", "oracle://u@h/x"], "sqlite:///a.db"),
+        (["sqlite:///:memory:"], None),
+        ([], None),
+    ],
+)
+def test_the_database_with_the_most_statements(urls: list[str], found: str | None) -> None:
+    """The last of these; one in memory is gone with the run."""
+    engines = tuple(Engine(number, "", "", url) for number, url in enumerate(urls))
+    statements = tuple(
+        replace(statement("SELECT 1"), engine=number)
+        for number in range(len(urls))
+        for _ in range(number + 1)
+    )
+    capture = Capture("pytest", 0, 1.0, engines, (), statements, ())
+    used = target.used_most(capture)
+    assert (used and used.set(drivername=used.get_backend_name())) == (found and make_url(found))
 
 
 # The outcome

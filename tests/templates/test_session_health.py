@@ -142,6 +142,7 @@ async def test_silent_server_is_given_up_in_time(database_url: str, dialect: str
         async with asyncio.timeout(60):  # the server would be silent for ever
             health = await check_ready(database, timeout=0.3)
         assert connected
+        assert (health.ok, health.status_code) == (False, 503)
         assert health.checks["database"] == "no answer within 0.3 seconds"
         async with asyncio.timeout(60):
             while database.probe_engine.pool.checkedout():  # type: ignore[attr-defined]  # noqa: ASYNC110

@@ -37,8 +37,6 @@ def findings_of_revision(revision: Revision) -> list[Finding]:
             made_anew = change["what"] == "table-dropped" and change["table"] in rebuilt
             if made_anew and copies(revision, change["table"]):
                 continue
-            if change["what"] == "table-renamed" and change["table"].startswith(TEMPORARY):
-                continue
             found += lost_or_renamed(revision, statement, change, added)
             found += required(revision, statement, change)
         found += rows(revision, statement, created)

@@ -6,7 +6,6 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from toolkit.database import connecting
 from toolkit.queries.plans.bench import Clock
@@ -29,9 +28,6 @@ def on_connection(url: URL, work: Callable[[Connection], T], clock: Clock) -> T:
         future = pool.submit(connecting.on_connection, url, work)
         try:
             return result_of(future)
-        except BaseException as error:
+        except BaseException:
             clock.ended.set()
-            if isinstance(error, SQLAlchemyError) or not hasattr(error, "sqlstate"):
-                raise
-            # asyncpg's own, which SQLAlchemy 2.0 lets through while connecting.
-            raise OperationalError(None, None, error) from None
+            raise
