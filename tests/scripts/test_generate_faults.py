@@ -26,7 +26,7 @@ from toolkit.migration.curing import CAST, keys_aside
 from toolkit.migration.examine import Examination
 from toolkit.migration.fault import blame, need_of
 from toolkit.migration.refusal import Refusal
-from toolkit.migration.sqlite_rebuild import lost
+from toolkit.migration.sqlite_rebuild import lost, once_more
 from toolkit.report.exits import Exit
 
 HEAD = """
@@ -656,3 +656,14 @@ async def test_a_row_comes_into_a_table_whose_key_has_a_sequence(
     async with engine.begin() as connection:
         assert (await connection.execute(rows.insert())).inserted_primary_key == (7,)
     await engine.dispose()
+
+
+@pytest.mark.parametrize("nullable", [True, False])
+def test_a_generated_column_is_made_once_more_as_it_was(nullable: bool) -> None:
+    made = {"expression": "a || 'b'", "stored": True}
+    column = {"name": "loud", "type": "VARCHAR(60)", "generated": made, "nullable": nullable}
+    lines = "\n".join(once_more(column, "email"))
+    assert lines.index('batch_op.drop_column("loud")') < lines.index("batch_op.add_column(")
+    assert "sa.Computed(" in lines and 'insert_after="email"' in lines
+    assert ("nullable=False" in lines) is not nullable
+    assert "insert_after" not in "\n".join(once_more(column, None))

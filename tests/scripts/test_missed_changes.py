@@ -42,6 +42,7 @@ from servers.postgres import PostgresServer
 from toolkit.database.catalog import Difference, differences, round_trip
 from toolkit.migration.missed import Missed, add_lines, find_missed
 from toolkit.migration.missed.find import counts, default_is_wanted
+from toolkit.migration.missed.postgresql import without_brackets
 
 Change = tuple[Callable[[], MetaData], Callable[[], MetaData]]
 
@@ -655,3 +656,21 @@ def test_a_default_in_the_words_of_the_type_before(there: str, wanted: str, diff
     """They are what PostgreSQL 15 has after ALTER TYPE, and for a new column (#13)."""
     one = Difference("column", "public.t.c", "default", there, wanted)
     assert default_is_wanted(one, {"column": {"public.t.c": {}}}) is differs
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("((a > 0))", "a > 0"),
+        ("(((a > 0)))", "(a > 0)"),
+        ("(a) + (b)", "(a) + (b)"),
+        ("(a = ')')", "a = ')'"),
+        ("(a = '(') OR (b)", "(a = '(') OR (b)"),
+        ('("a)" = 1)', '"a)" = 1'),
+        ("(a = 'it''s)')", "a = 'it''s)'"),
+        ("(a", "(a"),
+        ("a", "a"),
+    ],
+)
+def test_brackets_around_the_whole_are_taken_off(text: str, bare: str) -> None:
+    assert without_brackets(text) == bare

@@ -62,6 +62,11 @@ def check_against_import(project: Project) -> None:
             "declarative_base",
         ),
         (
+            "from sqlalchemy.orm import as_declarative\n\nmarks = [lambda one: one]\n\n\n"
+            "@marks[0]\nclass Odd:\n    pass\n\n\n@as_declarative()\nclass Base:\n    pass\n",
+            "declarative_base",
+        ),
+        (
             "from sqlalchemy.orm import registry\n\nBase = registry().generate_base()\n",
             "declarative_base",
         ),

@@ -18,7 +18,7 @@ import pytest
 from toolkit.queries.capture import findings_of, routes_of, watch_requests
 from toolkit.queries.capture.record import Capture, Statement, Unit
 from toolkit.queries.capture.requests import parse_requests
-from toolkit.queries.capture.worker._query_capture import asgi
+from toolkit.queries.capture.worker._query_capture import asgi, records
 from toolkit.queries.finding import Confidence, Layer, Loader, QueryFinding
 
 SECRET = "s3cret-value-of-a-parameter"
@@ -816,3 +816,23 @@ def test_a_rule_says_nothing_below_its_number(run: Run) -> None:
     some = [one for one in run.capture.statements if one.unit == unit][:5]
     fewer = replace(run.capture, statements=tuple(some), events=())
     assert findings_of(fewer, run.root) == []
+
+
+@pytest.mark.any_sqlalchemy
+def test_an_error_of_ours_is_written_down_without_its_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold a value, and the application goes on."""
+    monkeypatch.setattr(records, "_writer", records._Writer(str(tmp_path)))
+    monkeypatch.setattr(records, "_when_ended", lambda _: None)
+
+    @records.guarded
+    def watch(value: str) -> None:
+        raise LookupError(value)
+
+    assert watch("s3cret") is None
+    records.flush()
+    (file,) = tmp_path.iterdir()
+    written = file.read_text(encoding="ascii")
+    assert re.search(r"watch: LookupError at test_queries_capture\.py:\d+\"\]", written)
+    assert "s3cret" not in written

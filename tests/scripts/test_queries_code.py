@@ -284,6 +284,32 @@ async def new_object(session: SessionDep):
     return post  # fault: lazy-in-response
 
 # From here on, all is well.
+@router.post("/n", response_model=PostOut)
+async def not_stored(session: SessionDep):
+    post = Post(title="x")
+    await session.commit()
+    return post
+
+@router.post("/o", response_model=PostOut)
+async def not_flushed(session: SessionDep):
+    post = Post(title="x")
+    session.add(post)
+    return post
+
+@router.post("/p", response_model=PostOut)
+async def whatever_was_given(session: SessionDep, data: dict):
+    post = Post(**data)
+    session.add(post)
+    await session.commit()
+    return post
+
+@router.post("/q", response_model=PostOut)
+async def given(session: SessionDep):
+    post = Post(title="x", comments=[])
+    session.add(post)
+    await session.commit()
+    return post
+
 @router.get("/f")
 async def loaded(key: int, session: SessionDep):
     post = await session.get(Post, key, options=[joinedload(Post.author)])
@@ -435,6 +461,46 @@ async def names_in_text(kind: str, number: int, session: SessionDep):
 """
 )
 
+ENGINES = (
+    HEAD
+    + """
+from functools import cache
+
+from sqlalchemy.ext.asyncio import create_async_engine
+
+@router.get("/a")
+async def own_engine(url: str):
+    engine = create_async_engine(url)  # fault: engine-in-request
+
+@router.get("/b")
+async def by_way_of_others(name: str, session: SessionDep):
+    first = name
+    second = first
+    await session.execute(text(f"SELECT 1 FROM t WHERE name = '{second}'"))  # fault: values-in-text
+    await session.execute(text(f"DELETE FROM t WHERE a = '{str(name)}'"))  # fault: values-in-text
+
+# From here on, all is well.
+def for_a_script(url: str):
+    return create_async_engine(url)
+
+@router.get("/c")
+async def kept(url: str):
+    global engine
+    engine = create_async_engine(url)
+
+@router.get("/d")
+@cache
+def once(url: str):
+    return create_async_engine(url)
+
+@router.get("/e")
+async def checked(name: str, session: SessionDep):
+    await session.execute(text(f"SELECT 1 FROM t WHERE id = {int(name)}"))
+    await session.execute(text(f"SELECT 1 FROM t WHERE id = {count(int(name))}"))
+    await session.execute(text(f"SELECT 1 FROM t WHERE id = {TODAY}"))
+"""
+)
+
 COMMITS = (
     HEAD
     + """
@@ -494,6 +560,7 @@ async def never_stored(session: SessionDep):
 """
 )
 
+MODULES = {"loops": LOOPS, "lazy": LAZY, "rows": ROWS, "engines": ENGINES}
 MAIN = """
 from fastapi import FastAPI
 
@@ -551,11 +618,11 @@ def places(findings: list[QueryFinding]) -> set[tuple[str, str | None, int | Non
 
 @pytest.fixture(scope="module")
 def application(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[QueryFinding]]:
-    root = write(tmp_path_factory.mktemp("code"), expire="False", loops=LOOPS, lazy=LAZY, rows=ROWS)
+    root = write(tmp_path_factory.mktemp("code"), expire="False", **MODULES)
     return root, findings_of(read_project(root))
 
 
-@pytest.mark.parametrize("module", ["loops", "lazy", "rows", "db"])
+@pytest.mark.parametrize("module", [*MODULES, "db"])
 def test_each_fault_and_nothing_else(
     application: tuple[Path, list[QueryFinding]], module: str
 ) -> None:
@@ -568,9 +635,7 @@ def test_each_fault_and_nothing_else(
 
 def test_seed_50_only_the_application_is_read(application: tuple[Path, list[QueryFinding]]) -> None:
     _, findings = application
-    assert {one.file for one in findings} == {
-        f"app/{n}.py" for n in ("loops", "lazy", "rows", "db")
-    }
+    assert {one.file for one in findings} == {f"app/{name}.py" for name in (*MODULES, "db")}
 
 
 def test_a_finding_says_what_to_do(application: tuple[Path, list[QueryFinding]]) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from projects.findings import N_PLUS_ONE, UNUSED
 from toolkit.migration.refusal import Refusal
 from toolkit.queries import baseline, budget, fix, outcome, target, verify
-from toolkit.queries.capture import rules_reads, shape
+from toolkit.queries.capture import rules, rules_reads, shape
 from toolkit.queries.capture.record import Capture, Engine, Frame, Statement, Unit
 from toolkit.queries.capture.seen import is_own
 from toolkit.queries.catalog import judge, postgresql_state
@@ -354,6 +354,25 @@ def test_the_work_of_a_statement_is_told_for_each_call() -> None:
     assert work(counted("x", calls=0, blocks_hit=0, blocks_read=0)) == [
         "0 blocks a call (0.0 MB), 0 % of them not in the buffers"
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "error", "failure"),
+    [
+        ("request", 200, None, ""),
+        ("request", 399, None, ""),
+        ("request", 400, None, "400"),
+        ("request", 500, "LookupError: gone", "500"),
+        ("request", None, "LookupError: gone: there", "LookupError"),
+        ("request", 200, "LookupError: after the answer", ""),
+        ("request", None, None, ""),
+        ("test", None, "AssertionError: x", ""),
+    ],
+)
+def test_what_was_no_answer_is_told_by_its_status_or_its_error(
+    kind: str, status: int | None, error: str | None, failure: str
+) -> None:
+    assert rules.failure_of(Unit(1, kind, "x", 1.0, status, error=error)) == failure
 
 
 # The database to look at

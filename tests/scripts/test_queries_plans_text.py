@@ -11,10 +11,20 @@ import sqlglot
 from toolkit.database.urls import Kind
 from toolkit.queries.capture.record import Statement
 from toolkit.queries.plans import measure_statements
+from toolkit.queries.plans.bench import Clock
 from toolkit.queries.plans.candidates import trials
 from toolkit.queries.plans.captured import explainable, shapes_of
-from toolkit.queries.plans.model import Column, ExistingIndex, Place, Table, create_index
+from toolkit.queries.plans.job import Job
+from toolkit.queries.plans.model import (
+    Column,
+    ExistingIndex,
+    Limits,
+    Place,
+    Table,
+    create_index,
+)
 from toolkit.queries.plans.mysql.plain import within
+from toolkit.queries.plans.mysql.run import Reading, has_all
 from toolkit.queries.plans.parse import Parsed
 from toolkit.queries.plans.postgresql.plan import redacted
 from toolkit.queries.plans.postgresql.rows import shares
@@ -245,6 +255,21 @@ def test_small_tables_are_copied_whole() -> None:
     small, large, huge = (Place("", name) for name in ("small", "large", "huge"))
     found = shares({huge: 4000, small: 10, large: 400}, 1000)
     assert found == {small: None, large: None, huge: pytest.approx(14.75)}
+
+
+def test_a_statement_is_left_out_where_a_table_of_it_cannot_be_copied() -> None:
+    statement = Statement(1, "SELECT 1", "x", (), 1.0, 0, 1, 1, [], None, 1, 1)
+    (shape,) = shapes_of([statement], "mysql", {})
+    posts, users = Place("", "posts"), Place("", "users")
+    reading = Reading(tables={shape: {posts: POSTS, users: POSTS}})
+    job = Job("mysql", Limits(), Clock(60), print, None)
+    assert has_all(shape, reading, {}, job)
+    assert job.notes.lines == []
+    assert not has_all(shape, reading, {users: "Unknown collation"}, job)
+    assert job.notes.lines == [
+        "a statement outside of the project's code: not measured: users can't be made on the"
+        " scratch server: Unknown collation"
+    ]
 
 
 def test_nothing_to_do_is_said() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from projects.layouts import write
+from toolkit.queries.capture.worker import replay
 from toolkit.queries.command import main
 from toolkit.report import door
 from toolkit.report.exits import Exit
@@ -154,6 +155,15 @@ def test_refused_everywhere_is_said_where_nothing_was_seen(
     assert code == Exit.NOTHING_SEEN
     assert "1 with 401" in shown
     assert "--headers FILE" in shown
+
+
+def test_a_cookie_is_kept_until_it_is_taken_back() -> None:
+    client = replay.Client(None, {})
+    given = (b"Set-Cookie", b'a="x y"; Path=/'), (b"set-cookie", b"b=1; Max-Age=60")
+    client.keep_cookies([*given, (b"Content-Type", b"d=3"), (b"set-cookie", b"c=2")])
+    assert client.cookies == {"a": '"x y"', "b": "1", "c": "2"}
+    client.keep_cookies([(b"set-cookie", b"b=gone; Max-Age=0"), (b"set-cookie", b"a=")])
+    assert client.cookies == {"c": "2"}
 
 
 def test_a_suite_that_fails_as_a_whole_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:

@@ -376,6 +376,24 @@ def test_not_installed_says_what_to_do(
     assert slow_statements(make_url("sqlite+aiosqlite:///x.db"), []).skipped is not None
 
 
+def test_a_server_that_has_stopped_counting_says_what_to_do(
+    counting_mysql: mysql.MySQLServer,
+) -> None:
+    counting_mysql.create_database("uncounted")
+    url = make_url(counting_mysql.url("uncounted"))
+    switch = "UPDATE performance_schema.setup_consumers SET enabled = '{}'"
+    counting_mysql.execute(f"{switch.format('NO')} WHERE name = 'statements_digest'")
+    try:
+        skipped = slow_statements(url, []).skipped
+    finally:
+        # As it is told.
+        counting_mysql.execute(f"{switch.format('YES')} WHERE name = 'statements_digest'")
+    assert skipped is not None and skipped.endswith(
+        f"{switch.format('YES')} WHERE name = 'statements_digest';"
+    )
+    assert slow_statements(url, []).skipped is None
+
+
 @pytest.mark.dialects("postgresql", "mysql")
 def test_not_loaded_says_what_to_do(database_url: str, dialect: str) -> None:
     report = slow_statements(make_url(database_url), [])

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from corpus import forms
 from corpus.runner import CORPUS, MADE_ANEW_ENV, Case, Workplace, cases, reports_with_siblings
 from servers.mysql import MySQLServer
+from toolkit.database.trace import mysql as trace
 from toolkit.migration.review import findings_of
 from toolkit.migration.review.mysql import findings_of_revision
 from toolkit.report.finding import Finding
@@ -224,3 +225,30 @@ def test_an_error_is_the_statements_own(place: Workplace, database: str) -> None
     source = Path(FOLDER / "fails_half_way.py").read_text().splitlines()
     assert failed.line is not None
     assert "ADD COLUMN a INTEGER" in source[failed.line - 1]
+
+
+@pytest.mark.any_sqlalchemy
+@pytest.mark.parametrize(
+    ("nullable", "default", "extra", "filled", "one_value"),
+    [
+        (True, None, "", False, False),
+        (False, None, "", False, True),
+        (True, "NULL", "", False, False),
+        (False, "5", "", True, True),
+        (False, b"5", "", True, True),
+        (False, None, "auto_increment", True, False),
+        (True, None, "STORED GENERATED", True, False),
+        (False, None, "VIRTUAL GENERATED", True, False),
+        (False, "CURRENT_TIMESTAMP", "DEFAULT_GENERATED", True, False),
+        (False, "uuid()", "DEFAULT_GENERATED", True, False),
+        (True, "uuid()", "", True, False),
+        (True, "CURRENT_TIMESTAMP", "DEFAULT_GENERATED on update CURRENT_TIMESTAMP", True, False),
+    ],
+)
+def test_what_an_insert_may_leave_out(
+    nullable: bool, default: str | bytes | None, extra: str, filled: bool, one_value: bool
+) -> None:
+    """In the words of MySQL and of MariaDB, of which the tests start one."""
+    found = trace.facts_of("int", nullable, default, extra.upper())
+    wanted = {"default": filled, "one_value": one_value}
+    assert found == {"type": "int", "nullable": nullable, **wanted}

@@ -92,6 +92,10 @@ STYLES = {
         f"from sqlmodel.ext.asyncio.session import AsyncSession\n{ENGINE}",
         False,
     ),
+    "another library's session": (
+        f"from requests import Session\nfrom sqlalchemy.orm import DeclarativeBase\n{BASE}",
+        False,
+    ),
     "neither": (f"from sqlalchemy.orm import DeclarativeBase\n{BASE}", False),
 }
 

@@ -22,7 +22,7 @@ def connection_class(fence: Fence, folder: str) -> type[sqlite3.Connection]:
     """For sqlite3.connect(factory=...): what it attaches is in `folder`."""
 
     def rewritten(statement: Any, parameters: Any) -> tuple[Any, Any]:
-        if not isinstance(statement, str) or "attach" not in statement.lower():
+        if not isinstance(statement, str):
             return statement, parameters
 
         # A parameter becomes a literal, too: of what it is, the fence is not told.

@@ -12,6 +12,7 @@ Nothing is undone here by a ROLLBACK: each change of the schema is its own trans
 """
 
 import re
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -167,20 +168,8 @@ class MySQLReader:
     def _look(self, connection: Connection) -> None:
         tables: Tables = {}
         for table, column, kind, nullable, default, extra in read(connection, COLUMNS):
-            generated = (
-                "GENERATED" in str(extra).upper() and "DEFAULT_GEN" not in str(extra).upper()
-            )
-            filled = default not in (None, "NULL")
-            own = not (generated or filled or "auto_increment" in str(extra).lower())
-            expression = "DEFAULT_GEN" in str(extra).upper() or "(" in text(default)
-            tables.setdefault(str(table), {})[str(column)] = {
-                "type": text(kind),
-                "nullable": nullable == "YES",
-                # MariaDB says NULL of a column that may have no value.
-                "default": not own,
-                # In all rows that are there: a constant, or MySQL's own for NOT NULL.
-                "one_value": (filled and not expression) or (own and nullable != "YES"),
-            }
+            found = facts_of(text(kind), nullable == "YES", default, str(extra).upper())
+            tables.setdefault(str(table), {})[str(column)] = found
         self._tables = tables
         self._views = {}
         for view, column in read(connection, VIEWS):
@@ -189,6 +178,21 @@ class MySQLReader:
             (text(table), text(name), text(kind)): text(columns)
             for table, name, kind, columns in read(connection, KEYS)
         }
+
+
+def facts_of(kind: str, nullable: bool, default: str | bytes | None, extra: str) -> dict[str, Any]:
+    """Of a column, in the words of information_schema; `extra` in capitals."""
+    expression = "DEFAULT_GENERATED" in extra or "(" in text(default)
+    generated = "GENERATED" in extra and "DEFAULT_GENERATED" not in extra
+    filled = default not in (None, "NULL")  # MariaDB says NULL of a column that may have no value
+    own = not (generated or filled or "AUTO_INCREMENT" in extra)
+    return {
+        "type": kind,
+        "nullable": nullable,
+        "default": not own,
+        # In all rows that are there: a constant, or MySQL's own for NOT NULL.
+        "one_value": (filled and not expression) or (own and not nullable),
+    }
 
 
 def is_alter(words: str) -> bool:
