@@ -15,8 +15,7 @@ HERE = Path(__file__).resolve().parent
 
 def run_the_other() -> None:
     """Run the next `sitecustomize` on the path under its own name, as if this one were not."""
-    others = [folder for folder in sys.path if Path(folder or ".").resolve() != HERE]
-    spec = PathFinder.find_spec("sitecustomize", others)
+    spec = PathFinder.find_spec("sitecustomize")  # `start` has taken this folder off the path
     if spec is None or spec.loader is None:
         return
     module = module_from_spec(spec)
