@@ -64,12 +64,17 @@ from typing import Annotated
 from fastapi import Depends
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
+
+from elsewhere import OwnSession
 
 engine = create_async_engine("sqlite+aiosqlite://")
 SessionFactory = async_sessionmaker(engine{expire})
 OldFactory = sessionmaker(create_engine("sqlite://"))
 JobFactory = async_sessionmaker(engine, expire_on_commit={other})
+ByClass = sessionmaker(engine, class_=AsyncSession, expire_on_commit={expires})
+ByOwnClass = sessionmaker(engine, class_=OwnSession, expire_on_commit={expires})
+OldByClass = sessionmaker(engine, class_=Session)
 
 
 async def get_session():
@@ -98,7 +103,8 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from app.db import JobFactory, OldFactory, SessionDep, SessionFactory, get_own_engine, get_session
+from app.db import ByClass, ByOwnClass, JobFactory, OldByClass, OldFactory
+from app.db import SessionDep, SessionFactory, get_own_engine, get_session
 from app.models import Comment, Post, User
 
 router = APIRouter()
@@ -113,6 +119,9 @@ LOOPS = (
     + """
 async def author_of(session: AsyncSession, key: int):
     return await session.scalar(select(User).where(User.id == key))
+
+async def told(session: AsyncSession, key: int):
+    print(session, key)
 
 async def create_comment(session: AsyncSession, key: int):
     await session.scalar(select(Post).where(Post.id == key))
@@ -203,11 +212,18 @@ async def a_path(session: SessionDep, names: list[str]):
         found = await session.scalar(select(Post).where(Post.title == name, Post.id == parent))
         parent = found.id
 
+@router.post("/n")
+async def a_path_from_somewhere(session: SessionDep, names: list[str], parent: int):
+    for name in names:
+        found = await session.scalar(select(Post).where(Post.title == name, Post.id == parent))
+        parent = found.id
+
 @router.post("/j")
 async def written(session: SessionDep, keys: list[int]):
     for key in keys:
         await session.execute(insert(Comment).values(post_id=key))
         await create_comment(session, key)
+        await told(session, key)
         other = update(Post).where(Post.id == key)
         await session.execute(other)
 
@@ -389,6 +405,30 @@ async def contained(word: str, session: SessionDep):
         select(User).where(func.lower(User.name).contains(word))  # fault: leading-wildcard
     )
 
+@router.get("/p")
+async def by_words(session: SessionDep):
+    return await session.scalar(
+        select(Post).where(
+            Post.title.like("%a")  # fault: leading-wildcard
+        )
+    )
+
+@router.get("/q")
+async def perhaps(db: Session | None = None):
+    return db.execute(select(Post))  # fault: blocking-session
+
+@router.get("/r")
+async def perhaps_said_in_words(db: "None | Session" = None):
+    return db.execute(select(Post))  # fault: blocking-session
+
+@router.get("/s")
+async def by_a_factory_of_its_own(session: SessionDep):
+    with OldByClass() as db:
+        db.commit()  # fault: blocking-session
+    async with ByClass() as own, ByOwnClass() as other:
+        await own.commit()
+        await other.commit()
+
 @router.get("/f")
 async def old(db: Session = Depends(get_session)):
     return db.execute(select(Post))  # fault: blocking-session
@@ -419,6 +459,7 @@ async def bounded(limit: int, session: SessionDep):
     print(len(rows), rows[0], len([1, 2]), mine)
     changed = await session.execute(update(Post).returning(Post.id))
     print(len(changed.all()))
+    print((await session.scalars(select(Post).where(Post.id > 1))).all())
     return rows
 
 @router.post("/k", response_model=list[int])
@@ -433,6 +474,7 @@ async def by_prefix(word: str, session: SessionDep, frame: object):
     return await session.scalars(
         select(Post).where(
             Post.title.like(f"{word}%"),
+            Post.title.like("a%"),
             Post.body.ilike(f"%{word}%"),
             Post.tags.contains([word]),
             Post.title.startswith(word),
