@@ -12,7 +12,7 @@ import pytest
 
 from harm.other_user import MALLORY, as_another, needs_root, shared
 from projects.layouts import LAYOUTS
-from projects.setup_door import setup, tree
+from projects.setup_door import DOOR, environment, setup, tree
 from toolkit.migration.refusal import Refusal
 from toolkit.queries.baseline import write_whole
 from toolkit.report.exits import Exit
@@ -120,6 +120,24 @@ def test_an_owner_that_cannot_be_kept_is_told_and_nobody_may_read_more(shared: P
     assert any("belonged to user 1234" in note for note in notes)
     assert mode(file) & stat.S_IRWXG == 0
     assert file.read_text() == "new"
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="nothing takes a root's rights away")
+def test_the_script_tells_what_of_a_file_it_could_not_keep(tmp_path: Path) -> None:
+    """By a root that may not give files away, as in a container."""
+    root = LAYOUTS["broken_async_alembic"](tmp_path / "project").root
+    os.chown(root / "migrations" / "env.py", 1234, 4321)
+    ended = subprocess.run(
+        ["setpriv", "--bounding-set=-chown", "--inh-caps=-chown", str(DOOR), "--no-prove"],
+        cwd=root,
+        env=environment(SQLITE),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "belonged to user 1234; it is yours now" in " ".join(ended.stdout.split()), ended.stdout
 
 
 @pytest.mark.skipif(not hasattr(os, "setxattr"), reason="attributes are read on Linux only")

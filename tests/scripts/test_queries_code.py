@@ -698,6 +698,8 @@ def test_a_finding_says_what_to_do(application: tuple[Path, list[QueryFinding]])
         "select(Post).options(selectinload(Post.comments))"
     )
     assert "User.id.in_(keys)" in fixes["statement-in-loop", "in_a_comprehension"]
+    assert "populate_existing=True" in fixes["statement-in-loop", "refreshed"]
+    assert "populate_existing" not in fixes["statement-in-loop", "by_a_statement"]
     assert "gin_trgm_ops" in fixes["leading-wildcard", "search"]
     assert one_of(findings, "Service.load").rule == "statement-in-loop"
 
