@@ -6,7 +6,8 @@ needed, or a change that nobody can see (#10). Costs about a CPU minute for each
 Conditions are turned round, `and` and `or`, comparisons, numbers and truth values exchanged, lines
 dropped, which cosmic-ray does not do. That happens in a copy of what is committed. The tests that
 name the module are tried first, then those of its room, as `make test` runs them; what lives then
-is tried with the cases that only `make sweeps` has.
+is tried with the cases that only `make sweeps` has. For a module whose tests run in their own
+process, `--only FILE --tests FILE...` tries a place in two seconds.
 """
 
 import argparse
@@ -41,6 +42,7 @@ ROOMS = {
     "setup": ["scripts/test_[fs]*", "demo/test_*"],
     "templates": ["templates/test_*", "examples/test_*", "faults/test_*"],
 }
+AT_ONCE = ["-n", "2", "--dist", "worksteal"]
 OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -72,6 +74,7 @@ def main() -> int:
     parser.add_argument("--places", type=int, default=60, help="how many mutants")
     parser.add_argument("--seed", type=int, default=10, help="which ones")
     parser.add_argument("--only", default="", help="of files whose path has this in it")
+    parser.add_argument("--tests", nargs="+", default=[], help="try these alone: seconds each")
     parser.add_argument("--after", type=int, default=0, help="go on after this many of them")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves no folder and no tests
@@ -82,7 +85,7 @@ def main() -> int:
         chosen = choose(skill, options.places, random.Random(options.seed), options.only)
         for number, mutant in list(enumerate(chosen, 1))[options.after :]:
             started = time.monotonic()
-            failure = failure_with(skill, mutant)
+            failure = failure_with(skill, mutant, options.tests)
             noticed += bool(failure)
             print(
                 f"{number}. {mutant.file}:{mutant.line}: {mutant.was} -> {mutant.becomes}\n"
@@ -152,16 +155,19 @@ def changed(node: ast.AST) -> str | None:
     return None
 
 
-def failure_with(skill: Path, mutant: Mutant) -> str:
-    """The first test that fails, and does not without the mutant; empty if none does."""
+def failure_with(skill: Path, mutant: Mutant, given: list[str]) -> str:
+    """The first test that fails, and does not without the mutant; empty if none does.
+
+    Of all that are about the module, or of those `given`.
+    """
     path = skill / mutant.file
     before = path.read_text(encoding="utf-8")
     path.write_text(mutant.text, encoding="utf-8")
     tests = tests_of(skill, mutant.file)
     # PostgreSQL's tests come after all of SQLite's: few files at a time are sooner red.
-    few = [["--sample", *some] for some in (tests[:1], tests[1:4], tests[4:]) if some]
+    few = [["--sample", *AT_ONCE, *some] for some in (tests[:1], tests[1:4], tests[4:]) if some]
     try:
-        for arguments in (*few, ["-m", "sweep", *tests]):
+        for arguments in [given] if given else [*few, ["-m", "sweep", *AT_ONCE, *tests]]:
             if failure := first_failure(skill, arguments):
                 break
     finally:
@@ -197,7 +203,7 @@ def tests_of(skill: Path, file: Path) -> list[str]:
 def first_failure(skill: Path, arguments: list[str]) -> str:
     """The name of the test; empty if all pass."""
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "--dist", "worksteal", *arguments],
+        [sys.executable, "-m", "pytest", "-x", "-q", *arguments],
         cwd=skill,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
         capture_output=True,
