@@ -78,6 +78,16 @@ def best(project: Project) -> tuple[str, str]:
          "    return create_async_engine(url, echo=echo)\n\n"
          "engine = make(url=settings.database_url)",
          "app.config:settings.database_url"),
+        ("from app.config import settings\n\ndef make(url=settings.database_url):\n"
+         "    return create_async_engine(url)\n\nengine = make()",
+         "app.config:settings.database_url"),
+        ("from app.config import settings\n\ndef make(url=settings.sqlalchemy_uri):\n"
+         "    return create_async_engine(url)\n\nengine = make(settings.database_url)",
+         "app.config:settings.database_url"),
+        ("from elsewhere import url_of\nkind = 'main'\nengine = create_async_engine(url_of(kind))",
+         "app.db:engine.url"),
+        ("import os\nURLS = {1: os.environ['A_URL']}\nengine = create_async_engine(URLS[1])",
+         "app.db:URLS[1]"),
         ("from app.config import settings\n\nclass Manager:\n    def __init__(self, url: str):\n"
          "        self._url = url\n\n    def open(self):\n"
          "        self.engine = create_async_engine(self._url)\n\n"
