@@ -67,6 +67,14 @@ def check_against_import(project: Project) -> None:
             "declarative_base",
         ),
         (
+            "from abc import ABCMeta\nfrom sqlalchemy.orm import registry\n"
+            "from sqlalchemy.orm.decl_api import DeclarativeMeta\n\nreg = registry()\n\n\n"
+            "class Odd(metaclass=ABCMeta):\n    pass\n\n\n"
+            "class Base(metaclass=DeclarativeMeta):\n    __abstract__ = True\n    registry = reg\n"
+            "    metadata = reg.metadata\n    __init__ = reg.constructor\n",
+            "declarative_base",
+        ),
+        (
             "from sqlalchemy.orm import registry\n\nBase = registry().generate_base()\n",
             "declarative_base",
         ),
@@ -215,6 +223,38 @@ def test_core_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.any_sqlalchemy
+def test_tables_of_any_form_and_name(tmp_path: Path) -> None:
+    source = (
+        "from sqlalchemy import MetaData, Table\n\nmetadata = MetaData()\nNAME = 'by_constant'\n"
+        "empty = Table('empty', metadata)\nsaid: Table = Table(NAME, metadata)\n\n\n"
+        "class Holder:\n    pass\n\n\nHolder.held = Table('held', metadata)\n"
+        "listed = [Table('listed', metadata)]\nother: int\n"
+    )
+    project = read(tmp_path, {"app/tables.py": source})
+    assert [(item.name, item.table) for item in project.models] == [
+        ("empty", "empty"), ("said", "by_constant"), ("held", "held"), ("listed", "listed"),
+    ]  # fmt: skip
+    check_against_import(project)
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_class_takes_a_table_that_has_a_name_already(tmp_path: Path) -> None:
+    source = (
+        f"{ORM}from sqlalchemy import Column, Integer, MetaData, Table\n\n\n"
+        "class Base(DeclarativeBase):\n    pass\n\n\n"
+        'rows = Table("items", Base.metadata, Column("id", Integer, primary_key=True))\n\n\n'
+        "class Item(Base):\n    __table__ = rows\n\n\n"
+        f"class Second(Base):\n    __abstract__ = True\n    metadata = MetaData()\n\n\n"
+        f"{model('Note', 'notes').replace('Base', 'Second')}"
+    )
+    project = read(tmp_path, {"app/models.py": source}, base="app.models:Base")
+    assert tables(project) == {"rows": "items", "Item": "items"}
+    check_against_import(project)
+    second = read_project(tmp_path, base="app.models:Second")
+    assert tables(second) == {"Note": "notes"}
+
+
+@pytest.mark.any_sqlalchemy
 def test_association_table_belongs_to_the_base(tmp_path: Path) -> None:
     source = (
         f"{ORM}from sqlalchemy import Column, Integer, Table\n\n\n"
@@ -254,6 +294,15 @@ def test_mapped_decorator(tmp_path: Path) -> None:
     assert project.base is not None
     assert project.base.reference == "app.models:reg"
     check_against_import(project)
+
+
+@pytest.mark.any_sqlalchemy
+def test_a_decorated_class_is_a_model_wherever_its_table_is_named(tmp_path: Path) -> None:
+    source = (
+        "from elsewhere import Named\nfrom sqlalchemy.orm import registry\n\nreg = registry()\n\n\n"
+        "@reg.mapped\nclass Item(Named):\n    pass\n"
+    )
+    assert tables(read(tmp_path, {"app/models.py": source})) == {"Item": None}
 
 
 @pytest.mark.any_sqlalchemy
