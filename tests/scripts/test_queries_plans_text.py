@@ -1,5 +1,6 @@
 """Statements taken apart, values restored, indexes thought of: what needs no database."""
 
+import dataclasses
 import datetime as dt
 import decimal
 import uuid
@@ -9,15 +10,18 @@ import pytest
 import sqlglot
 
 from toolkit.database.urls import Kind
-from toolkit.queries.capture.record import Statement
-from toolkit.queries.plans import measure_statements
-from toolkit.queries.plans.bench import Clock
+from toolkit.queries.capture.record import Frame, Statement
+from toolkit.queries.plans import measure_statements, search
+from toolkit.queries.plans.bench import Built, Clock, Sample
 from toolkit.queries.plans.candidates import trials
 from toolkit.queries.plans.captured import explainable, shapes_of
 from toolkit.queries.plans.job import Job
+from toolkit.queries.plans.measure import Node
 from toolkit.queries.plans.model import (
+    Candidate,
     Column,
     ExistingIndex,
+    Key,
     Limits,
     Place,
     Table,
@@ -181,6 +185,13 @@ def test_a_query_is_given_to_each_driver_as_it_wants_it() -> None:
         (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), "'2026-01-02 00:00:00+00:00'",
          "'2026-01-02 00:00:00+00:00'::timestamptz"),
         (dt.timedelta(minutes=1), "'60.000000 seconds'", "'60.000000 seconds'::interval"),
+        (0, "'0'", "0"),
+        (0.5, "'0.5'", "'0.5'::float8"),
+        (float("inf"), "'Infinity'", "'Infinity'::float8"),
+        (-float("inf"), "'-Infinity'", "'-Infinity'::float8"),
+        (decimal.Decimal("NaN"), "'NaN'", "'NaN'::numeric"),
+        (dt.date(2026, 1, 2), "'2026-01-02'", "'2026-01-02'::date"),
+        (dt.datetime(2026, 1, 2), "'2026-01-02 00:00:00'", "'2026-01-02 00:00:00'::timestamp"),
         (uuid.UUID(int=1), f"'{uuid.UUID(int=1)}'", f"'{uuid.UUID(int=1)}'::uuid"),
         (b"\x00\xff", "'\\x00ff'", "'\\x00ff'::bytea"),
         (["a", 'b"\\', None, [1]], '\'{"a","b\\"\\\\",NULL,{"1"}}\'',
@@ -203,9 +214,31 @@ def test_values_come_back_from_json() -> None:
     ):
         with pytest.raises(NotRestored):
             restored(lost)
-    with pytest.raises(NotRestored):
-        literal("a\0b", typed=False)
-    assert take_apart("SELECT $1, $3", [1], "postgresql").missing == "not captured"
+    assert restored({"__type__": "Enum", "value": "A"}) == "A"
+    with pytest.raises(NotRestored, match=r"^decimal$"):
+        restored({"__type__": "decimal", "value": "x"})
+    for value in ("a\0b", object(), {"a": 1}):
+        with pytest.raises(NotRestored):
+            literal(value, typed=False)
+
+
+def test_a_query_whose_values_are_not_all_there_is_not_run() -> None:
+    short = take_apart("SELECT $1, $2", [1], "postgresql")
+    lost = take_apart("SELECT $1, $2", [{"__type__": "Range", "value": None}, 5], "postgresql")
+    assert (short.missing, lost.missing) == ("not captured", "range")
+    assert lost.values == (None, 5)
+    for query in (short, lost):
+        for form in ("inlined", "marked", "formatted"):
+            with pytest.raises(NotRestored, match=f"^{query.missing}$"):
+                getattr(query, form)
+
+
+def test_types_go_with_the_values_of_psycopg_only() -> None:
+    """And with those of MySQL's drivers, which need no literals."""
+    assert not take_apart("SELECT $1", [1], "postgresql").typed
+    assert take_apart("SELECT %s", [1], "postgresql").typed
+    assert take_apart("SELECT %(a)s", {"a": 1}, "postgresql").inlined == "SELECT 1"
+    assert take_apart("SELECT $1", [1], "postgresql").inlined == "SELECT '1'"
 
 
 def test_conditions_are_told_without_values() -> None:
@@ -249,6 +282,98 @@ def test_shapes_are_the_worst_first_with_what_never_changes() -> None:
     assert second.fixed == frozenset()
     twice = shapes_of(often[:2], "postgresql", {})
     assert twice[0].fixed == frozenset()  # two alike may be chance
+
+
+def test_a_parameter_is_a_constant_after_three_executions_of_one_text() -> None:
+    def one(sql: str, line: int, *values: Any, ms: float = 1.0) -> Statement:
+        frames = (Frame("app/crud.py", line, "f"),)
+        return Statement(7, sql, "x", frames, ms, 0, 1, 1, list(values), None, 1, 1)
+
+    three = [one("SELECT $1", 5, "a"), one("SELECT $1", 9, "a"), one("SELECT $1", 9, "a")]
+    (found,) = shapes_of(three, "postgresql", {7: "GET /a"})
+    assert (found.fixed, found.same_text, found.writes) == ({0}, True, False)
+    assert found.places == ("app/crud.py:9", "app/crud.py:5")
+    assert found.unit == "GET /a"
+    (mixed,) = shapes_of([*three, one("SELECT  $1", 5, "b")], "postgresql", {})
+    assert (mixed.fixed, mixed.same_text, mixed.unit) == ({0}, False, None)
+    longer = one("SELECT $1", 5, "a", "b")
+    assert shapes_of([*three, longer], "postgresql", {})[0].fixed == frozenset()
+
+
+SMALL = Candidate(Place("", "t"), (Key("a"),))
+
+
+@pytest.mark.parametrize(
+    ("wide", "begins"),
+    [
+        ({"keys": (Key("a"), Key("b"))}, True),
+        ({"include": ("b",)}, True),
+        ({}, False),
+        ({"keys": (Key("b"), Key("a"))}, False),
+        ({"keys": (Key("a", descending=True), Key("b"))}, False),
+        ({"keys": (Key("a"), Key("b")), "where": "c"}, False),
+        ({"keys": (Key("a"), Key("b")), "method": "gin"}, False),
+        ({"keys": (Key("a"), Key("b")), "place": Place("", "u")}, False),
+    ],
+)
+def test_an_index_does_the_work_of_one_that_begins_as_it_does(
+    wide: dict[str, Any], begins: bool
+) -> None:
+    assert search.begins(SMALL, dataclasses.replace(SMALL, **wide)) is begins
+
+
+def test_what_an_index_includes_may_be_a_key_of_the_wider_one() -> None:
+    covering = dataclasses.replace(SMALL, include=("b",))
+    keys = (Key("a"), Key("b"), Key("c"))
+    assert search.begins(covering, dataclasses.replace(SMALL, keys=keys))
+    assert not search.begins(covering, dataclasses.replace(SMALL, keys=keys[::2]))
+    expression = (Key("a"), Key("b", column=False))
+    assert not search.begins(covering, dataclasses.replace(SMALL, keys=expression))
+
+
+def outcome(ms: float, work: float, size: int, *columns: str, where: str = "") -> search.Outcome:
+    one = Candidate(Place("", "t"), tuple(map(Key, columns)), where=where)
+    before, after = Sample(50.0, 5_000, Node("scan")), Sample(ms, work, Node("index"))
+    return search.Outcome((one,), (), before, after, (Built(size, 1.0),))
+
+
+def test_the_simplest_of_those_that_are_as_good_is_preferred() -> None:
+    best = outcome(1.0, 100, 900, "a", "b")
+    cases = [
+        ([], None),
+        ([best], best),
+        ([best, outcome(1.0, 122, 900, "a")], 1),  # within a fifth, and two
+        ([best, outcome(1.0, 123, 900, "a")], 0),
+        ([best, outcome(2.0, 100, 900, "a")], 1),
+        ([outcome(0.05, 100, 900, "a", "b"), outcome(0.14, 100, 900, "a")], 1),  # not felt
+        ([best, outcome(2.1, 100, 900, "a")], 0),
+        ([best, outcome(1.0, 100, 449, "a", "b", where="c")], 1),  # less than half of it
+        ([best, outcome(1.0, 100, 450, "a", where="c")], 0),
+        ([outcome(1.0, 100, 9, "a", where="c")], 0),
+    ]
+    for found, wanted in cases:
+        assert search.preferred(found) is (found[wanted] if isinstance(wanted, int) else wanted)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "smaller"),
+    [
+        ((5.0, 250), (5.0, 50), True),
+        ((5.0, 249), (5.0, 50), False),
+        ((5.0, 60), (5.0, 10), True),
+        ((5.0, 59), (5.0, 10), False),
+        ((5.0, 60), (5.1, 10), False),
+        ((5.0, 50), (5.0, 0), True),
+        ((5.0, None), (2.0, 10), True),
+        ((5.0, None), (4.5, 10), False),
+    ],
+)
+def test_a_wider_index_has_to_read_a_fifth_of_the_pages(
+    before: tuple[float, int | None], after: tuple[float, int], smaller: bool
+) -> None:
+    one, other = (Sample(ms, 100 if n else 1_000, Node("x"), pages)
+                  for n, (ms, pages) in enumerate((before, after)))  # fmt: skip
+    assert search.is_smaller(one, other) is smaller
 
 
 def test_small_tables_are_copied_whole() -> None:
@@ -330,3 +455,27 @@ def test_the_own_database_s_name_is_left_out(sql: str, within_copy: str | None) 
     query = take_apart(sql, [1], "mysql")
     found = within(query, Parsed(sqlglot, query, "mysql"), "shop").joined(lambda _: "?")
     assert found == (within_copy or sql.replace("%s", "?"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "sql", "several", "operators"),
+    [
+        ("postgresql", "SELECT a + 1 ; DELETE FROM b", True, {"+"}),
+        ("postgresql", "SELECT ';' AS \"a;b\" /* ; + */ FROM t WHERE a @> b", False, {"@>"}),
+        ("mysql", 'SELECT `a;b`, ";" # ;', False, set()),
+        ("sqlite", "SELECT [a;b] || 'x' -- ;", False, {"||"}),
+    ],
+)
+def test_what_stands_in_strings_names_and_comments_is_no_statement(
+    kind: Kind, sql: str, several: bool, operators: set[str]
+) -> None:
+    found = words_of(take_apart(sql, [], kind), kind)
+    assert (found.several, found.operators) == (several, operators)
+
+
+def test_a_name_is_folded_where_the_server_does_it() -> None:
+    for kind, quoted in (("postgresql", '"A""b"'), ("mysql", "`A``b`"), ("sqlite", '[A"b]')):
+        found = words_of(take_apart(f"SELECT {quoted}, C", [], kind), kind)  # type: ignore[arg-type]
+        inner = {"postgresql": 'A"b', "mysql": "A`b", "sqlite": 'A"b'}[kind]
+        assert found.names >= {inner, "c" if kind == "postgresql" else "C"}
+        assert found.calls == frozenset()
