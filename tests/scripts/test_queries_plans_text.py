@@ -413,6 +413,7 @@ def test_nothing_to_do_is_said() -> None:
          {"f", "G h", "k", "on"}),
         ("postgresql", "SELECT 'f(1)', $$g(1)$$, $x$ h($$) $x$, E'it\\'s k(1)', p(1) -- q(1)",
          {"p"}),
+        ("postgresql", "SELECT a 'x' (1)", set()),
         ("postgresql", "SELECT Lower(name) FROM t WHERE id IN (1, 2)", {"lower", "in"}),
         ("mysql", "SELECT `f` (1), \"g(1)\", 'it\\'s h(1)', s.`k``l`(2) FROM t", {"f", "k`l"}),
     ],
@@ -462,6 +463,7 @@ def test_the_own_database_s_name_is_left_out(sql: str, within_copy: str | None) 
     [
         ("postgresql", "SELECT a + 1 ; DELETE FROM b", True, {"+"}),
         ("postgresql", "SELECT ';' AS \"a;b\" /* ; + */ FROM t WHERE a @> b", False, {"@>"}),
+        ("postgresql", "SELECT a ; 1", True, set()),
         ("mysql", 'SELECT `a;b`, ";" # ;', False, set()),
         ("sqlite", "SELECT [a;b] || 'x' -- ;", False, {"||"}),
     ],

@@ -3,11 +3,11 @@
 # ruff: noqa: ANN401  (parameters are of any type)
 
 import base64
-import binascii
 import datetime as dt
 import math
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -51,10 +51,8 @@ def restored(value: Any) -> Any:
         if name in ("enum", "list", "tuple", "set", "frozenset"):
             return restored(inner)
         if name in RESTORED:
-            try:
+            with suppress(ValueError, TypeError, InvalidOperation):
                 return RESTORED[name](inner)
-            except (ValueError, TypeError, binascii.Error, InvalidOperation):
-                raise NotRestored(name) from None
         raise NotRestored(name)
     raise NotRestored(type(value).__name__)
 
