@@ -521,7 +521,29 @@ async def by_way_of_others(name: str, session: SessionDep):
     await session.execute(text(f"SELECT 1 FROM t WHERE name = '{second}'"))  # fault: values-in-text
     await session.execute(text(f"DELETE FROM t WHERE a = '{str(name)}'"))  # fault: values-in-text
 
+@router.get("/f")
+async def by_percent_and_format(name: str, kind: str, session: SessionDep):
+    await session.execute(text("SELECT a = '%s'" % name))  # fault: values-in-text
+    await session.execute(text("SELECT a = %s, %d" % (name, 1)))  # fault: values-in-text
+    await session.execute(text("SELECT '%%', a = '%s'" % name))  # fault: values-in-text
+    await session.execute(text("SELECT a = %(a)s" % {"a": name}))  # fault: values-in-text
+    await session.execute(text("SELECT a = '{}'".format(name)))  # fault: values-in-text
+    await session.execute(text("SELECT a = {1.x} {0}".format(kind, name)))  # fault: values-in-text
+    await session.execute(text("SELECT a = {a!r:>3}".format(a=name)))  # fault: values-in-text
+    query = "SELECT a = '%s'" % name + " AND b"
+    await session.execute(text(query))  # fault: values-in-text
+
 # From here on, all is well.
+@router.get("/g")
+async def names_by_percent_and_format(name: str, kind: str, session: SessionDep):
+    await session.execute(text("DELETE FROM %s WHERE a LIKE 'x%%' AND b = %d" % (kind, name)))
+    await session.execute(text("DELETE FROM {} WHERE a = {{}}".format(kind)))
+    await session.execute(text("SELECT a = {} AND b = {9}".format(*given())))
+    await session.execute(text("SELECT a = {".format(name)))
+    await session.execute(text("SELECT a = {0}".format()))
+    await session.execute(text("SELECT a = %s" % int(name)))
+    await session.execute(text("SELECT a = %(b)s" % {"a": name}))
+
 def for_a_script(url: str):
     return create_async_engine(url)
 

@@ -223,12 +223,18 @@ async def test_sqlite_settings(database: DatabaseSessionManager):
     async with database.session() as session:
         for name, value in expected.items():
             assert await session.scalar(text(f"PRAGMA {name}")) == value
+
+
+@pytest.mark.dialects("sqlite")
+async def test_a_writer_of_sqlite_is_waited_for_and_readers_do_not_wait(database_url: str):
+    database = await opened(database_url, lock_timeout=0.25)  # a second, on SQLite
     async with database.session() as writer, database.session() as waiting:
         await writer.execute(select(PARENT))  # BEGIN IMMEDIATE, though it only reads so far
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(waiting.execute(select(PARENT)), 0.2)
-        async with database.read_only_session() as reader:  # readers do not wait
+        with pytest.raises(OperationalError, match="locked"):
+            await waiting.execute(select(PARENT))
+        async with database.read_only_session() as reader:
             assert (await reader.execute(select(PARENT))).all() == []
+    await database.close()
 
 
 @pytest.mark.dialects("sqlite", "postgresql")

@@ -8,6 +8,7 @@ from toolkit.project.expressions import parameters
 from toolkit.project.imports import dotted
 from toolkit.queries.code.context import Context
 from toolkit.queries.code.source import annotations_of, names_in
+from toolkit.queries.code.strings import parts_of
 from toolkit.queries.finding import QueryFinding
 
 _SYNC_CALLS = {"execute", "query", "scalar", "scalars", "get", "get_one", "commit", "flush", "exec"}
@@ -107,22 +108,6 @@ def value_in(context: Context, node: ast.expr, inputs: set[str]) -> str:
             return text
         before += "?"
     return ""
-
-
-def parts_of(node: ast.expr) -> Iterator[str | ast.expr]:
-    """The fixed and the changing parts of a string that is put together."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
-    elif isinstance(node, ast.JoinedStr):
-        for value in node.values:
-            if isinstance(value, ast.FormattedValue):
-                yield value.value
-            else:
-                yield from parts_of(value)
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        for side in (node.left, node.right):
-            known = isinstance(side, ast.Constant | ast.JoinedStr | ast.BinOp)
-            yield from parts_of(side) if known else [side]
 
 
 def comes_from(context: Context, node: ast.expr, inputs: set[str], depth: int = 0) -> bool:
