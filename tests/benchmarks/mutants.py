@@ -163,11 +163,8 @@ def failure_with(skill: Path, mutant: Mutant, given: list[str]) -> str:
     path = skill / mutant.file
     before = path.read_text(encoding="utf-8")
     path.write_text(mutant.text, encoding="utf-8")
-    tests = tests_of(skill, mutant.file)
-    # PostgreSQL's tests come after all of SQLite's: few files at a time are sooner red.
-    few = [["--sample", *AT_ONCE, *some] for some in (tests[:1], tests[1:4], tests[4:]) if some]
     try:
-        for arguments in [given] if given else [*few, ["-m", "sweep", *AT_ONCE, *tests]]:
+        for arguments in [given] if given else runs_of(skill, mutant.file):
             if failure := first_failure(skill, arguments):
                 break
     finally:
@@ -176,6 +173,15 @@ def failure_with(skill: Path, mutant: Mutant, given: list[str]) -> str:
     if failure and first_failure(skill, [failure]):
         sys.exit(f"{failure} fails without a mutant, too: mend that first")
     return f"{failure} IN SWEEPS ONLY" if failure and "-m" in arguments else failure
+
+
+def runs_of(skill: Path, file: Path) -> list[list[str]]:
+    """Arguments of pytest, run by run."""
+    tests = tests_of(skill, file)
+    # PostgreSQL's tests come after all of SQLite's: few files at a time are sooner red.
+    few = [tests[:1], tests[1:4], tests[4:]]
+    sampled = [["--sample", *AT_ONCE, *some] for some in few if some]
+    return [*sampled, ["-m", "sweep", *AT_ONCE, *tests]]
 
 
 def tests_of(skill: Path, file: Path) -> list[str]:

@@ -270,13 +270,17 @@ def test_what_is_run_at_all(sql: str, right: bool) -> None:
     assert explainable(sql) is right
 
 
-def test_shapes_are_the_worst_first_with_what_never_changes() -> None:
-    def one(sql: str, ms: float, *values: Any) -> Statement:
-        return Statement(1, sql, sql, (), ms, 0, 1, 1, list(values), None, 1, 1)
+def executed(sql: str, *values: Any, ms: float = 1.0, line: int = 0) -> Statement:
+    """In unit 7, by this line of app/crud.py; without one, outside of the project's code."""
+    frames = (Frame("app/crud.py", line, "f"),) if line else ()
+    shape = " ".join(sql.split())
+    return Statement(7, sql, shape, frames, ms, 0, 1, 1, list(values), None, 1, 1)
 
-    often = [one("SELECT $1, $2", 3, number, "same") for number in range(4)]
-    lost = one("SELECT $1, $2", 9, {"__type__": "Range", "value": None}, "same")
-    first, second = shapes_of([one("SELECT 2", 5), *often, lost], "postgresql", {})
+
+def test_shapes_are_the_worst_first_with_what_never_changes() -> None:
+    often = [executed("SELECT $1, $2", number, "same", ms=3) for number in range(4)]
+    lost = executed("SELECT $1, $2", {"__type__": "Range", "value": None}, "same", ms=9)
+    first, second = shapes_of([executed("SELECT 2", ms=5), *often, lost], "postgresql", {})
     assert (first.executions, first.total_ms, first.fixed) == (5, 21, {1})
     assert not first.query.missing  # the slowest of those that can be run
     assert second.fixed == frozenset()
@@ -285,18 +289,14 @@ def test_shapes_are_the_worst_first_with_what_never_changes() -> None:
 
 
 def test_a_parameter_is_a_constant_after_three_executions_of_one_text() -> None:
-    def one(sql: str, line: int, *values: Any, ms: float = 1.0) -> Statement:
-        frames = (Frame("app/crud.py", line, "f"),)
-        return Statement(7, sql, "x", frames, ms, 0, 1, 1, list(values), None, 1, 1)
-
-    three = [one("SELECT $1", 5, "a"), one("SELECT $1", 9, "a"), one("SELECT $1", 9, "a")]
+    three = [executed("SELECT $1", "a", line=line) for line in (5, 9, 9)]
     (found,) = shapes_of(three, "postgresql", {7: "GET /a"})
     assert (found.fixed, found.same_text, found.writes) == ({0}, True, False)
     assert found.places == ("app/crud.py:9", "app/crud.py:5")
     assert found.unit == "GET /a"
-    (mixed,) = shapes_of([*three, one("SELECT  $1", 5, "b")], "postgresql", {})
+    (mixed,) = shapes_of([*three, executed("SELECT  $1", "b", line=5)], "postgresql", {})
     assert (mixed.fixed, mixed.same_text, mixed.unit) == ({0}, False, None)
-    longer = one("SELECT $1", 5, "a", "b")
+    longer = executed("SELECT $1", "a", "b", line=5)
     assert shapes_of([*three, longer], "postgresql", {})[0].fixed == frozenset()
 
 
@@ -383,8 +383,7 @@ def test_small_tables_are_copied_whole() -> None:
 
 
 def test_a_statement_is_left_out_where_a_table_of_it_cannot_be_copied() -> None:
-    statement = Statement(1, "SELECT 1", "x", (), 1.0, 0, 1, 1, [], None, 1, 1)
-    (shape,) = shapes_of([statement], "mysql", {})
+    (shape,) = shapes_of([executed("SELECT 1")], "mysql", {})
     posts, users = Place("", "posts"), Place("", "users")
     reading = Reading(tables={shape: {posts: POSTS, users: POSTS}})
     job = Job("mysql", Limits(), Clock(60), print, None)

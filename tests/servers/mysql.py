@@ -173,8 +173,6 @@ def private_mysql(
 
 def initialise(program: str, directory: Path, user: str) -> None:
     data = directory / "data"
-    # In a folder that servers share, each that starts removes the others' temporary tables (#10).
-    temporary = f"--tmpdir={directory}"
     installer = find("mariadb-install-db") if "mariadb" in Path(program).name else None
     if installer:
         command = [
@@ -184,16 +182,11 @@ def initialise(program: str, directory: Path, user: str) -> None:
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--skip-name-resolve",
-            temporary,
         ]
     else:
-        command = [
-            program,
-            "--no-defaults",
-            "--initialize-insecure",
-            f"--datadir={data}",
-            temporary,
-        ]
+        command = [program, "--no-defaults", "--initialize-insecure", f"--datadir={data}"]
+    # In a folder that servers share, each that starts removes the others' temporary tables (#10).
+    command.append(f"--tmpdir={directory}")
     try:
         private.run_as(user, command, cwd=directory)
     except subprocess.CalledProcessError as error:

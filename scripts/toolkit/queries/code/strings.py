@@ -23,8 +23,7 @@ def parts_of(node: ast.expr) -> Iterator[Part]:
                     yield from parts_of(value)
         case ast.BinOp(op=ast.Add()):
             for side in (node.left, node.right):
-                known = isinstance(side, ast.Constant | ast.JoinedStr | ast.BinOp | ast.Call)
-                yield from (list(parts_of(side)) if known else []) or [side]
+                yield from list(parts_of(side)) or [side]
         case ast.BinOp(op=ast.Mod(), left=ast.Constant(value=str(text)), right=given):
             yield from by_percent(text, given)
         case ast.Call(func=ast.Attribute(value=ast.Constant(value=str(text)), attr="format")):
